@@ -1,0 +1,87 @@
+package rendezvous
+
+// What a point keeps its registrations in: the contract, and NewStorage, which
+// keeps them in memory with a database behind.
+
+import (
+	"context"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Record is one registration: a peer in a namespace, until a deadline.
+type Record struct {
+	Namespace string
+	Peer      peer.ID
+	// Envelope is the signed peer record, byte for byte as it was registered.
+	Envelope []byte
+	// Deadline is when the registration ends: it is live before and gone at it.
+	Deadline time.Time
+}
+
+// Quota is how much a storage may hold. Zero means no limit. A quota counts live
+// registrations; replacing one that is live is never refused.
+type Quota struct {
+	PerPeer int // registrations of one peer, over all namespaces
+	Total   int // registrations of all peers
+}
+
+// Counts is what a storage holds now, for gauges. Registrations that ended in the
+// last few seconds may still be counted.
+type Counts struct {
+	Registrations int
+	Namespaces    int
+}
+
+// Storage keeps at most one [Record] per namespace and peer, each until its
+// Deadline. All methods may be called at the same time from many goroutines,
+// honour their context, and return [ErrClosed] after Close. Namespaces and peer
+// IDs are any bytes: one that is a prefix of another is still another.
+//
+// An error that will pass, such as a database that does not answer, wraps
+// [ErrUnreachable]; peers are then told to try again.
+//
+// Package storagetest checks all of this on any Storage.
+type Storage interface {
+	// Add keeps r until its deadline, in place of what was kept for the same
+	// namespace and peer. What a peer newly adds counts against q, in one step
+	// with adding it: over q.PerPeer it is refused with [ErrPeerLimit], over
+	// q.Total with [ErrFull]. When Add returns nil, r outlives the process if
+	// anything kept here does. The storage copies what it keeps: r.Envelope is
+	// the caller's again when Add returns.
+	Add(ctx context.Context, r Record, q Quota) error
+
+	// Sample returns n live records of the namespace, or all where there are
+	// fewer, drawn uniformly and without repeats; for the namespace "" it draws
+	// from all namespaces. The envelopes belong to the storage: they stay as they
+	// are for as long as anyone holds them, and must not be written to.
+	Sample(ctx context.Context, namespace string, n int) ([]Record, error)
+
+	// Counts returns what is held now.
+	Counts(ctx context.Context) (Counts, error)
+
+	// Close ends the storage's own goroutines and timers and returns when they
+	// have ended. A second Close does nothing and returns nil. It does not close
+	// a [DB] that the storage was given: who opens closes.
+	Close() error
+}
+
+// Iterator walks over keys in ascending byte order. It starts before the first;
+// Key and Value are valid until the next move and must not be written to.
+type Iterator interface {
+	Release()
+	Next() bool
+	Prev() bool
+	Key() []byte
+	Value() []byte
+	Seek(key []byte) bool
+}
+
+// DB is an ordered key-value database, such as [LevelDB]. Put and Delete may be
+// called while iterators are open.
+type DB interface {
+	Put(key, value []byte) error
+	Delete(key []byte) error
+	NewIterator(prefix []byte) Iterator
+}
