@@ -1,0 +1,285 @@
+package rendezvous
+
+// A peer's side: one request to one point.
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// requestTimeout bounds a request to one point, the dialling of it included.
+const requestTimeout = 5 * time.Second
+
+// ClientOption configures a [Client], and what [NewRendezvousDiscovery] returns.
+type ClientOption func(*clientConfig) error
+
+type clientConfig struct {
+	points     []peer.AddrInfo
+	redundancy int
+}
+
+// WithPoints names the rendezvous points to use, which are dialled as needed.
+// Without it a client uses every peer that its host knows to speak the protocol.
+func WithPoints(points ...peer.AddrInfo) ClientOption {
+	return func(c *clientConfig) error {
+		for _, p := range points {
+			if err := p.ID.Validate(); err != nil {
+				return fmt.Errorf("rendezvous point %v: %w", p, err)
+			}
+		}
+		c.points = append(c.points, points...)
+		return nil
+	}
+}
+
+// WithRedundancy sets at how many points a client registers and asks for each
+// namespace, 2 by default and at least 1. All peers of a namespace should use the same.
+func WithRedundancy(n int) ClientOption {
+	return func(c *clientConfig) error {
+		if n < 1 {
+			return fmt.Errorf("redundancy is %d, at least 1 is needed", n)
+		}
+		c.redundancy = n
+		return nil
+	}
+}
+
+// Client speaks to rendezvous points on behalf of its host. All methods may be
+// called at the same time. It has nothing to close: what a call starts ends with
+// that call.
+type Client struct {
+	host   host.Host
+	config clientConfig
+	err    error // what was wrong with the arguments, for every call to return
+	points *points
+	own    ownRecord
+}
+
+// NewClient returns a client for h. What is wrong with an option is told by every call.
+func NewClient(h host.Host, opts ...ClientOption) *Client {
+	c := &Client{host: h, config: clientConfig{redundancy: 2}}
+	if h == nil {
+		c.err = errors.New("rendezvous client: a host is needed")
+		return c
+	}
+	for _, opt := range opts {
+		if err := opt(&c.config); err != nil {
+			c.err = errors.Join(c.err, fmt.Errorf("rendezvous client: %w", err))
+		}
+	}
+	for _, p := range c.config.points {
+		h.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
+	}
+	c.points = newPoints(h, c.config.points)
+	c.own = ownRecord{host: h}
+	return c
+}
+
+// Registration is a peer that a point says is alive in a namespace. Its record
+// was verified: only the peer itself can have made it.
+type Registration struct {
+	Namespace string
+	Peer      peer.AddrInfo
+	// TTL is how long the registration still lives if the peer does not refresh
+	// it, in whole seconds.
+	TTL time.Duration
+}
+
+// Register registers the host in namespace ns at one point, for ttl, rounded up
+// to whole seconds; 0 leaves it to the point. It returns the TTL that the point
+// granted. The registration ends then, unless it is made again before.
+func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
+	granted, err := c.register(ctx, point, ns, ttl)
+	if err != nil {
+		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
+	}
+	return granted, nil
+}
+
+func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	if err := checkNamespace(ns); err != nil {
+		return 0, err
+	}
+	if ttl < 0 {
+		return 0, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
+	}
+	envelope, err := c.own.envelope()
+	if err != nil {
+		return 0, err
+	}
+	answer, err := c.roundTrip(ctx, point, registerRequest(ns, envelope, ttl))
+	if err != nil {
+		return 0, err
+	}
+	r := answer.GetRegisterResponse()
+	if answer.GetType() != pb.Message_REGISTER_RESPONSE || r == nil {
+		return 0, fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.GetType())
+	}
+	if err := statusError(r.GetStatus(), r.GetStatusText()); err != nil {
+		return 0, err
+	}
+	asked := time.Duration(wireSeconds(ttl)) * time.Second
+	if asked == 0 {
+		asked = DefaultTTL
+	}
+	return statedTTL(r.GetTtl(), asked), nil
+}
+
+// Discover asks one point for a random sample of the peers in namespace ns, of
+// limit at most; 0 is the most that a point gives, and so is any limit over
+// [MaxDiscoverLimit]. An empty ns asks across all namespaces. Records that do not
+// verify are left out; the others are added to the host's peerstore for as long
+// as their registration lives. The host itself may be among them.
+func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
+	found, err := c.discover(ctx, point, ns, limit)
+	if err != nil {
+		return nil, fmt.Errorf("discover %q at rendezvous point %s: %w", ns, point, err)
+	}
+	return found, nil
+}
+
+func (c *Client) discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
+	if c.err != nil {
+		return nil, c.err
+	}
+	if err := checkNamespaceSize(ns); err != nil {
+		return nil, err
+	}
+	limit = grantLimit(int64(limit), MaxDiscoverLimit)
+	answer, err := c.roundTrip(ctx, point, discoverRequest(ns, limit))
+	if err != nil {
+		return nil, err
+	}
+	r := answer.GetDiscoverResponse()
+	if answer.GetType() != pb.Message_DISCOVER_RESPONSE || r == nil {
+		return nil, fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.GetType())
+	}
+	if err := statusError(r.GetStatus(), r.GetStatusText()); err != nil {
+		return nil, err
+	}
+	return c.accept(point, ns, limit, r.GetRegistrations()), nil
+}
+
+// accept takes from a point's answer what holds, at most limit of it.
+func (c *Client) accept(point peer.ID, ns string, limit int, answer []*pb.Message_Register) []Registration {
+	type key struct {
+		ns   string
+		peer peer.ID
+	}
+	seen := make(map[key]struct{}, min(limit, len(answer)))
+	found := make([]Registration, 0, min(limit, len(answer)))
+	refused := 0
+	for _, a := range answer[:min(limit, len(answer))] {
+		r, err := c.acceptOne(ns, a)
+		if err != nil {
+			refused++
+			continue
+		}
+		k := key{r.Namespace, r.Peer.ID}
+		if _, twice := seen[k]; twice {
+			refused++
+			continue
+		}
+		seen[k] = struct{}{}
+		found = append(found, r)
+	}
+	if refused > 0 {
+		log.Debug("rendezvous point gave records that do not hold", "point", point, "namespace", ns, "refused", refused, "accepted", len(found))
+	}
+	return found
+}
+
+func (c *Client) acceptOne(ns string, a *pb.Message_Register) (Registration, error) {
+	if ns != "" && a.GetNs() != ns {
+		return Registration{}, fmt.Errorf("%w: a registration of another namespace", ErrProtocol)
+	}
+	signed, rec, err := openRecord(a.GetSignedPeerRecord())
+	if err != nil {
+		return Registration{}, err
+	}
+	ttl := statedTTL(a.GetTtl(), MaxTTL)
+	if book, ok := peerstore.GetCertifiedAddrBook(c.host.Peerstore()); ok && rec.PeerID != c.host.ID() {
+		// A newer record is known already where this one is not accepted: no harm.
+		if _, err := book.ConsumePeerRecord(signed, ttl); err != nil {
+			return Registration{}, fmt.Errorf("keep record of %s: %w", rec.PeerID, err)
+		}
+	}
+	return Registration{
+		Namespace: a.GetNs(),
+		Peer:      peer.AddrInfo{ID: rec.PeerID, Addrs: rec.Addrs},
+		TTL:       ttl,
+	}, nil
+}
+
+// roundTrip sends one request to a point and returns its answer. It takes no
+// longer than ctx and [requestTimeout] allow, whatever the point does.
+func (c *Client) roundTrip(ctx context.Context, point peer.ID, request *pb.Message) (*pb.Message, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	st, err := c.host.NewStream(network.WithAllowLimitedConn(ctx, ServiceName), point, RendezvousID_v001)
+	if err != nil {
+		return nil, fmt.Errorf("open stream: %w", err)
+	}
+	release := context.AfterFunc(ctx, func() { _ = st.Reset() })
+	defer release()
+
+	answer, err := exchange(ctx, st, request)
+	if err != nil {
+		_ = st.Reset()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	_ = st.Close()
+	return answer, nil
+}
+
+// answerReaders are what it takes to read answers from a stream.
+var answerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
+
+func exchange(ctx context.Context, st network.Stream, request *pb.Message) (*pb.Message, error) {
+	if err := st.Scope().SetService(ServiceName); err != nil {
+		return nil, fmt.Errorf("attach stream to service: %w", err)
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		setDeadline(st.SetDeadline, time.Until(deadline))
+	}
+	frame, err := appendFrame(nil, request)
+	if err != nil {
+		return nil, fmt.Errorf("encode request: %w", err)
+	}
+	if _, err := st.Write(frame); err != nil {
+		return nil, fmt.Errorf("send request: %w", err)
+	}
+	if err := st.CloseWrite(); err != nil {
+		return nil, fmt.Errorf("send request: %w", err)
+	}
+	r := answerReaders.Get().(*bufio.Reader)
+	defer answerReaders.Put(r)
+	r.Reset(st)
+	defer r.Reset(nil)
+	answer, err := readFrame(r, nil, maxAnswerSize)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	return parseMessage(answer)
+}
