@@ -1,0 +1,77 @@
+# What a developer does here, and what .ci/run does: the same targets. A target
+# shows up in the list that `make` prints by the ## comment on its line.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+FUZZTIME ?= 30s
+TESTTIMEOUT ?= 10m
+TESTFLAGS ?=
+
+# Tools run at the versions in tools/go.mod; Go builds them once and caches them.
+GOTOOL := go tool -modfile=tools/go.mod
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
+	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+# Every check runs, whichever fails: one lint run shows all there is to mend.
+LINTS := lint-code lint-vet lint-modules lint-generated lint-scripts lint-vulns
+
+.PHONY: lint $(LINTS)
+lint: ## Check code, modules, generated code, scripts and known vulnerabilities
+	@$(MAKE) --no-print-directory --keep-going $(LINTS)
+
+lint-code:
+	$(GOTOOL) golangci-lint config verify
+	$(GOTOOL) golangci-lint run ./...
+	go -C tools tool golangci-lint run ./...
+
+lint-vet:
+	go vet ./...
+	go -C tools vet ./...
+
+lint-modules:
+	go mod tidy -diff
+	go -C tools mod tidy -diff
+
+lint-generated:
+	.ci/check-generated
+
+lint-scripts:
+	.ci/check-scripts
+
+lint-vulns:
+	.ci/check-vulns
+
+.PHONY: fmt
+fmt: ## Format all Go code
+	$(GOTOOL) golangci-lint fmt
+
+.PHONY: generate
+generate: ## Write the generated code anew
+	go generate ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (30s) each
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: cover
+cover: ## Measure test coverage, in total here and line by line in coverage.html
+	go test -timeout=$(TESTTIMEOUT) -coverpkg=./... -coverprofile=coverage.all $(TESTFLAGS) ./...
+	grep -v '\.pb\.go:' coverage.all >coverage.out
+	go tool cover -html=coverage.out -o coverage.html
+	go tool cover -func=coverage.out | tail -n 1
+
+.PHONY: demo
+demo: ## Run a small network in one process and watch its peers find each other
+	go run ./examples/demo
+
+.PHONY: clean
+clean: ## Remove what the targets leave in the tree
+	rm -rf coverage.* *.test *.prof bin
