@@ -1,0 +1,116 @@
+package rendezvous_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/status-im/go-waku-rendezvous"
+
+// What comes with the library, in whatever program imports it, must not be more
+// than the library needs.
+func TestDependenciesOfTheLibrary(t *testing.T) {
+	deps := goList(t, "-deps", ".")
+	if !slices.Contains(deps, module) {
+		t.Fatalf("go list does not list the library itself: %q", deps)
+	}
+	for _, dep := range deps {
+		if unwanted(dep) {
+			t.Errorf("importing %s brings in %s", module, dep)
+		}
+	}
+}
+
+// Nothing outside of tests and of packages made for tests imports testing.
+func TestOnlyTestsImportTesting(t *testing.T) {
+	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		imports := strings.Fields(line)
+		pkg, imports := imports[0], imports[1:]
+		if strings.HasSuffix(pkg, "test") { // storagetest, as in httptest and iotest
+			continue
+		}
+		if i := slices.IndexFunc(imports, isTesting); i >= 0 {
+			t.Errorf("%s imports %s", pkg, imports[i])
+		}
+	}
+}
+
+func TestUnwanted(t *testing.T) {
+	for _, dep := range []string{
+		"testing",
+		"testing/synctest",
+		"github.com/libp2p/go-libp2p-pubsub",
+		"github.com/libp2p/go-libp2p-pubsub/pb",
+		"github.com/redis/rueidis",
+		"github.com/redis/rueidis/internal/cmds",
+		"github.com/redis/go-redis/v9",
+		"github.com/valkey-io/valkey-go",
+		"github.com/urfave/cli/v3",
+		"github.com/spf13/cobra",
+		"github.com/spf13/pflag",
+		"github.com/alecthomas/kong",
+		module + "/cmd/rendezvous",
+		module + "/examples/demo",
+		module + "/redisstorage",
+		module + "/storagetest",
+	} {
+		if !unwanted(dep) {
+			t.Errorf("%s passes", dep)
+		}
+	}
+	for _, dep := range []string{
+		"flag",
+		"internal/testlog",
+		"github.com/libp2p/go-libp2p/core/discovery",
+		"github.com/prometheus/client_golang/prometheus",
+		module,
+		module + "/pb",
+		module + "/internal/anything",
+	} {
+		if unwanted(dep) {
+			t.Errorf("%s does not pass", dep)
+		}
+	}
+}
+
+// unwanted reports whether the library must not depend on a package.
+func unwanted(dep string) bool {
+	if within(dep, module) {
+		return dep != module && dep != module+"/pb" && !within(dep, module+"/internal")
+	}
+	return isTesting(dep) || slices.ContainsFunc([]string{
+		"github.com/libp2p/go-libp2p-pubsub",
+		// Redis
+		"github.com/redis",
+		"github.com/go-redis",
+		"github.com/gomodule/redigo",
+		"github.com/valkey-io",
+		// Command lines
+		"github.com/alecthomas",
+		"github.com/jessevdk/go-flags",
+		"github.com/peterbourgon/ff",
+		"github.com/spf13",
+		"github.com/urfave",
+	}, func(tree string) bool { return within(dep, tree) })
+}
+
+func isTesting(pkg string) bool { return within(pkg, "testing") }
+
+// within reports whether a package is the root of a tree of packages, or in it.
+func within(pkg, tree string) bool {
+	return pkg == tree || strings.HasPrefix(pkg, tree+"/")
+}
+
+// goList returns what go list says, line by line.
+func goList(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", cmd, err)
+	}
+	return strings.Split(strings.TrimSpace(string(out)), "\n")
+}
