@@ -1,0 +1,318 @@
+package rendezvous
+
+// The registrations of a point in memory: who is where, until when. The index
+// knows no lock, no clock and no goroutine; memory.go has those.
+//
+// All times in it are nanoseconds since some moment of its owner's choice. They
+// never go back, and all are above zero, which stands for no time.
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// registration is one peer in one namespace. A million of them are the bulk of a
+// full point's memory, so each word counts: BenchmarkScale prints the sum.
+type registration struct {
+	namespace  *namespace
+	registrant *registrant
+	envelope   []byte // never written to: samples share it
+	deadline   int64
+	pos        [poolKinds]int32
+	prev, next *registration // in its wheel's bucket
+	sibling    *registration // the same peer's next one, while it has few
+}
+
+// namespace exists while it has members.
+type namespace struct {
+	name    string
+	pool    pool
+	members int // registrations, those included that the pool has dropped
+}
+
+// registrant is a peer that has registrations.
+type registrant struct {
+	id  peer.ID
+	few *registration // a list, to start with
+	// many takes them all once they are too many to search one by one.
+	many *ledger
+}
+
+// ledger holds a peer's registrations by namespace.
+type ledger struct {
+	of       map[*namespace]*registration
+	latest   *registration // the last one added, or nil
+	earliest int64         // no later than any deadline in it
+}
+
+// fewAtMost is how many registrations of a peer are kept without a map.
+const fewAtMost = 16
+
+type index struct {
+	namespaces table[string, *namespace]
+	peers      table[peer.ID, *registrant]
+	all        pool
+	wheel      wheel
+	count      int
+	// ended, where set, hears of each registration that expires.
+	ended func(*registration)
+}
+
+func newIndex() *index { return &index{all: pool{kind: ofAll}} }
+
+// find returns the registration of a peer in a namespace, or nil.
+func (x *index) find(name string, id peer.ID) *registration {
+	ns, p := x.namespaces.get(name), x.peers.get(id)
+	if ns == nil || p == nil {
+		return nil
+	}
+	return p.in(ns)
+}
+
+// admit decides at now whether a registration may be put. One that is expired
+// neither makes another one a refresh nor counts against a quota.
+func (x *index) admit(name string, id peer.ID, q Quota, now int64) error {
+	r := x.find(name, id)
+	if r != nil && r.deadline > now {
+		return nil
+	}
+	if r != nil {
+		x.expire(r)
+	}
+	if q.PerPeer > 0 && x.live(id, now) >= q.PerPeer {
+		return ErrPeerLimit
+	}
+	if q.Total > 0 && x.count >= q.Total {
+		x.expireDue(now, x.count-q.Total+1)
+		if x.count >= q.Total {
+			return ErrFull
+		}
+	}
+	return nil
+}
+
+// live returns how many registrations of a peer are live at now.
+func (x *index) live(id peer.ID, now int64) int {
+	p := x.peers.get(id)
+	if p == nil {
+		return 0
+	}
+	if p.many == nil {
+		n := 0
+		for r := p.few; r != nil; r = r.sibling {
+			if r.deadline > now {
+				n++
+			}
+		}
+		return n
+	}
+	if p.many.earliest <= now {
+		x.expireOf(p.many, now)
+	}
+	return len(p.many.of)
+}
+
+// expireOf ends a peer's own expired registrations.
+func (x *index) expireOf(l *ledger, now int64) {
+	l.earliest = 0
+	for _, r := range l.of {
+		switch {
+		case r.deadline <= now:
+			x.expire(r)
+		case l.earliest == 0 || r.deadline < l.earliest:
+			l.earliest = r.deadline
+		}
+	}
+}
+
+// put keeps a registration until deadline, in place of the one before. The
+// envelope is copied.
+func (x *index) put(name string, id peer.ID, envelope []byte, deadline int64) {
+	ns := x.namespaces.get(name)
+	if ns == nil {
+		ns = &namespace{name: strings.Clone(name), pool: pool{kind: ofNamespace}}
+		x.namespaces.set(ns.name, ns)
+	}
+	p := x.peers.get(id)
+	if p == nil {
+		p = &registrant{id: peer.ID(strings.Clone(string(id)))}
+		x.peers.set(p.id, p)
+	}
+	r := p.in(ns)
+	if r == nil {
+		x.insert(&registration{namespace: ns, registrant: p, envelope: p.share(envelope), deadline: deadline})
+		return
+	}
+	if !bytes.Equal(r.envelope, envelope) {
+		r.envelope = p.share(envelope)
+	}
+	x.reschedule(r, deadline)
+	p.touch(r)
+}
+
+func (x *index) insert(r *registration) {
+	x.count++
+	r.namespace.members++
+	r.namespace.pool.add(r)
+	x.all.add(r)
+	x.wheel.add(r)
+	r.registrant.add(r)
+}
+
+func (x *index) reschedule(r *registration, deadline int64) {
+	x.wheel.remove(r)
+	r.deadline = deadline
+	x.wheel.add(r)
+	for _, p := range [...]*pool{&r.namespace.pool, &x.all} {
+		if p.holds(r) {
+			p.reschedule(r)
+		} else {
+			p.add(r)
+		}
+	}
+}
+
+// expire removes r, which is expired, with all that is there for it alone.
+func (x *index) expire(r *registration) {
+	if x.ended != nil {
+		x.ended(r)
+	}
+	x.count--
+	x.wheel.remove(r)
+	x.all.remove(r)
+	r.registrant.remove(r)
+	if r.registrant.empty() {
+		x.peers.delete(r.registrant.id)
+	}
+	ns := r.namespace
+	ns.pool.remove(r)
+	if ns.members--; ns.members == 0 {
+		x.namespaces.delete(ns.name)
+	}
+}
+
+// expireDue removes what is expired at now, up to limit registrations, and
+// returns how many it removed.
+func (x *index) expireDue(now int64, limit int) int {
+	return x.wheel.expire(now, limit, x.expire)
+}
+
+// sample draws up to n registrations that are live at now from a namespace, or
+// from all for "". The slots are valid until the index changes.
+func (x *index) sample(name string, n int, now int64) []slot {
+	if name == "" {
+		return x.all.sample(n, now)
+	}
+	ns := x.namespaces.get(name)
+	if ns == nil {
+		return nil
+	}
+	return ns.pool.sample(n, now)
+}
+
+// verified reports whether the peer has registered exactly this envelope.
+func (x *index) verified(id peer.ID, envelope []byte) bool {
+	p := x.peers.get(id)
+	return p != nil && p.known(envelope) != nil
+}
+
+func (p *registrant) in(ns *namespace) *registration {
+	if p.many != nil {
+		return p.many.of[ns]
+	}
+	r := p.few
+	for r != nil && r.namespace != ns {
+		r = r.sibling
+	}
+	return r
+}
+
+func (p *registrant) add(r *registration) {
+	if p.many == nil && p.crowded() {
+		p.spread()
+	}
+	if p.many == nil {
+		r.sibling, p.few = p.few, r
+		return
+	}
+	p.many.of[r.namespace] = r
+	p.touch(r)
+}
+
+func (p *registrant) crowded() bool {
+	n := 0
+	for r := p.few; r != nil; r = r.sibling {
+		n++
+	}
+	return n == fewAtMost
+}
+
+// spread moves the list into a ledger.
+func (p *registrant) spread() {
+	p.many = &ledger{of: make(map[*namespace]*registration)}
+	for r := p.few; r != nil; {
+		p.many.of[r.namespace] = r
+		p.touch(r)
+		r, r.sibling = r.sibling, nil
+	}
+	p.few = nil
+}
+
+// touch notes that r has a new deadline.
+func (p *registrant) touch(r *registration) {
+	if p.many == nil {
+		return
+	}
+	p.many.latest = r
+	if p.many.earliest == 0 || r.deadline < p.many.earliest {
+		p.many.earliest = r.deadline
+	}
+}
+
+func (p *registrant) remove(r *registration) {
+	if p.many != nil {
+		delete(p.many.of, r.namespace)
+		if p.many.latest == r {
+			p.many.latest = nil
+		}
+		return
+	}
+	for at := &p.few; *at != nil; at = &(*at).sibling {
+		if *at == r {
+			*at, r.sibling = r.sibling, nil
+			return
+		}
+	}
+}
+
+func (p *registrant) empty() bool {
+	return p.few == nil && (p.many == nil || len(p.many.of) == 0)
+}
+
+// share returns a copy of the envelope: the one that another registration of
+// the peer holds already, where there is one.
+func (p *registrant) share(envelope []byte) []byte {
+	if known := p.known(envelope); known != nil {
+		return known
+	}
+	return append(make([]byte, 0, len(envelope)), envelope...)
+}
+
+// known returns the peer's own copy of an envelope, or nil. Of a peer with many
+// registrations it looks at the last one only.
+func (p *registrant) known(envelope []byte) []byte {
+	if p.many != nil {
+		if r := p.many.latest; r != nil && bytes.Equal(r.envelope, envelope) {
+			return r.envelope
+		}
+		return nil
+	}
+	for r := p.few; r != nil; r = r.sibling {
+		if bytes.Equal(r.envelope, envelope) {
+			return r.envelope
+		}
+	}
+	return nil
+}
