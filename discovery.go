@@ -78,7 +78,7 @@ func (c *Client) advertise(ctx context.Context, ns string, ttl time.Duration) (t
 	started := time.Now()
 	var mu sync.Mutex
 	shortest := ttl
-	_, err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
+	err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
 		granted, err := c.Register(ctx, point, ns, ttl)
 		if err == nil {
 			mu.Lock()
@@ -235,7 +235,7 @@ func (s *search) due() bool {
 // query asks the points of the namespace, and hands on what each finds when it answers.
 func (s *search) query(ctx context.Context, ns string, limit int, give func(peer.AddrInfo)) error {
 	c := s.client
-	_, err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
+	err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
 		found, err := c.Discover(ctx, point, ns, min(limit+1, MaxDiscoverLimit)) // one may be this host
 		if err != nil {
 			return err

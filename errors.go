@@ -13,7 +13,7 @@ import (
 )
 
 // Status is what a point answers to a request. Its names are those of the wire
-// (design, section 2): OK, E_INVALID_NAMESPACE and so on.
+// (docs/protocol.md): OK, E_INVALID_NAMESPACE and so on.
 type Status = pb.Message_ResponseStatus
 
 // StatusError is a refusal: what the other side answered, or what this side

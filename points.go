@@ -139,10 +139,10 @@ const hedge = time.Second
 // time, and at the next best for each that fails or is slow. It returns how many
 // answered, when every request has ended or n have answered and the rest had
 // another moment; the error says what went wrong where none answered.
-func (p *points) ask(ctx context.Context, ns string, n int, request func(ctx context.Context, point peer.ID) error) (int, error) {
+func (p *points) ask(ctx context.Context, ns string, n int, request func(ctx context.Context, point peer.ID) error) error {
 	chosen := p.choose(ns)
 	if len(chosen) == 0 {
-		return 0, ErrNoPoints
+		return ErrNoPoints
 	}
 	caller := ctx
 	ctx, cancel := context.WithCancel(caller)
@@ -188,7 +188,7 @@ func (p *points) ask(ctx context.Context, ns string, n int, request func(ctx con
 		}
 	}
 	if answered > 0 {
-		return answered, nil
+		return nil
 	}
-	return 0, errors.Join(failures...)
+	return errors.Join(failures...)
 }

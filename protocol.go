@@ -1,7 +1,7 @@
 package rendezvous
 
 // The protocol itself: its ID, its limits, its frames and its messages. Nothing
-// here knows a host or a storage. Section numbers are those of docs/protocol.md.
+// here knows a host or a storage. What it says is written in docs/protocol.md.
 
 import (
 	"bufio"

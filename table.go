@@ -1,5 +1,7 @@
 package rendezvous
 
+import "maps"
+
 // table is a map that gives its memory back, which Go's maps do not: they stay
 // as large as they ever were.
 type table[K comparable, V any] struct {
@@ -28,8 +30,6 @@ func (t *table[K, V]) delete(k K) {
 
 func (t *table[K, V]) shrink() {
 	small := make(map[K]V, len(t.m))
-	for k, v := range t.m {
-		small[k] = v
-	}
+	maps.Copy(small, t.m)
 	t.m, t.peak = small, len(small)
 }

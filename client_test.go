@@ -1,0 +1,245 @@
+package rendezvous
+
+import (
+	"bufio"
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// hostilePoint serves the protocol on h with a handler that does as it likes with
+// each request.
+func hostilePoint(h host.Host, answer func(st network.Stream, request *pb.Message)) {
+	h.SetStreamHandler(RendezvousID_v001, func(st network.Stream) {
+		defer st.Close()
+		body, err := readFrame(bufio.NewReader(st), nil, maxRequestSize)
+		if err != nil {
+			return
+		}
+		if request, err := parseMessage(body); err == nil {
+			answer(st, request)
+		}
+	})
+}
+
+// sending is an answer of one message.
+func sending(t testing.TB, m *pb.Message) func(network.Stream, *pb.Message) {
+	t.Helper()
+	frame, err := appendFrame(nil, m)
+	require.NoError(t, err)
+	return sendingBytes(frame)
+}
+
+func sendingBytes(b []byte) func(network.Stream, *pb.Message) {
+	return func(st network.Stream, _ *pb.Message) { _, _ = st.Write(b) }
+}
+
+// registrations is a DISCOVER answer of these envelopes in namespace "n".
+func registrations(envelopes ...[]byte) *pb.Message {
+	d := new(pb.Message_DiscoverResponse)
+	for _, e := range envelopes {
+		d.Registrations = append(d.Registrations, &pb.Message_Register{Ns: "n", SignedPeerRecord: e, Ttl: 20})
+	}
+	return &pb.Message{Type: pb.Message_DISCOVER_RESPONSE, DiscoverResponse: d}
+}
+
+// TestDiscoverBelievesNothing: of what a hostile point gives, only what was signed
+// by the peer itself gets through, and into the address book.
+func TestDiscoverBelievesNothing(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	connect(t, h, point)
+	key, victim := newKey(t, crypto.Ed25519)
+	otherKey, other := newKey(t, crypto.Ed25519)
+	goodKey, good := newKey(t, crypto.Ed25519)
+	forged := seal(t, key, victim, addr)
+	forged[len(forged)-1] ^= 1
+	rec := peer.NewPeerRecord()
+	rec.PeerID = victim
+
+	answer := registrations(
+		forged,
+		seal(t, otherKey, victim, "/ip4/203.0.113.66/tcp/66"), // another's key for the victim
+		sealRecord(t, key, otherDomain{rec}),
+		sealRecord(t, key, otherType{rec}),
+		seal(t, otherKey, other), // no addresses
+		[]byte("garbage"),
+		nil,
+		seal(t, goodKey, good, addr),
+		seal(t, goodKey, good, addr), // twice
+	)
+	elsewhere := seal(t, otherKey, other, addr)
+	answer.DiscoverResponse.Registrations = append(answer.DiscoverResponse.Registrations,
+		&pb.Message_Register{Ns: "another namespace", SignedPeerRecord: elsewhere, Ttl: 20})
+	hostilePoint(point, sending(t, answer))
+
+	found, err := NewClient(h).Discover(t.Context(), point.ID(), "n", 0)
+	require.NoError(t, err)
+	require.Len(t, found, 1)
+	require.Equal(t, good, found[0].Peer.ID)
+	require.NotEmpty(t, h.Peerstore().Addrs(good))
+	require.Empty(t, h.Peerstore().Addrs(victim))
+	require.Empty(t, h.Peerstore().Addrs(other))
+}
+
+// TestDiscoverClampsWhatPointsState: TTLs, and how many registrations.
+func TestDiscoverClampsWhatPointsState(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	connect(t, h, point)
+	for _, stated := range []int64{0, -1, math.MinInt64, 21, math.MaxInt64, 3} {
+		key, id := newKey(t, crypto.Ed25519)
+		answer := registrations(seal(t, key, id, addr))
+		answer.DiscoverResponse.Registrations[0].Ttl = stated
+		hostilePoint(point, sending(t, answer))
+		found, err := NewClient(h).Discover(t.Context(), point.ID(), "n", 0)
+		require.NoError(t, err)
+		require.Len(t, found, 1)
+		require.GreaterOrEqual(t, found[0].TTL, time.Second)
+		require.LessOrEqual(t, found[0].TTL, MaxTTL)
+
+		hostilePoint(point, sending(t, &pb.Message{
+			Type:             pb.Message_REGISTER_RESPONSE,
+			RegisterResponse: &pb.Message_RegisterResponse{Ttl: stated},
+		}))
+		granted, err := NewClient(h).Register(t.Context(), point.ID(), "n", 10*time.Second)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, granted, time.Second)
+		require.LessOrEqual(t, granted, 10*time.Second, "never more than was asked for")
+	}
+	var envelopes [][]byte
+	for range 3 {
+		key, id := newKey(t, crypto.Ed25519)
+		envelopes = append(envelopes, seal(t, key, id, addr))
+	}
+	hostilePoint(point, sending(t, registrations(envelopes...)))
+	found, err := NewClient(h).Discover(t.Context(), point.ID(), "n", 2)
+	require.NoError(t, err)
+	require.Len(t, found, 2, "no more than asked for")
+}
+
+// TestMisbehavingPoints: every wrong answer is an error that says so.
+func TestMisbehavingPoints(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	connect(t, h, point)
+	tests := []struct {
+		name   string
+		answer func(network.Stream, *pb.Message)
+		want   error
+	}{
+		{"hangs up", func(network.Stream, *pb.Message) {}, nil},
+		{"resets", func(st network.Stream, _ *pb.Message) { _ = st.Reset() }, network.ErrReset},
+		{"half an answer", sendingBytes([]byte("\x80\x02abc")), nil},
+		{"garbage", sendingBytes([]byte("\x04\xff\xff\xff\xff")), ErrProtocol},
+		{"announces 4 GiB", sendingBytes([]byte("\x80\x80\x80\x80\x10")), ErrProtocol},
+		{"nothing but a type", sending(t, &pb.Message{Type: pb.Message_REGISTER_RESPONSE}), ErrProtocol},
+		{"another type", sending(t, registerRequest("n", nil, 0)), ErrProtocol},
+		{"a status of its own", sending(t, refusal(pb.Message_REGISTER, refuse(999, strings.Repeat("x", 1<<20)))), nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			hostilePoint(point, test.answer)
+			_, err := NewClient(h).Register(t.Context(), point.ID(), "n", 0)
+			require.Error(t, err)
+			if test.want != nil {
+				require.ErrorIs(t, err, test.want)
+			}
+			require.ErrorContains(t, err, point.ID().String(), "whom")
+			require.ErrorContains(t, err, `register in "n"`, "what")
+			require.Less(t, len(err.Error()), 1<<10)
+			_, err = NewClient(h).Discover(t.Context(), point.ID(), "n", 0)
+			require.Error(t, err)
+		})
+	}
+}
+
+// TestSilentPoint: contexts and deadlines bound a request to a point that accepts
+// it and never answers.
+func TestSilentPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point, h := hosts[0], hosts[1]
+		connect(t, h, point)
+		over := make(chan struct{})
+		defer close(over)
+		hostilePoint(point, func(network.Stream, *pb.Message) { <-over })
+		c := NewClient(h)
+
+		begun := time.Now()
+		_, err := c.Discover(t.Context(), point.ID(), "n", 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, requestTimeout, time.Since(begun))
+
+		begun = time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = c.Register(ctx, point.ID(), "n", 0)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(begun))
+
+		begun = time.Now()
+		ctx, cancel = context.WithCancel(t.Context())
+		time.AfterFunc(300*time.Millisecond, cancel)
+		_, err = c.Register(ctx, point.ID(), "n", 0)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, 300*time.Millisecond, time.Since(begun))
+	})
+}
+
+// TestClientRefusesNonsense: what no point would take is not sent.
+func TestClientRefusesNonsense(t *testing.T) {
+	h := newHost(t)
+	nowhere := newHost(t).ID()
+	c := NewClient(h)
+	_, err := c.Register(t.Context(), nowhere, "", 0)
+	require.ErrorIs(t, err, ErrInvalidNamespace)
+	_, err = c.Register(t.Context(), nowhere, strings.Repeat("n", 257), 0)
+	require.ErrorIs(t, err, ErrInvalidNamespace)
+	_, err = c.Register(t.Context(), nowhere, "\xff", 0)
+	require.ErrorIs(t, err, ErrInvalidNamespace)
+	_, err = c.Register(t.Context(), nowhere, "n", -1)
+	require.ErrorIs(t, err, ErrInvalidTTL)
+	_, err = c.Discover(t.Context(), nowhere, strings.Repeat("n", 257), 0)
+	require.ErrorIs(t, err, ErrInvalidNamespace)
+	_, err = c.Discover(t.Context(), nowhere, "n", 0)
+	require.ErrorContains(t, err, nowhere.String())
+
+	for _, wrong := range []*Client{
+		NewClient(nil),
+		NewClient(h, WithRedundancy(0)),
+		NewClient(h, WithPoints(peer.AddrInfo{})),
+	} {
+		_, err := wrong.Register(t.Context(), nowhere, "n", 0)
+		require.ErrorContains(t, err, "rendezvous client")
+	}
+}
+
+// TestOwnRecord: a host registers its own signed record, and the same bytes until
+// its addresses change.
+func TestOwnRecord(t *testing.T) {
+	h := newHost(t)
+	own := ownRecord{host: h}
+	first, err := own.envelope()
+	require.NoError(t, err)
+	again, err := own.envelope()
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+	_, rec, err := openRecord(first)
+	require.NoError(t, err)
+	require.Equal(t, h.ID(), rec.PeerID)
+	require.ElementsMatch(t, h.Addrs(), rec.Addrs)
+	book, _ := peerstore.GetCertifiedAddrBook(h.Peerstore())
+	theirs, err := book.GetPeerRecord(h.ID()).Marshal()
+	require.NoError(t, err)
+	require.Equal(t, theirs, first, "the host's own")
+}

@@ -1,0 +1,274 @@
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/discovery"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// drain reads FindPeers' channel to its end.
+func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Option) []peer.ID {
+	t.Helper()
+	found, err := d.FindPeers(t.Context(), ns, opts...)
+	require.NoError(t, err)
+	var ids []peer.ID
+	for p := range found {
+		require.NotEmpty(t, p.Addrs)
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// TestDiscoveryFindsOthers: two peers find each other, and neither itself.
+func TestDiscoveryFindsOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		startPoint(t, hosts[0], testStorage(t))
+		a := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		b := NewRendezvousDiscovery(hosts[2], WithPoints(info(hosts[0])))
+		for _, d := range []discovery.Discovery{a, b} {
+			next, err := d.Advertise(t.Context(), "n")
+			require.NoError(t, err)
+			require.Greater(t, next, MaxTTL/3)
+			require.Less(t, next, MaxTTL*2/3, "time for a second attempt and a third")
+		}
+		require.Equal(t, []peer.ID{hosts[2].ID()}, drain(t, a, "n"))
+		require.Equal(t, []peer.ID{hosts[1].ID()}, drain(t, b, "n"))
+		require.Empty(t, drain(t, a, "another"))
+	})
+}
+
+// TestAdvertiseBeforeAnyPoint: it fails, says when to try again, and works once a
+// point is known.
+func TestAdvertiseBeforeAnyPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point, h := hosts[0], hosts[1]
+		startPoint(t, point, testStorage(t))
+		d := NewRendezvousDiscovery(h)
+
+		next, err := d.Advertise(t.Context(), "n")
+		require.ErrorIs(t, err, ErrNoPoints)
+		require.Positive(t, next)
+		require.LessOrEqual(t, next, 2*time.Second)
+		found, err := d.FindPeers(t.Context(), "n")
+		require.ErrorIs(t, err, ErrNoPoints)
+		for range found {
+			require.Fail(t, "a peer from nowhere")
+		}
+
+		connect(t, h, point) // identify tells that it speaks the protocol
+		_, err = d.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Empty(t, drain(t, d, "n"), "only this host is there")
+	})
+}
+
+// TestAdvertiseTTL: what no point would grant is clamped, not refused.
+func TestAdvertiseTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		asked := make(chan int64, 1)
+		hostilePoint(hosts[0], func(st network.Stream, request *pb.Message) {
+			asked <- request.GetRegister().GetTtl()
+			sending(t, registerResponse(time.Duration(request.GetRegister().GetTtl())*time.Second))(st, request)
+		})
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		for ttl, want := range map[time.Duration]int64{0: 20, time.Hour: 20, -1: 20, 10 * time.Second: 10, 20 * time.Second: 20} {
+			next, err := d.Advertise(t.Context(), "n", discovery.TTL(ttl))
+			require.NoError(t, err)
+			require.Equal(t, want, <-asked, "asked for %v", ttl)
+			require.Less(t, next, time.Duration(want)*time.Second*2/3)
+			require.Positive(t, next)
+		}
+	})
+}
+
+// TestDiscoveryLimit: discovery.Limit is honoured.
+func TestDiscoveryLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		s := testStorage(t)
+		startPoint(t, hosts[0], s)
+		fill(t, s, "n", 100)
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		for limit, want := range map[int]int{0: defaultLimit, 1: 1, 7: 7, 100: 100, 5000: 100} {
+			time.Sleep(time.Second) // of virtual time: a query of its own
+			require.Len(t, drain(t, d, "n", discovery.Limit(limit)), want, "limit %d", limit)
+		}
+		_, err := d.FindPeers(t.Context(), "n", discovery.Limit(-1))
+		require.Error(t, err)
+		bad := func(*discovery.Options) error { return errors.New("no such thing") }
+		_, err = d.FindPeers(t.Context(), "n", bad)
+		require.ErrorContains(t, err, "no such thing")
+		_, err = d.Advertise(t.Context(), "n", bad)
+		require.ErrorContains(t, err, "no such thing")
+	})
+}
+
+// TestSlowPointDelaysNobody: with one point that never answers and one that does,
+// peers come at once and the channel closes soon.
+func TestSlowPointDelaysNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		honest, silent, h := hosts[0], hosts[1], hosts[2]
+		s := testStorage(t)
+		startPoint(t, honest, s)
+		fill(t, s, "n", 3)
+		over := make(chan struct{})
+		defer close(over)
+		hostilePoint(silent, func(network.Stream, *pb.Message) { <-over })
+		d := NewRendezvousDiscovery(h, WithPoints(info(silent), info(honest)))
+
+		begun := time.Now()
+		found, err := d.FindPeers(t.Context(), "n")
+		require.NoError(t, err)
+		for range 3 {
+			<-found
+		}
+		require.Less(t, time.Since(begun), 500*time.Millisecond, "the fast point's peers are not held back")
+		_, more := <-found
+		require.False(t, more)
+		require.LessOrEqual(t, time.Since(begun), requestTimeout+time.Second, "and the channel is closed")
+
+		begun = time.Now()
+		_, err = d.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Less(t, time.Since(begun), time.Second, "the silent point is in backoff")
+	})
+}
+
+// TestAllPointsGone: what was found before is given for as long as it lives, and
+// nothing hangs.
+func TestAllPointsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		point, a, b := hosts[0], hosts[1], hosts[2]
+		service := startPoint(t, point, testStorage(t))
+		da := NewRendezvousDiscovery(a, WithPoints(info(point)))
+		db := NewRendezvousDiscovery(b, WithPoints(info(point)))
+		_, err := da.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Len(t, drain(t, db, "n"), 1)
+
+		service.Stop()
+		time.Sleep(2 * time.Second)
+		require.Equal(t, []peer.ID{a.ID()}, drain(t, db, "n"), "from the last answer")
+		next, err := da.Advertise(t.Context(), "n")
+		require.Error(t, err)
+		require.Positive(t, next)
+		time.Sleep(MaxTTL)
+		require.Empty(t, drain(t, db, "n"), "ended since")
+
+		require.NoError(t, service.Start())
+		time.Sleep(maxBackoff)
+		_, err = da.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Len(t, drain(t, db, "n"), 1)
+	})
+}
+
+// TestFindPeersEndsWithItsContext: an abandoned search ends, read or not.
+func TestFindPeersEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		over := make(chan struct{})
+		defer close(over)
+		hostilePoint(hosts[0], func(network.Stream, *pb.Message) { <-over })
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		ctx, cancel := context.WithCancel(t.Context())
+		first, err := d.FindPeers(ctx, "n")
+		require.NoError(t, err)
+		second, err := d.FindPeers(ctx, "n") // waits for the first
+		require.NoError(t, err)
+		time.AfterFunc(100*time.Millisecond, cancel)
+		begun := time.Now()
+		for range first {
+			require.Fail(t, "a peer from nowhere")
+		}
+		for range second {
+			require.Fail(t, "a peer from nowhere")
+		}
+		require.Less(t, time.Since(begun), 200*time.Millisecond)
+	})
+}
+
+// TestOneQueryInFlight: however often gossipsub asks, points are asked once at a time.
+func TestOneQueryInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		queries := make(chan struct{}, 100)
+		answer := sending(t, registrations())
+		hostilePoint(hosts[0], func(st network.Stream, m *pb.Message) {
+			queries <- struct{}{}
+			time.Sleep(300 * time.Millisecond) // of virtual time
+			answer(st, m)
+		})
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		var channels []<-chan peer.AddrInfo
+		for range 20 {
+			found, err := d.FindPeers(t.Context(), "n")
+			require.NoError(t, err)
+			channels = append(channels, found)
+		}
+		for _, found := range channels {
+			for range found {
+				require.Fail(t, "a peer from nowhere")
+			}
+		}
+		require.Len(t, queries, 1)
+	})
+}
+
+// TestPointsFallToTheNext: peers agree on the points of a namespace, and on the
+// next when one fails.
+func TestPointsFallToTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 6)
+		points, a, b := hosts[:4], hosts[4], hosts[5]
+		var infos []peer.AddrInfo
+		byID := make(map[peer.ID]host.Host)
+		storages := make(map[peer.ID]Storage)
+		services := make(map[peer.ID]*RendezvousService)
+		for _, p := range points {
+			infos = append(infos, info(p))
+			byID[p.ID()] = p
+			storages[p.ID()] = testStorage(t)
+			services[p.ID()] = startPoint(t, p, storages[p.ID()])
+		}
+		da := NewRendezvousDiscovery(a, WithPoints(infos...))
+		db := NewRendezvousDiscovery(b, WithPoints(infos[3], infos[1], infos[0], infos[2]))
+		_, err := da.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		var ids []peer.ID
+		for id := range storages {
+			ids = append(ids, id)
+		}
+		ranked := rank(ids, "n")
+		for i, id := range ranked {
+			held, err := storages[id].Sample(t.Context(), "n", 10)
+			require.NoError(t, err)
+			require.Len(t, held, map[bool]int{true: 1, false: 0}[i < 2], "registered at the best two, and there alone")
+		}
+		require.Len(t, drain(t, db, "n"), 1)
+
+		services[ranked[0]].Stop()
+		services[ranked[1]].Stop()
+		_, err = da.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		time.Sleep(MaxTTL) // what was found before has ended
+		_, err = da.Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Len(t, drain(t, db, "n"), 1, "found through the next two")
+	})
+}

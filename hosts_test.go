@@ -1,0 +1,151 @@
+package rendezvous
+
+// Hosts for tests: real ones on loopback, and simulated ones in virtual time.
+
+import (
+	"bufio"
+	"crypto/rand"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/record"
+	"github.com/libp2p/go-libp2p/x/simlibp2p"
+	"github.com/marcopolo/simnet"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+const (
+	overTCP  = "/ip4/127.0.0.1/tcp/0"
+	overQUIC = "/ip4/127.0.0.1/udp/0/quic-v1"
+)
+
+// newHost returns a real host that listens on loopback, over TCP unless opts say otherwise.
+func newHost(t testing.TB, opts ...libp2p.Option) host.Host {
+	t.Helper()
+	h, err := libp2p.New(append([]libp2p.Option{libp2p.ListenAddrStrings(overTCP)}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	return h
+}
+
+// simHosts returns n real hosts on a simulated network with 20 ms round trips, for
+// use in a synctest bubble.
+func simHosts(t testing.TB, n int) []host.Host {
+	t.Helper()
+	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
+	sim, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
+		{LinkSettings: simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}, Count: n},
+	}, simnet.StaticLatency(10*time.Millisecond), simlibp2p.NetworkSettings{})
+	require.NoError(t, err)
+	sim.Start()
+	t.Cleanup(func() {
+		for _, h := range meta.Nodes {
+			require.NoError(t, h.Close())
+		}
+		sim.Close()
+	})
+	return meta.Nodes
+}
+
+func info(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
+
+func connect(t testing.TB, from, to host.Host) {
+	t.Helper()
+	require.NoError(t, from.Connect(t.Context(), info(to)))
+}
+
+// startPoint serves s on h until the test ends.
+func startPoint(t testing.TB, h host.Host, s Storage, opts ...ServiceOption) *RendezvousService {
+	t.Helper()
+	service := NewRendezvousService(h, s, opts...)
+	require.NoError(t, service.Start())
+	t.Cleanup(service.Stop)
+	return service
+}
+
+func testStorage(t testing.TB) Storage {
+	t.Helper()
+	s := NewMemoryStorage()
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// keyTypes are all that libp2p has.
+var keyTypes = map[string]int{
+	"Ed25519":   crypto.Ed25519,
+	"Secp256k1": crypto.Secp256k1,
+	"ECDSA":     crypto.ECDSA,
+	"RSA":       crypto.RSA,
+}
+
+func newKey(t testing.TB, typ int) (crypto.PrivKey, peer.ID) {
+	t.Helper()
+	key, _, err := crypto.GenerateKeyPairWithReader(typ, 2048, rand.Reader)
+	require.NoError(t, err)
+	id, err := peer.IDFromPrivateKey(key)
+	require.NoError(t, err)
+	return key, id
+}
+
+// seal signs a peer record for id with key, whether or not they belong together.
+func seal(t testing.TB, key crypto.PrivKey, id peer.ID, addrs ...string) []byte {
+	t.Helper()
+	rec := peer.NewPeerRecord()
+	rec.PeerID = id
+	for _, a := range addrs {
+		rec.Addrs = append(rec.Addrs, ma.StringCast(a))
+	}
+	return sealRecord(t, key, rec)
+}
+
+func sealRecord(t testing.TB, key crypto.PrivKey, rec record.Record) []byte {
+	t.Helper()
+	signed, err := record.Seal(rec, key)
+	require.NoError(t, err)
+	b, err := signed.Marshal()
+	require.NoError(t, err)
+	return b
+}
+
+// rawStream speaks to a point without the client, as any other program would.
+type rawStream struct {
+	network.Stream
+	t testing.TB
+	r *bufio.Reader
+}
+
+func openRaw(t testing.TB, from host.Host, to peer.ID) *rawStream {
+	t.Helper()
+	st, err := from.NewStream(t.Context(), to, RendezvousID_v001)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = st.Reset() })
+	return &rawStream{Stream: st, t: t, r: bufio.NewReader(st)}
+}
+
+// ask sends a message and returns the answer.
+func (s *rawStream) ask(m *pb.Message) *pb.Message {
+	s.t.Helper()
+	frame, err := appendFrame(nil, m)
+	require.NoError(s.t, err)
+	_, err = s.Write(frame)
+	require.NoError(s.t, err)
+	answer, err := s.next()
+	require.NoError(s.t, err)
+	return answer
+}
+
+func (s *rawStream) next() (*pb.Message, error) {
+	body, err := readFrame(s.r, nil, maxAnswerSize)
+	if err != nil {
+		return nil, err
+	}
+	return parseMessage(body)
+}
