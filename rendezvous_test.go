@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,9 +54,20 @@ func TestGossipsub(t *testing.T) {
 				return true
 			}, 30*time.Second, 10*time.Millisecond, "everybody has neighbours")
 
-			// A mesh forms at the next heartbeats: what is published before may be
-			// gossiped later, so one message is enough.
-			require.NoError(t, topics[0].Publish(ctx, []byte("hello")))
+			// What is published before the publisher's mesh has formed is lost: say it
+			// until everyone has heard it.
+			var publishing sync.WaitGroup
+			defer publishing.Wait()
+			defer cancel()
+			publishing.Go(func() {
+				for ctx.Err() == nil {
+					_ = topics[0].Publish(ctx, []byte("hello"))
+					select {
+					case <-time.After(200 * time.Millisecond):
+					case <-ctx.Done():
+					}
+				}
+			})
 			for i, sub := range subs {
 				m, err := sub.Next(ctx)
 				require.NoError(t, err, "node %d", i)

@@ -1,0 +1,173 @@
+// Command gossipsub is a chat over a gossipsub topic, whose members find each other
+// through a rendezvous point. Start it in one terminal:
+//
+//	go run ./examples/gossipsub
+//
+// It starts a point, too, and prints what to type in a second terminal, or a third.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "gossipsub:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	flags := flag.NewFlagSet("gossipsub", flag.ContinueOnError)
+	pointAddr := flags.String("point", "", "`multiaddr` of a rendezvous point; without it, one is started")
+	topic := flags.String("topic", "chat", "what to talk about")
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // Parse has said what is wrong
+	}
+	// What is said among all that goes on at the same time is said a line at a time.
+	out = &lines{out: out}
+
+	point, err := findPoint(*pointAddr)
+	if err != nil {
+		return err
+	}
+	defer point.close()
+	if point.host != nil {
+		fmt.Fprintf(out, "Started a rendezvous point. In another terminal:\n\n  go run ./examples/gossipsub -point %s\n\n", point.addr())
+	}
+	return chat(ctx, point.info, *topic, in, out)
+}
+
+// chat talks about a topic until its context or the input ends.
+func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel()
+
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	if err != nil {
+		return fmt.Errorf("start libp2p: %w", err)
+	}
+	defer h.Close()
+
+	// This is all that it takes to find others.
+	disc := rendezvous.NewRendezvousDiscovery(h, rendezvous.WithPoints(point))
+	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithDiscovery(disc),
+		pubsub.WithFloodPublish(true)) // so that what is said before the mesh has formed is heard
+	if err != nil {
+		return fmt.Errorf("start gossipsub: %w", err)
+	}
+	t, err := ps.Join(topic)
+	if err != nil {
+		return fmt.Errorf("join %q: %w", topic, err)
+	}
+	sub, err := t.Subscribe()
+	if err != nil {
+		return fmt.Errorf("subscribe to %q: %w", topic, err)
+	}
+	events, err := t.EventHandler()
+	if err != nil {
+		return fmt.Errorf("watch %q: %w", topic, err)
+	}
+	fmt.Fprintf(out, "You are %s. Looking for others in %q; type to talk to them.\n", name(h.ID()), topic)
+
+	background.Go(func() { showPeers(ctx, events, out) })
+	background.Go(func() { showMessages(ctx, sub, h, out) })
+	return say(ctx, t, in)
+}
+
+// say publishes each line of the input.
+func say(ctx context.Context, t *pubsub.Topic, in io.Reader) error {
+	typed := make(chan string)
+	// Nothing can interrupt a read from a terminal: this ends with the program.
+	go func() {
+		defer close(typed)
+		for scanner := bufio.NewScanner(in); scanner.Scan(); {
+			select {
+			case typed <- scanner.Text():
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case line, more := <-typed:
+			if !more {
+				return nil
+			}
+			if err := t.Publish(ctx, []byte(line)); err != nil {
+				return fmt.Errorf("publish: %w", err)
+			}
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func showPeers(ctx context.Context, events *pubsub.TopicEventHandler, out io.Writer) {
+	for {
+		e, err := events.NextPeerEvent(ctx)
+		if err != nil {
+			return
+		}
+		what := "is here"
+		if e.Type == pubsub.PeerLeave {
+			what = "left"
+		}
+		fmt.Fprintf(out, "* %s %s\n", name(e.Peer), what)
+	}
+}
+
+func showMessages(ctx context.Context, sub *pubsub.Subscription, h host.Host, out io.Writer) {
+	for {
+		m, err := sub.Next(ctx)
+		if err != nil {
+			return
+		}
+		if m.GetFrom() != h.ID() {
+			fmt.Fprintf(out, "%s: %q\n", name(m.GetFrom()), m.GetData()) // quoted: a terminal obeys what it shows
+		}
+	}
+}
+
+// name is enough of a peer ID to tell a few peers apart.
+func name(id peer.ID) string {
+	s := id.String()
+	return s[len(s)-6:]
+}
+
+// lines writes for many at the same time.
+type lines struct {
+	mu  sync.Mutex
+	out io.Writer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(b)
+}
