@@ -195,7 +195,7 @@ func refusal(t pb.Message_MessageType, e *StatusError) *pb.Message {
 	}
 }
 
-// Field numbers of the messages that appendDiscoverResponse writes by hand.
+// Field numbers of the messages that writeDiscoverResponse writes by hand.
 const (
 	fieldType             = 1 // Message
 	fieldDiscoverResponse = 5
@@ -205,41 +205,54 @@ const (
 	fieldTTL              = 3
 )
 
-// appendDiscoverResponse appends the frame that answers a DISCOVER with records,
+// writeDiscoverResponse writes the frame that answers a DISCOVER with records,
 // leaving out the last of them where all would not fit into [maxAnswerSize]. It
-// writes the bytes by hand because every envelope is encoded already: one copy
-// of each, and no message to build first.
-func appendDiscoverResponse(dst []byte, records []Record, now time.Time) (frame []byte, sent int) {
+// writes the bytes by hand because every envelope is encoded already, and through
+// buf, a buffer at a time: an answer of any size takes no more memory than that,
+// however slowly it is read.
+func writeDiscoverResponse(w io.Writer, buf []byte, records []Record, now time.Time) (sent int, err error) {
+	sent, body := fitRegistrations(records, now)
+	buf = buf[:0]
+	buf = protowire.AppendVarint(buf, uint64(2+1+protowire.SizeBytes(body)))
+	buf = protowire.AppendTag(buf, fieldType, protowire.VarintType)
+	buf = protowire.AppendVarint(buf, uint64(pb.Message_DISCOVER_RESPONSE))
+	buf = protowire.AppendTag(buf, fieldDiscoverResponse, protowire.BytesType)
+	buf = protowire.AppendVarint(buf, uint64(body))
+	for _, r := range records[:sent] {
+		size := sizeRegistration(r, now)
+		if len(buf)+1+protowire.SizeBytes(size) > cap(buf) {
+			if _, err := w.Write(buf); err != nil {
+				return 0, err
+			}
+			buf = buf[:0]
+		}
+		buf = protowire.AppendTag(buf, fieldRegistrations, protowire.BytesType)
+		buf = protowire.AppendVarint(buf, uint64(size))
+		buf = protowire.AppendTag(buf, fieldNs, protowire.BytesType)
+		buf = protowire.AppendString(buf, r.Namespace)
+		buf = protowire.AppendTag(buf, fieldSignedPeerRecord, protowire.BytesType)
+		buf = protowire.AppendBytes(buf, r.Envelope)
+		buf = protowire.AppendTag(buf, fieldTTL, protowire.VarintType)
+		buf = protowire.AppendVarint(buf, uint64(remainingSeconds(r.Deadline, now)))
+	}
+	_, err = w.Write(buf)
+	return sent, err
+}
+
+// fitRegistrations returns how many of records fit into one answer, from the
+// front, and how many bytes they take in its body.
+func fitRegistrations(records []Record, now time.Time) (n, body int) {
 	const overhead = 4 + 2 + 1 + 4 // the frame's length; type; the body's tag and length
 
-	body := 0
 	for _, r := range records {
-		n := sizeRegistration(r, now)
-		entry := 1 + protowire.SizeBytes(n)
+		entry := 1 + protowire.SizeBytes(sizeRegistration(r, now))
 		if body+entry > maxAnswerSize-overhead {
 			break
 		}
 		body += entry
-		sent++
+		n++
 	}
-	size := 2 + 1 + protowire.SizeBytes(body)
-	dst = slices.Grow(dst, protowire.SizeVarint(uint64(size))+size)
-	dst = protowire.AppendVarint(dst, uint64(size))
-	dst = protowire.AppendTag(dst, fieldType, protowire.VarintType)
-	dst = protowire.AppendVarint(dst, uint64(pb.Message_DISCOVER_RESPONSE))
-	dst = protowire.AppendTag(dst, fieldDiscoverResponse, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(body))
-	for _, r := range records[:sent] {
-		dst = protowire.AppendTag(dst, fieldRegistrations, protowire.BytesType)
-		dst = protowire.AppendVarint(dst, uint64(sizeRegistration(r, now)))
-		dst = protowire.AppendTag(dst, fieldNs, protowire.BytesType)
-		dst = protowire.AppendString(dst, r.Namespace)
-		dst = protowire.AppendTag(dst, fieldSignedPeerRecord, protowire.BytesType)
-		dst = protowire.AppendBytes(dst, r.Envelope)
-		dst = protowire.AppendTag(dst, fieldTTL, protowire.VarintType)
-		dst = protowire.AppendVarint(dst, uint64(remainingSeconds(r.Deadline, now)))
-	}
-	return dst, sent
+	return n, body
 }
 
 // sizeRegistration is how many bytes r takes as a Register message.

@@ -132,7 +132,7 @@ func TestVectors(t *testing.T) {
 						Deadline:  now.Add(time.Duration(got.GetTtl())*time.Second + grace),
 					})
 				}
-				ours, _ = appendDiscoverResponse(nil, records, now)
+				ours, _ = discoverFrame(t, records, now)
 			}
 			require.Equal(t, v.Frame, hex.EncodeToString(ours))
 		})
@@ -259,7 +259,7 @@ func TestDiscoverResponseFits(t *testing.T) {
 			Deadline:  now.Add(MaxTTL + grace),
 		}
 	}
-	frame, sent := appendDiscoverResponse(nil, records, now)
+	frame, sent := discoverFrame(t, records, now)
 	require.LessOrEqual(t, len(frame), maxAnswerSize)
 	require.Greater(t, len(frame)+len(frame)/sent+1, maxAnswerSize)
 
@@ -268,6 +268,15 @@ func TestDiscoverResponseFits(t *testing.T) {
 	m, err := parseMessage(body)
 	require.NoError(t, err)
 	require.Len(t, m.GetDiscoverResponse().GetRegistrations(), sent)
+}
+
+// discoverFrame is the frame of an answer, and how many of records it holds.
+func discoverFrame(t testing.TB, records []Record, now time.Time) (frame []byte, sent int) {
+	t.Helper()
+	var out bytes.Buffer
+	sent, err := writeDiscoverResponse(&out, nil, records, now)
+	require.NoError(t, err)
+	return out.Bytes(), sent
 }
 
 func TestStatusError(t *testing.T) {

@@ -8,9 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,16 +28,35 @@ import (
 // host's resource manager.
 const ServiceName = "vac.waku.rendezvous"
 
-// streamTimeout bounds each wait for a remote peer: until it has sent a whole
-// request, counted from the last answer, and until it has taken an answer.
-const streamTimeout = 10 * time.Second
+// Every wait for a remote peer is bounded: the one until it has sent a whole
+// request, counted from the last answer, and the one until it has taken an answer.
+const (
+	streamTimeout = 10 * time.Second
+	// crowd is how many streams may wait for a request at a time with all of
+	// streamTimeout; those beyond have crowdedTimeout. That is plenty for a peer
+	// with something to say, and clears away a flood of silent streams before
+	// they keep others out.
+	crowd          = 256
+	crowdedTimeout = time.Second
+	// stopTimeout is what peers have, when the service stops, to take the answers
+	// that are being written.
+	stopTimeout = time.Second
+)
 
-// ServiceOption configures a [RendezvousService].
-type ServiceOption func(*serviceConfig) error
+// What a stream takes, for the resource manager's books.
+const (
+	// requestMemory is reserved for as long as a stream is served.
+	requestMemory = maxRequestSize
+	// discoverMemory is reserved while a DISCOVER is answered: a buffer, through
+	// which an answer of any size is written, and the sample, without the envelopes
+	// that the storage has anyway.
+	discoverMemory = answerBufferSize + MaxDiscoverLimit*int(unsafe.Sizeof(Record{}))
 
-type serviceConfig struct {
-	quota Quota
-}
+	answerBufferSize = 64 << 10
+)
+
+// sweepInterval is how often a service gives back the memory of limits that are over.
+const sweepInterval = 5 * time.Second
 
 // RendezvousService is a rendezvous point. It serves the protocol on its host from
 // Start to Stop, and again from the next Start. All methods may be called at the
@@ -50,19 +74,11 @@ type RendezvousService struct {
 // NewRendezvousService returns a rendezvous point for h that keeps its
 // registrations in s. What is wrong with an option is told by Start.
 func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *RendezvousService {
-	service := &RendezvousService{
-		host:    h,
-		storage: s,
-		config: serviceConfig{
-			quota: Quota{PerPeer: 1000, Total: 1_000_000},
-		},
-	}
+	service := &RendezvousService{host: h, storage: s, config: defaultServiceConfig()}
 	if h == nil || s == nil {
 		service.err = errors.New("a host and a storage are needed")
 	}
-	for _, opt := range opts {
-		service.err = errors.Join(service.err, opt(&service.config))
-	}
+	service.err = errors.Join(service.err, service.config.apply(opts))
 	return service
 }
 
@@ -77,7 +93,7 @@ func (s *RendezvousService) Start() error {
 	if s.term != nil {
 		return errors.New("start rendezvous service: it is started already")
 	}
-	s.term = newTerm(s.storage, s.config)
+	s.term = begin(s.storage, s.config)
 	s.host.SetStreamHandler(RendezvousID_v001, s.term.handle)
 	return nil
 }
@@ -104,45 +120,69 @@ func (s *RendezvousService) Stop() {
 
 // term is one term of service, from Start to Stop.
 type term struct {
-	storage Storage
-	config  serviceConfig
+	storage  Storage
+	config   serviceConfig
+	requests *requestLimit
+	ledger   *ledger
 
-	ctx    context.Context // ends with the term
-	cancel context.CancelFunc
+	panics, failures logLimit
 
-	mu       sync.Mutex
-	ended    bool
-	streams  map[network.Stream]struct{}
-	handlers sync.WaitGroup // one for each of streams
+	ctx     context.Context // ends with the term
+	cancel  context.CancelFunc
+	waiting atomic.Int32 // streams that wait for a request
+
+	mu      sync.Mutex
+	streams map[network.Stream]struct{}
+	running sync.WaitGroup // one for each of streams, and one for the sweeper
+}
+
+func begin(s Storage, config serviceConfig) *term {
+	t := newTerm(s, config)
+	t.running.Go(t.sweep)
+	return t
 }
 
 func newTerm(s Storage, config serviceConfig) *term {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &term{
-		storage: s,
-		config:  config,
-		ctx:     ctx,
-		cancel:  cancel,
-		streams: make(map[network.Stream]struct{}),
+		storage:  s,
+		config:   config,
+		requests: newRequestLimit(config.rate, config.burst),
+		ledger:   newLedger(config.perSubnet, time.Now()),
+		ctx:      ctx,
+		cancel:   cancel,
+		streams:  make(map[network.Stream]struct{}),
 	}
 }
 
-// end interrupts whatever waits for a remote peer and returns when every handler has.
+// end interrupts whatever waits for a remote peer and returns when all that the
+// term started has ended.
 func (t *term) end() {
 	t.mu.Lock()
-	t.ended = true
-	for st := range t.streams {
+	t.cancel() // under the lock: no stream enters any more
+	streams := slices.Collect(maps.Keys(t.streams))
+	t.mu.Unlock()
+	for _, st := range streams {
 		setDeadline(st.SetReadDeadline, 0)
 		setDeadline(st.SetWriteDeadline, stopTimeout)
 	}
-	t.mu.Unlock()
-	t.cancel()
-	t.handlers.Wait()
+	t.running.Wait()
 }
 
-// stopTimeout bounds how long Stop waits for peers to take the answers that are
-// being written.
-const stopTimeout = time.Second
+// sweep gives back what limits that are over take, until the term ends.
+func (t *term) sweep() {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			t.requests.sweep(now)
+			t.ledger.sweep(now)
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
 
 // setDeadline sets a deadline from now on. What cannot set one, such as a mocked
 // stream, goes without.
@@ -155,31 +195,19 @@ func setDeadline(set func(time.Time) error, in time.Duration) {
 func (t *term) enter(st network.Stream) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.ended {
+	if t.ctx.Err() != nil {
 		return false
 	}
 	t.streams[st] = struct{}{}
-	t.handlers.Add(1)
+	t.running.Add(1)
 	return true
 }
 
 func (t *term) leave(st network.Stream) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	delete(t.streams, st)
-	t.handlers.Done()
-}
-
-// await gives the remote peer its time to do what set bounds. It returns false,
-// and sets nothing, when the term has ended.
-func (t *term) await(set func(time.Time) error) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ended {
-		return false
-	}
-	setDeadline(set, streamTimeout)
-	return true
+	t.mu.Unlock()
+	t.running.Done()
 }
 
 // handle serves a stream and ends it, whatever happens. It is where a panic stops.
@@ -191,7 +219,7 @@ func (t *term) handle(st network.Stream) {
 	defer t.leave(st)
 	defer func() {
 		if r := recover(); r != nil {
-			log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()))
+			t.panics.log(slog.LevelError, "panic while serving a stream", "panic", r, "stack", string(debug.Stack()))
 			_ = st.Reset()
 		}
 	}()
@@ -207,6 +235,7 @@ func (t *term) handle(st network.Stream) {
 var (
 	errShutdown = errors.New("service is stopping")
 	errResource = errors.New("resource limit reached")
+	errRate     = errors.New("far over the rate limit")
 )
 
 func resetCode(err error) network.StreamErrorCode {
@@ -217,6 +246,8 @@ func resetCode(err error) network.StreamErrorCode {
 		return network.StreamShutdown
 	case errors.Is(err, errResource):
 		return network.StreamResourceLimitExceeded
+	case errors.Is(err, errRate):
+		return network.StreamRateLimited
 	default:
 		return network.StreamNoError
 	}
@@ -229,26 +260,72 @@ func (t *term) serve(st network.Stream) error {
 	if err := scope.SetService(ServiceName); err != nil {
 		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
 	}
-	if err := scope.ReserveMemory(maxRequestSize, network.ReservationPriorityAlways); err != nil {
+	if err := scope.ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
 		return fmt.Errorf("%w: reserve memory for a request: %w", errResource, err)
 	}
-	defer scope.ReleaseMemory(maxRequestSize)
+	defer scope.ReleaseMemory(requestMemory)
 
 	in := requestReaders.Get().(*requestReader)
 	defer in.release()
 	in.Reset(st)
+	c := callerOf(st.Conn())
 	for answered := 0; ; answered++ {
-		request, err := t.read(st, in)
+		err := t.serveOne(st, c, in)
+		if err != nil && answered == 0 {
+			t.requests.take(c, time.Now()) // a stream with no request costs one
+		}
 		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, errShutdown) && answered > 0:
+		case err == io.EOF, errors.Is(err, errShutdown) && answered > 0:
 			return nil // and not a reset, which would overtake the last answer
 		case err != nil:
 			return err
 		}
-		if err := t.answer(st, request); err != nil {
-			return err
-		}
 	}
+}
+
+// serveOne answers a stream's next request. It returns io.EOF itself where there
+// is none.
+func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
+	if t.requests.spent(c, time.Now()) {
+		return errRate
+	}
+	request, err := t.read(st, in)
+	if err != nil {
+		return err
+	}
+	v := t.requests.take(c, time.Now())
+	if v == drop {
+		return errRate
+	}
+
+	ctx, cancel := context.WithTimeout(t.ctx, streamTimeout)
+	defer cancel()
+	memory := memoryFor(request)
+	if err := st.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
+		v, memory = decline, 0
+	}
+	defer st.Scope().ReleaseMemory(memory)
+	a, err := t.respond(ctx, c, request, v)
+	if err != nil {
+		return err
+	}
+	_ = t.allow(st.SetWriteDeadline, streamTimeout, stopTimeout) // it may be the last answer
+	if err := a.write(st, in.frame[:0]); err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+// allow gives the remote peer its time to do what set bounds, or where the service
+// stops, the other time and errShutdown. The deadlines that end sets come after the
+// term's context has ended, and so after those that are set here while it has not.
+func (t *term) allow(set func(time.Time) error, in, stopping time.Duration) error {
+	setDeadline(set, in)
+	if t.ctx.Err() != nil {
+		setDeadline(set, stopping)
+		return errShutdown
+	}
+	return nil
 }
 
 // requestReader is what it takes to read requests from a stream.
@@ -266,101 +343,112 @@ func (r *requestReader) release() {
 	requestReaders.Put(r)
 }
 
-// read returns the next request, or io.EOF where there is none.
+// read returns the next request, or io.EOF where there is none. The frame of in is
+// then free for other use.
 func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
-	if !t.await(st.SetReadDeadline) {
-		return nil, errShutdown
+	timeout := streamTimeout
+	if t.waiting.Add(1) > crowd {
+		timeout = crowdedTimeout
+	}
+	defer t.waiting.Add(-1)
+	if err := t.allow(st.SetReadDeadline, timeout, 0); err != nil {
+		return nil, err
 	}
 	frame, err := readFrame(in.Reader, in.frame, maxRequestSize)
-	if err != nil {
-		if t.ctx.Err() != nil {
-			return nil, errShutdown
-		}
+	switch {
+	case err == io.EOF:
+		return nil, err
+	case err != nil && t.ctx.Err() != nil:
+		return nil, errShutdown
+	case err != nil:
 		return nil, fmt.Errorf("read request: %w", err)
 	}
 	in.frame = frame
 	return parseMessage(frame)
 }
 
-// answer does what a request asks and writes the answer.
-func (t *term) answer(st network.Stream, request *pb.Message) error {
-	ctx, cancel := context.WithTimeout(t.ctx, streamTimeout)
-	defer cancel()
+// memoryFor is what answering a request takes, beyond what reading it took.
+func memoryFor(request *pb.Message) int {
+	if request.GetType() == pb.Message_DISCOVER {
+		return discoverMemory
+	}
+	return 0
+}
 
-	buf := answerBuffers.Get().(*[]byte)
-	defer releaseAnswer(buf)
-	frame, err := t.respond(ctx, st.Conn().RemotePeer(), request, (*buf)[:0])
+// answer is what a request gets: a message, or the records that a DISCOVER found.
+type answer struct {
+	message *pb.Message
+	records []Record // where message is nil
+}
+
+// write writes the answer's frame to w, a short one through buf.
+func (a answer) write(w io.Writer, buf []byte) error {
+	if a.message == nil {
+		big := answerBuffers.Get().(*[answerBufferSize]byte)
+		defer answerBuffers.Put(big)
+		_, err := writeDiscoverResponse(w, big[:0], a.records, time.Now())
+		return err
+	}
+	frame, err := appendFrame(buf, a.message)
 	if err != nil {
 		return err
 	}
-	*buf = frame
-	if err := st.Scope().ReserveMemory(len(frame), network.ReservationPriorityAlways); err != nil {
-		return fmt.Errorf("%w: reserve memory for an answer: %w", errResource, err)
-	}
-	defer st.Scope().ReleaseMemory(len(frame))
-	t.await(st.SetWriteDeadline) // at the term's end there is one already
-	if _, err := st.Write(frame); err != nil {
-		return fmt.Errorf("write answer: %w", err)
-	}
-	return nil
+	_, err = w.Write(frame)
+	return err
 }
 
-var answerBuffers = sync.Pool{New: func() any { return new([]byte) }}
+var answerBuffers = sync.Pool{New: func() any { return new([answerBufferSize]byte) }}
 
-// releaseAnswer keeps a buffer for the next answer, unless it is of a size that few need.
-func releaseAnswer(buf *[]byte) {
-	if cap(*buf) <= 512<<10 {
-		answerBuffers.Put(buf)
-	}
-}
-
-// respond appends the frame that answers a request to dst. An error means that
-// the request has no answer.
-func (t *term) respond(ctx context.Context, from peer.ID, request *pb.Message, dst []byte) ([]byte, error) {
+// respond does what a request asks, or declines it, and returns the answer. An
+// error means that the request has none.
+func (t *term) respond(ctx context.Context, c caller, request *pb.Message, v verdict) (answer, error) {
 	var err error
-	switch request.GetType() {
-	case pb.Message_REGISTER:
+	switch kind := request.GetType(); {
+	case kind != pb.Message_REGISTER && kind != pb.Message_DISCOVER:
+		return answer{}, fmt.Errorf("%w: %s is not a request", ErrProtocol, kind)
+	case v != serve:
+		err = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+	case kind == pb.Message_REGISTER:
 		var ttl time.Duration
-		if ttl, err = t.register(ctx, from, request.GetRegister()); err == nil {
-			return appendFrame(dst, registerResponse(ttl))
-		}
-	case pb.Message_DISCOVER:
-		var records []Record
-		if records, err = t.discover(ctx, request.GetDiscover()); err == nil {
-			frame, _ := appendDiscoverResponse(dst, records, time.Now())
-			return frame, nil
+		if ttl, err = t.register(ctx, c, request.GetRegister()); err == nil {
+			return answer{message: registerResponse(ttl)}, nil
 		}
 	default:
-		return nil, fmt.Errorf("%w: %s is not a request", ErrProtocol, request.GetType())
+		var records []Record
+		if records, err = t.discover(ctx, c, request.GetDiscover()); err == nil {
+			return answer{records: records}, nil
+		}
 	}
-	log.Debug("request refused", "peer", from, "type", request.GetType(), "error", err)
-	return appendFrame(dst, refusal(request.GetType(), answerTo(err)))
+	log.Debug("request refused", "peer", c.peer, "type", request.GetType(), "error", err)
+	t.report(err)
+	return answer{message: refusal(request.GetType(), answerTo(err))}, nil
 }
 
 // register is REGISTER, its checks in the order of the wire's table. It returns
 // the granted TTL.
-func (t *term) register(ctx context.Context, from peer.ID, request *pb.Message_Register) (time.Duration, error) {
+func (t *term) register(ctx context.Context, c caller, request *pb.Message_Register) (time.Duration, error) {
 	ns, envelope := request.GetNs(), request.GetSignedPeerRecord()
 	if err := checkNamespace(ns); err != nil {
 		return 0, err
 	}
-	if err := t.checkOwner(from, envelope); err != nil {
+	if err := t.checkOwner(c.peer, envelope); err != nil {
 		return 0, err
 	}
-	ttl, err := grantTTL(request.GetTtl(), DefaultTTL, MaxTTL)
+	ttl, err := grantTTL(request.GetTtl(), t.config.ttl, t.config.maxTTL)
 	if err != nil {
 		return 0, err
 	}
-	err = t.storage.Add(ctx, Record{
+	err = t.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: true, Namespace: ns})
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	return ttl, t.add(ctx, c, now, Record{
 		Namespace: ns,
-		Peer:      from,
+		Peer:      c.peer,
 		Envelope:  envelope,
-		Deadline:  time.Now().Add(ttl + grace),
-	}, t.config.quota)
-	if err != nil {
-		return 0, err
-	}
-	return ttl, nil
+		Deadline:  now.Add(ttl + grace),
+	})
 }
 
 // verifier is a [Storage] that remembers which bytes it was given for a peer, so
@@ -384,12 +472,50 @@ func (t *term) checkOwner(from peer.ID, envelope []byte) error {
 	return nil
 }
 
+// add keeps a registration, within the limits of the caller's address, of the peer
+// and of the point.
+func (t *term) add(ctx context.Context, c caller, now time.Time, r Record) error {
+	key := t.ledger.key(r.Namespace, r.Peer)
+	fresh, err := t.ledger.reserve(c, key, r.Deadline, now)
+	if err != nil {
+		return err
+	}
+	if err := t.storage.Add(ctx, r, t.config.quota); err != nil {
+		if fresh {
+			t.ledger.release(key)
+		}
+		return err
+	}
+	t.ledger.keep(c, key, r.Deadline)
+	return nil
+}
+
 // discover is DISCOVER.
-func (t *term) discover(ctx context.Context, request *pb.Message_Discover) ([]Record, error) {
-	if err := checkNamespaceSize(request.GetNs()); err != nil {
+func (t *term) discover(ctx context.Context, c caller, request *pb.Message_Discover) ([]Record, error) {
+	ns := request.GetNs()
+	if err := checkNamespaceSize(ns); err != nil {
 		return nil, err
 	}
-	return t.storage.Sample(ctx, request.GetNs(), grantLimit(request.GetLimit(), MaxDiscoverLimit))
+	asked := Request{Peer: c.peer, Addr: c.addr, Namespace: ns}
+	if err := t.config.authorize.check(ctx, asked); err != nil {
+		return nil, err
+	}
+	records, err := t.storage.Sample(ctx, ns, grantLimit(request.GetLimit(), t.config.discoverLimit))
+	if err != nil || ns != "" {
+		return records, err
+	}
+	return t.config.authorize.visible(ctx, asked, records)
+}
+
+// report logs an error of which the operator should know: that the storage is full,
+// or failed.
+func (t *term) report(err error) {
+	var refused *StatusError
+	switch {
+	case errors.As(err, &refused), errors.Is(err, ErrPeerLimit), errors.Is(err, errAddressLimit), t.ctx.Err() != nil:
+	default:
+		t.failures.log(slog.LevelWarn, "requests fail", "error", err)
+	}
 }
 
 // answerTo is what a peer is told of an error: nothing of what goes on inside.
@@ -400,6 +526,8 @@ func answerTo(err error) *StatusError {
 		return refused
 	case errors.Is(err, ErrPeerLimit):
 		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer")
+	case errors.Is(err, errAddressLimit):
+		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this address")
 	case errors.Is(err, ErrFull):
 		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full")
 	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrClosed),
