@@ -224,10 +224,10 @@ func shrink[K comparable, V any](m map[K]V, peak int) (map[K]V, int) {
 // errAddressLimit: the subnet that a peer comes from has all the registrations it may.
 var errAddressLimit = errors.New("subnet is at its registration limit")
 
-// ledger counts live registrations per subnet, and knows for each which subnet it
+// subnetLedger counts live registrations per subnet, and knows for each which subnet it
 // counts against. It takes about 50 bytes for each, and gives them back when the
 // registration has ended.
-type ledger struct {
+type subnetLedger struct {
 	limit int // per subnet; 0: none, and nothing is kept
 	seed  maphash.Seed
 	epoch time.Time
@@ -252,8 +252,8 @@ type tick uint32
 
 const tickLength = 100 * time.Millisecond
 
-func newLedger(limit int, now time.Time) *ledger {
-	return &ledger{
+func newLedger(limit int, now time.Time) *subnetLedger {
+	return &subnetLedger{
 		limit: limit,
 		seed:  maphash.MakeSeed(),
 		epoch: now,
@@ -265,7 +265,7 @@ func newLedger(limit int, now time.Time) *ledger {
 
 // key is what a registration goes by in the ledger. No peer can know the seed, so
 // none can make two of them collide.
-func (l *ledger) key(ns string, p peer.ID) uint64 {
+func (l *subnetLedger) key(ns string, p peer.ID) uint64 {
 	return maphash.Comparable(l.seed, struct {
 		ns   string
 		peer peer.ID
@@ -273,14 +273,14 @@ func (l *ledger) key(ns string, p peer.ID) uint64 {
 }
 
 // ticks is t in ticks, rounded up.
-func (l *ledger) ticks(t time.Time) tick {
+func (l *subnetLedger) ticks(t time.Time) tick {
 	return tick((t.Sub(l.epoch) + tickLength - 1) / tickLength)
 }
 
 // reserve counts a registration that is about to be made, so that no two can take
 // a subnet's last place. One that lives already is not counted again and never
 // refused. What comes of it is told by keep or, where it is fresh, by release.
-func (l *ledger) reserve(c caller, key uint64, until, now time.Time) (fresh bool, err error) {
+func (l *subnetLedger) reserve(c caller, key uint64, until, now time.Time) (fresh bool, err error) {
 	if l.limit == 0 || !c.located {
 		return false, nil
 	}
@@ -299,7 +299,7 @@ func (l *ledger) reserve(c caller, key uint64, until, now time.Time) (fresh bool
 
 // keep records that a registration was made, and until when it lives. It counts
 // against the subnet that it was last made from, if there is room.
-func (l *ledger) keep(c caller, key uint64, until time.Time) {
+func (l *subnetLedger) keep(c caller, key uint64, until time.Time) {
 	if l.limit == 0 || !c.located {
 		return
 	}
@@ -324,13 +324,13 @@ func (l *ledger) keep(c caller, key uint64, until time.Time) {
 }
 
 // release forgets a fresh registration that was not made.
-func (l *ledger) release(key uint64) {
+func (l *subnetLedger) release(key uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.remove(key)
 }
 
-func (l *ledger) sweep(now time.Time) {
+func (l *subnetLedger) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expire(now)
@@ -339,7 +339,7 @@ func (l *ledger) sweep(now time.Time) {
 
 // expire forgets what has ended by now. Its cost is that of what ended or was
 // refreshed since the last time. l.mu is held.
-func (l *ledger) expire(now time.Time) {
+func (l *subnetLedger) expire(now time.Time) {
 	for upTo := tick(now.Sub(l.epoch) / tickLength); l.last < upTo; {
 		l.last++
 		for _, key := range l.due[l.last] {
@@ -357,27 +357,27 @@ func (l *ledger) expire(now time.Time) {
 }
 
 // add counts a registration. l.mu is held, and so it is for those below.
-func (l *ledger) add(at subnet, key uint64, ends tick) {
+func (l *subnetLedger) add(at subnet, key uint64, ends tick) {
 	l.queue(key, holding{subnet: at, ends: max(ends, l.last+1)})
 	l.count[at]++
 	l.peak = max(l.peak, len(l.held))
 }
 
 // queue has a holding looked at when it should end.
-func (l *ledger) queue(key uint64, h holding) {
+func (l *subnetLedger) queue(key uint64, h holding) {
 	h.queued = h.ends
 	l.held[key] = h
 	l.due[h.queued] = append(l.due[h.queued], key)
 }
 
-func (l *ledger) remove(key uint64) {
+func (l *subnetLedger) remove(key uint64) {
 	if h, ok := l.held[key]; ok {
 		delete(l.held, key)
 		l.uncount(h.subnet)
 	}
 }
 
-func (l *ledger) uncount(at subnet) {
+func (l *subnetLedger) uncount(at subnet) {
 	if l.count[at]--; l.count[at] <= 0 {
 		delete(l.count, at)
 	}

@@ -130,7 +130,7 @@ func TestSubnetShare(t *testing.T) {
 
 // book is a ledger at a time, with the names that tests have for registrations.
 type book struct {
-	*ledger
+	*subnetLedger
 	now time.Time
 }
 

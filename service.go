@@ -123,7 +123,7 @@ type term struct {
 	storage  Storage
 	config   serviceConfig
 	requests *requestLimit
-	ledger   *ledger
+	ledger   *subnetLedger
 
 	panics, failures logLimit
 
