@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +30,13 @@ type ClientOption func(*clientConfig) error
 type clientConfig struct {
 	points     []peer.AddrInfo
 	redundancy int
+	addrs      AddrsFactory // nil: those of the host's own record
 }
 
-// WithPoints names the rendezvous points to use, which are dialled as needed.
-// Without it a client uses every peer that its host knows to speak the protocol.
+// WithPoints names the rendezvous points to use, which are dialled as needed. A
+// host that is one of them leaves itself out. Without points a client uses every
+// peer that its host knows to speak the protocol, and remembers it for an hour when
+// it is gone.
 func WithPoints(points ...peer.AddrInfo) ClientOption {
 	return func(c *clientConfig) error {
 		for _, p := range points {
@@ -60,11 +65,12 @@ func WithRedundancy(n int) ClientOption {
 // called at the same time. It has nothing to close: what a call starts ends with
 // that call.
 type Client struct {
-	host   host.Host
-	config clientConfig
-	err    error // what was wrong with the arguments, for every call to return
-	points *points
-	own    ownRecord
+	host     host.Host
+	config   clientConfig
+	err      error // what was wrong with the arguments, for every call to return
+	points   *points
+	own      ownRecord
+	verified *verified
 }
 
 // NewClient returns a client for h. What is wrong with an option is told by every call.
@@ -79,12 +85,19 @@ func NewClient(h host.Host, opts ...ClientOption) *Client {
 			c.err = errors.Join(c.err, fmt.Errorf("rendezvous client: %w", err))
 		}
 	}
-	for _, p := range c.config.points {
-		h.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
-	}
 	c.points = newPoints(h, c.config.points)
-	c.own = ownRecord{host: h}
+	c.own = ownRecord{host: h, addrs: c.config.addrs}
+	c.verified = newVerified()
 	return c
+}
+
+// check returns what was wrong with the client's arguments, or is with a namespace
+// that must be there.
+func (c *Client) check(ns string) error {
+	if c.err != nil {
+		return c.err
+	}
+	return checkNamespace(ns)
 }
 
 // Registration is a peer that a point says is alive in a namespace. Its record
@@ -92,6 +105,9 @@ func NewClient(h host.Host, opts ...ClientOption) *Client {
 type Registration struct {
 	Namespace string
 	Peer      peer.AddrInfo
+	// Seq is the number of the peer's record: of two, the one with the higher is
+	// newer, whichever point gave it.
+	Seq uint64
 	// TTL is how long the registration still lives if the peer does not refresh
 	// it, in whole seconds.
 	TTL time.Duration
@@ -109,10 +125,7 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 }
 
 func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
-	if c.err != nil {
-		return 0, c.err
-	}
-	if err := checkNamespace(ns); err != nil {
+	if err := c.check(ns); err != nil {
 		return 0, err
 	}
 	if ttl < 0 {
@@ -122,7 +135,7 @@ func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if err != nil {
 		return 0, err
 	}
-	answer, err := c.roundTrip(ctx, point, registerRequest(ns, envelope, ttl))
+	answer, err := c.roundTrip(ctx, point, registerRequest(ns, envelope, ttl), maxRequestSize)
 	if err != nil {
 		return 0, err
 	}
@@ -161,7 +174,7 @@ func (c *Client) discover(ctx context.Context, point peer.ID, ns string, limit i
 		return nil, err
 	}
 	limit = grantLimit(int64(limit), MaxDiscoverLimit)
-	answer, err := c.roundTrip(ctx, point, discoverRequest(ns, limit))
+	answer, err := c.roundTrip(ctx, point, discoverRequest(ns, limit), answerSize(limit))
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +198,7 @@ func (c *Client) accept(point peer.ID, ns string, limit int, answer []*pb.Messag
 	found := make([]Registration, 0, min(limit, len(answer)))
 	refused := 0
 	for _, a := range answer[:min(limit, len(answer))] {
-		r, err := c.acceptOne(ns, a)
+		r, err := c.acceptOne(point, ns, a)
 		if err != nil {
 			refused++
 			continue
@@ -204,45 +217,57 @@ func (c *Client) accept(point peer.ID, ns string, limit int, answer []*pb.Messag
 	return found
 }
 
-func (c *Client) acceptOne(ns string, a *pb.Message_Register) (Registration, error) {
+func (c *Client) acceptOne(point peer.ID, ns string, a *pb.Message_Register) (Registration, error) {
 	if ns != "" && a.GetNs() != ns {
 		return Registration{}, fmt.Errorf("%w: a registration of another namespace", ErrProtocol)
 	}
-	signed, rec, err := openRecord(a.GetSignedPeerRecord())
+	o, err := c.verified.open(point, a.GetSignedPeerRecord())
 	if err != nil {
 		return Registration{}, err
 	}
 	ttl := statedTTL(a.GetTtl(), MaxTTL)
-	if book, ok := peerstore.GetCertifiedAddrBook(c.host.Peerstore()); ok && rec.PeerID != c.host.ID() {
-		// A newer record is known already where this one is not accepted: no harm.
-		if _, err := book.ConsumePeerRecord(signed, ttl); err != nil {
-			return Registration{}, fmt.Errorf("keep record of %s: %w", rec.PeerID, err)
+	if book, ok := peerstore.GetCertifiedAddrBook(c.host.Peerstore()); ok && o.record.PeerID != c.host.ID() {
+		// It may know a newer record, or be full: the registration holds all the same.
+		if _, err := book.ConsumePeerRecord(o.signed, ttl); err != nil {
+			log.Debug("peerstore does not take a record", "peer", o.record.PeerID, "error", err)
 		}
 	}
 	return Registration{
 		Namespace: a.GetNs(),
-		Peer:      peer.AddrInfo{ID: rec.PeerID, Addrs: rec.Addrs},
+		Peer:      peer.AddrInfo{ID: o.record.PeerID, Addrs: slices.Clone(o.record.Addrs)},
+		Seq:       o.record.Seq,
 		TTL:       ttl,
 	}, nil
 }
 
-// roundTrip sends one request to a point and returns its answer. It takes no
-// longer than ctx and [requestTimeout] allow, whatever the point does.
-func (c *Client) roundTrip(ctx context.Context, point peer.ID, request *pb.Message) (*pb.Message, error) {
+// answerSize is the longest answer to a DISCOVER with a limit, in bytes: a point
+// that sends more does not get it read.
+func answerSize(limit int) int {
+	const perRegistration = maxEnvelopeSize + MaxNamespaceSize + 32
+	return min(maxAnswerSize, maxRequestSize+limit*perRegistration)
+}
+
+// roundTrip sends one request to a point and returns its answer, of at most size
+// bytes. It takes no longer than ctx and [requestTimeout] allow, whatever the point
+// does.
+func (c *Client) roundTrip(ctx context.Context, point peer.ID, request *pb.Message, size int) (*pb.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	st, err := c.host.NewStream(network.WithAllowLimitedConn(ctx, ServiceName), point, RendezvousID_v001)
+	st, err := c.open(ctx, point)
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	release := context.AfterFunc(ctx, func() { _ = st.Reset() })
 	defer release()
 
-	answer, err := exchange(ctx, st, request)
+	answer, err := exchange(ctx, st, request, size)
 	if err != nil {
 		_ = st.Reset()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			err = ctx.Err()
+		case errors.Is(err, os.ErrDeadlineExceeded): // the stream's, which may be first
+			err = context.DeadlineExceeded
 		}
 		return nil, err
 	}
@@ -250,10 +275,27 @@ func (c *Client) roundTrip(ctx context.Context, point peer.ID, request *pb.Messa
 	return answer, nil
 }
 
+// open opens a stream to a point, over a relay if need be.
+func (c *Client) open(ctx context.Context, point peer.ID) (network.Stream, error) {
+	ctx = network.WithAllowLimitedConn(ctx, ServiceName)
+	c.points.introduce(point)
+	st, err := c.host.NewStream(ctx, point, RendezvousID_v001)
+	if err == nil || ctx.Err() != nil || c.host.Network().Connectedness(point) != network.NotConnected {
+		return st, err
+	}
+	// The host's own backoff from addresses that did not answer grows to five
+	// minutes, in which a point that is back would not be dialled. To dial directly
+	// is to ignore it; the client has backoffs of its own.
+	if c.host.Connect(network.WithForceDirectDial(ctx, ServiceName), peer.AddrInfo{ID: point}) != nil {
+		return nil, err
+	}
+	return c.host.NewStream(ctx, point, RendezvousID_v001)
+}
+
 // answerReaders are what it takes to read answers from a stream.
 var answerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
 
-func exchange(ctx context.Context, st network.Stream, request *pb.Message) (*pb.Message, error) {
+func exchange(ctx context.Context, st network.Stream, request *pb.Message, size int) (*pb.Message, error) {
 	if err := st.Scope().SetService(ServiceName); err != nil {
 		return nil, fmt.Errorf("attach stream to service: %w", err)
 	}
@@ -274,7 +316,7 @@ func exchange(ctx context.Context, st network.Stream, request *pb.Message) (*pb.
 	defer answerReaders.Put(r)
 	r.Reset(st)
 	defer r.Reset(nil)
-	answer, err := readFrame(r, nil, maxAnswerSize)
+	answer, err := readFrame(r, nil, size)
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}

@@ -4,9 +4,9 @@ package rendezvous
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,14 +16,15 @@ import (
 )
 
 const (
-	// retryDelay is when Advertise wants to be called again after it failed.
-	// Gossipsub waits two minutes on an error that comes without a delay.
+	// retryDelay is how soon to try again at the earliest after a failure.
 	retryDelay = time.Second
+	// pointPatience is how long Advertise waits for the host to meet a first point.
+	pointPatience = 5 * time.Second
 	// minInterval is the shortest time between two searches of a namespace, which
 	// gossipsub would have every second and Bootstrap every tenth of one.
 	minInterval = 750 * time.Millisecond
-	// defaultLimit is how many peers FindPeers asks each point for when its caller
-	// does not say: several times what a gossipsub mesh needs.
+	// defaultLimit is how many peers FindPeers gives when its caller does not say:
+	// several times what a gossipsub mesh needs.
 	defaultLimit = 50
 )
 
@@ -47,56 +48,35 @@ func NewRendezvousDiscovery(h host.Host, opts ...ClientOption) discovery.Discove
 }
 
 // Advertise registers the host in namespace ns until about twice the duration that
-// it returns, after which it wants to be called again. On an error the duration is
-// when to retry, and is never zero: callers such as gossipsub take zero for two
-// minutes. [discovery.TTL] is clamped to what the protocol allows.
+// it returns, after which it wants to be called again. Where no point is known yet it
+// waits a few seconds for one. On an error the duration is when to retry, and is
+// never zero: callers such as gossipsub take zero for two minutes. [discovery.TTL]
+// is clamped to what the protocol allows.
+//
+// Nothing happens between two calls: a host whose addresses change is found at the
+// old ones until the next. [Client.KeepRegistered], beside it, is quicker.
 func (d *Discovery) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
+	next, err := d.advertise(ctx, ns, opts...)
+	if err != nil {
+		return max(next, retryDelay), fmt.Errorf("advertise in %q: %w", ns, err)
+	}
+	return next, nil
+}
+
+func (d *Discovery) advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	var options discovery.Options
 	if err := options.Apply(opts...); err != nil {
-		return retryDelay, fmt.Errorf("advertise in %q: %w", ns, err)
+		return 0, err
+	}
+	if err := d.client.check(ns); err != nil {
+		return 0, err
 	}
 	ttl := options.Ttl
 	if ttl <= 0 || ttl > MaxTTL {
 		ttl = DefaultTTL
 	}
-	next, err := d.client.advertise(ctx, ns, ttl)
-	if err != nil {
-		return retryDelay, fmt.Errorf("advertise in %q: %w", ns, err)
-	}
-	return next, nil
-}
-
-// advertise registers at the points of ns and returns how long to wait before
-// doing so again.
-func (c *Client) advertise(ctx context.Context, ns string, ttl time.Duration) (time.Duration, error) {
-	if c.err != nil {
-		return 0, c.err
-	}
-	if err := checkNamespace(ns); err != nil {
-		return 0, err
-	}
-	started := time.Now()
-	var mu sync.Mutex
-	shortest := ttl
-	err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
-		granted, err := c.Register(ctx, point, ns, ttl)
-		if err == nil {
-			mu.Lock()
-			shortest = min(shortest, granted)
-			mu.Unlock()
-		}
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	return max(refreshAfter(shortest)-time.Since(started), retryDelay/2), nil
-}
-
-// refreshAfter is how long after it was granted a TTL is to be renewed: a little
-// over half of it, which leaves time for a second attempt and a third.
-func refreshAfter(ttl time.Duration) time.Duration {
-	return jitter(ttl * 3 / 5)
+	d.client.points.await(ctx, pointPatience)
+	return d.client.renew(ctx, ns, ttl, func(peer.ID, time.Duration, error) {})
 }
 
 // FindPeers searches for peers in namespace ns. The channel gives each once, as
@@ -121,10 +101,7 @@ func (d *Discovery) findPeers(ctx context.Context, ns string, opts ...discovery.
 	if err := options.Apply(opts...); err != nil {
 		return nil, err
 	}
-	if d.client.err != nil {
-		return nil, d.client.err
-	}
-	if err := checkNamespace(ns); err != nil {
+	if err := d.client.check(ns); err != nil {
 		return nil, err
 	}
 	if options.Limit < 0 {
@@ -137,28 +114,44 @@ func (d *Discovery) findPeers(ctx context.Context, ns string, opts ...discovery.
 	if len(d.client.points.known()) == 0 {
 		return nil, ErrNoPoints
 	}
-	out := make(chan peer.AddrInfo, limit) // roomy enough never to wait for its reader
+	g := &giver{out: make(chan peer.AddrInfo, limit), given: make(map[peer.ID]struct{})}
+	s := d.search(ns)
 	go func() {
-		defer close(out)
-		d.search(ns).run(ctx, ns, limit, out)
+		defer close(g.out)
+		s.run(ctx, limit, g)
 	}()
-	return out, nil
+	return g.out, nil
+}
+
+// giver puts peers into a channel, each once, until it is full.
+type giver struct {
+	out chan peer.AddrInfo // roomy enough never to wait for its reader
+
+	mu    sync.Mutex
+	given map[peer.ID]struct{}
+}
+
+func (g *giver) give(infos ...peer.AddrInfo) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, info := range infos {
+		if _, twice := g.given[info.ID]; twice || len(g.given) == cap(g.out) {
+			continue
+		}
+		g.given[info.ID] = struct{}{}
+		g.out <- peer.AddrInfo{ID: info.ID, Addrs: slices.Clone(info.Addrs)}
+	}
 }
 
 // search is what is known of a namespace, and its one query in flight.
 type search struct {
 	client *Client
-	turn   chan struct{} // holds a token: whoever takes it may query
+	ns     string
 
 	mu    sync.Mutex
-	last  time.Time // when the last query began
-	found map[peer.ID]sighting
-}
-
-// sighting is a peer that was found, until its registration ends.
-type sighting struct {
-	info  peer.AddrInfo
-	until time.Time
+	last  time.Time     // when the last query began
+	news  chan struct{} // while a query is in flight; closed when it brings something or ends
+	found sightings
 }
 
 // search returns the search of a namespace, and forgets those that found nothing
@@ -166,15 +159,10 @@ type sighting struct {
 func (d *Discovery) search(ns string) *search {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for other, s := range d.searches {
-		if other != ns && s.idle() {
-			delete(d.searches, other)
-		}
-	}
+	maps.DeleteFunc(d.searches, func(other string, s *search) bool { return other != ns && s.idle() })
 	s := d.searches[ns]
 	if s == nil {
-		s = &search{client: d.client, turn: make(chan struct{}, 1), found: make(map[peer.ID]sighting)}
-		s.turn <- struct{}{}
+		s = &search{client: d.client, ns: ns, found: newSightings()}
 		d.searches[ns] = s
 	}
 	return s
@@ -184,92 +172,104 @@ func (d *Discovery) search(ns string) *search {
 func (s *search) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.turn) == 1 && time.Since(s.last) > MaxTTL
+	return s.news == nil && time.Since(s.last) > MaxTTL
 }
 
-// run puts peers of the namespace into out, which has room for limit of them:
-// those that a query finds as points answer, or those already known.
-func (s *search) run(ctx context.Context, ns string, limit int, out chan<- peer.AddrInfo) {
-	select {
-	case <-s.turn:
-		defer func() { s.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return
-	}
-	given := make(map[peer.ID]struct{})
-	var mu sync.Mutex // guards given, and out against more than limit
-	give := func(info peer.AddrInfo) {
-		mu.Lock()
-		defer mu.Unlock()
-		if _, twice := given[info.ID]; twice || len(given) == limit {
-			return
+// run gives peers of the namespace: those that a query finds, its own or the one
+// that is in flight, as points answer, and then those known from before.
+func (s *search) run(ctx context.Context, limit int, g *giver) {
+	for ctx.Err() == nil {
+		if s.begin() {
+			s.query(ctx, limit, g)
+			break
 		}
-		given[info.ID] = struct{}{}
-		out <- info
-	}
-	if s.due() {
-		err := s.query(ctx, ns, limit, give)
-		if err == nil {
-			return
+		news := s.inFlight()
+		if news == nil {
+			break // points were asked a moment ago
 		}
-		log.Debug("no rendezvous point answered", "namespace", ns, "error", err)
+		g.give(s.live()...)
+		select {
+		case <-news:
+		case <-ctx.Done():
+		}
 	}
-	for _, info := range s.known() {
-		give(info)
-	}
+	g.give(s.live()...)
 }
 
-// due reports whether a query may be made, and notes that it is.
-func (s *search) due() bool {
+// begin reports whether the caller may make a query, which it then must.
+func (s *search) begin() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	if !s.last.IsZero() && now.Sub(s.last) < minInterval {
+	if s.news != nil || !s.last.IsZero() && now.Sub(s.last) < minInterval {
 		return false
 	}
-	s.last = now
-	maps.DeleteFunc(s.found, func(_ peer.ID, f sighting) bool { return !now.Before(f.until) })
+	s.last, s.news = now, make(chan struct{})
 	return true
 }
 
+// end ends a query. One that was given up does not keep others from making theirs.
+func (s *search) end(givenUp bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if givenUp {
+		s.last = time.Time{}
+	}
+	close(s.news)
+	s.news = nil
+}
+
+// inFlight returns what is closed at the query's next news, nil if there is no query.
+func (s *search) inFlight() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
+}
+
 // query asks the points of the namespace, and hands on what each finds when it answers.
-func (s *search) query(ctx context.Context, ns string, limit int, give func(peer.AddrInfo)) error {
+func (s *search) query(ctx context.Context, limit int, g *giver) {
 	c := s.client
-	err := c.points.ask(ctx, ns, c.config.redundancy, func(ctx context.Context, point peer.ID) error {
-		found, err := c.Discover(ctx, point, ns, min(limit+1, MaxDiscoverLimit)) // one may be this host
+	_, err := c.points.ask(ctx, s.ns, c.config.redundancy, 1, func(ctx context.Context, point peer.ID) error {
+		found, err := c.Discover(ctx, point, s.ns, min(limit+1, MaxDiscoverLimit)) // one may be this host
 		if err != nil {
 			return err
 		}
-		for _, r := range found {
-			if r.Peer.ID != c.host.ID() {
-				s.note(r)
-				give(r.Peer)
-			}
-		}
+		g.give(s.note(point, found)...)
 		return nil
 	})
-	if errors.Is(err, context.Canceled) {
-		return nil // nobody waits for more
+	s.end(ctx.Err() != nil)
+	if err != nil {
+		log.Debug("no rendezvous point answered", "namespace", s.ns, "error", err)
 	}
-	return err
 }
 
-func (s *search) note(r Registration) {
+// note keeps what a point found, and returns the newest that is known of each.
+func (s *search) note(point peer.ID, found []Registration) []peer.AddrInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.found[r.Peer.ID] = sighting{info: r.Peer, until: time.Now().Add(r.TTL)}
-}
-
-// known returns the peers whose registrations still live.
-func (s *search) known() []peer.AddrInfo {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	var infos []peer.AddrInfo
-	for _, f := range s.found {
-		if now.Before(f.until) {
-			infos = append(infos, f.info)
+	s.found.expire()
+	infos := make([]peer.AddrInfo, 0, len(found))
+	for _, r := range found {
+		if r.Peer.ID != s.client.host.ID() {
+			newest, _ := s.found.note(point, r)
+			infos = append(infos, newest.info)
 		}
+	}
+	if s.news != nil {
+		close(s.news)
+		s.news = make(chan struct{})
+	}
+	return infos
+}
+
+// live returns the peers whose registrations still live.
+func (s *search) live() []peer.AddrInfo {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.found.expire()
+	infos := make([]peer.AddrInfo, 0, len(s.found.peers))
+	for _, seen := range s.found.peers {
+		infos = append(infos, seen.info)
 	}
 	return infos
 }

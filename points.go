@@ -9,13 +9,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // A point that fails is left alone for minBackoff, and twice as long each time
@@ -26,25 +30,54 @@ const (
 	maxBackoff = 8 * time.Second
 )
 
+const (
+	// scanInterval is how long what the peerstore says of points is believed: it
+	// may know ten thousand peers, and gossipsub asks each second for each topic.
+	scanInterval = time.Second
+	// rememberFor is how long a point that was met is remembered after the
+	// peerstore forgot it, which is a minute after the last connection to it
+	// ended: a point that was down for longer than that is still found again.
+	rememberFor = time.Hour
+	// maxRemembered is how many such points are remembered, and so how much memory
+	// passers-by who claim to be points can take.
+	maxRemembered = 64
+)
+
 // points keeps which rendezvous points there are and how they have been doing.
 type points struct {
 	host  host.Host
-	fixed []peer.ID // those the user named; with none, whoever speaks the protocol
+	fixed map[peer.ID][]ma.Multiaddr // those the user named; with none, whoever speaks the protocol
+	wall  func() time.Time           // what the wall clock shows, without Go's monotonic reading
 
 	mu      sync.Mutex
-	backoff map[peer.ID]backoff // points whose last request failed
+	scanned time.Time              // when met was last brought up to date
+	met     map[peer.ID]met        // unless there are fixed ones
+	backoff map[peer.ID]backingOff // points whose last request failed
 }
 
-type backoff struct {
+// met is a point that was learned of.
+type met struct {
+	addrs []ma.Multiaddr // as the peerstore had them last
+	seen  time.Time      // when the peerstore last said that it speaks the protocol
+}
+
+type backingOff struct {
 	failures int
+	since    time.Time // of the last failure
 	until    time.Time
 }
 
 func newPoints(h host.Host, fixed []peer.AddrInfo) *points {
-	p := &points{host: h, backoff: make(map[peer.ID]backoff)}
+	p := &points{
+		host:    h,
+		fixed:   make(map[peer.ID][]ma.Multiaddr),
+		wall:    func() time.Time { return time.Now().Round(0) },
+		met:     make(map[peer.ID]met),
+		backoff: make(map[peer.ID]backingOff),
+	}
 	for _, f := range fixed {
-		if f.ID != h.ID() && !slices.Contains(p.fixed, f.ID) {
-			p.fixed = append(p.fixed, f.ID)
+		if f.ID != h.ID() { // a host cannot open a stream to itself
+			p.fixed[f.ID] = append(p.fixed[f.ID], f.Addrs...)
 		}
 	}
 	return p
@@ -53,61 +86,149 @@ func newPoints(h host.Host, fixed []peer.AddrInfo) *points {
 // known returns all points, in no order.
 func (p *points) known() []peer.ID {
 	if len(p.fixed) > 0 {
-		return slices.Clone(p.fixed)
+		return slices.Collect(maps.Keys(p.fixed))
 	}
-	var speaking []peer.ID
-	for _, id := range p.host.Peerstore().Peers() {
-		if id == p.host.ID() {
-			continue
-		}
-		if has, err := p.host.Peerstore().SupportsProtocols(id, RendezvousID_v001); err == nil && len(has) > 0 {
-			speaking = append(speaking, id)
+	p.mu.Lock()
+	if time.Since(p.scanned) < scanInterval {
+		defer p.mu.Unlock()
+		return slices.Collect(maps.Keys(p.met))
+	}
+	p.mu.Unlock()
+	return p.scan()
+}
+
+// scan asks the peerstore which peers speak the protocol, and returns all points.
+func (p *points) scan() []peer.ID {
+	if len(p.fixed) > 0 {
+		return p.known()
+	}
+	now := time.Now()
+	speaking := make(map[peer.ID]met)
+	book := p.host.Peerstore()
+	for _, id := range book.Peers() {
+		has, err := book.SupportsProtocols(id, RendezvousID_v001)
+		if err == nil && len(has) > 0 && id != p.host.ID() {
+			speaking[id] = met{addrs: fitAddrs(book.Addrs(id)), seen: now}
 		}
 	}
-	return speaking
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, m := range p.met {
+		if _, still := speaking[id]; !still && p.remembers(id, m, now) && len(speaking) < maxRemembered {
+			speaking[id] = m
+		}
+	}
+	p.met, p.scanned = speaking, now
+	maps.DeleteFunc(p.backoff, func(id peer.ID, _ backingOff) bool { _, is := speaking[id]; return !is })
+	return slices.Collect(maps.Keys(speaking))
+}
+
+// remembers reports whether a point that the peerstore does not know as one any
+// more still counts: one whose other protocols are known has stopped being one.
+func (p *points) remembers(id peer.ID, m met, now time.Time) bool {
+	others, err := p.host.Peerstore().GetProtocols(id)
+	return err == nil && len(others) == 0 && now.Sub(m.seen) < rememberFor
+}
+
+// is reports whether a peer is among the points, as far as is known without asking
+// the peerstore.
+func (p *points) is(id peer.ID) bool {
+	if len(p.fixed) > 0 {
+		_, is := p.fixed[id]
+		return is
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, is := p.met[id]
+	return is
+}
+
+// introduce makes sure that the host knows where a point is. Addresses in a
+// peerstore expire, and a newer record takes them out.
+func (p *points) introduce(id peer.ID) {
+	if p.host.Network().Connectedness(id) == network.Connected {
+		return
+	}
+	addrs := p.fixed[id]
+	if len(p.fixed) == 0 {
+		p.mu.Lock()
+		addrs = p.met[id].addrs
+		p.mu.Unlock()
+	}
+	p.host.Peerstore().AddAddrs(id, addrs, peerstore.TempAddrTTL)
 }
 
 // choose returns the points to try for a namespace, the best first. Points in
 // backoff are left out, unless all are: then the one whose backoff ends first is tried.
 func (p *points) choose(ns string) []peer.ID {
 	known := p.known()
+	ready := slices.DeleteFunc(slices.Clone(known), p.resting)
+	if len(ready) > 0 || len(known) == 0 {
+		return rank(ready, ns)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(known)
-	now := time.Now()
-	ready := slices.DeleteFunc(slices.Clone(known), func(id peer.ID) bool {
-		return now.Before(p.backoff[id].until)
+	return []peer.ID{slices.MinFunc(known, func(a, b peer.ID) int {
+		return p.backoff[a].until.Compare(p.backoff[b].until)
+	})}
+}
+
+// resting reports whether a point is in backoff. One that has connected since it
+// failed is not: it has come back.
+func (p *points) resting(id peer.ID) bool {
+	p.mu.Lock()
+	b, is := p.backoff[id]
+	p.mu.Unlock()
+	if !is || !time.Now().Before(b.until) {
+		return false
+	}
+	if p.connectedSince(id, b.since) {
+		p.forgive(id)
+		return false
+	}
+	return true
+}
+
+// connectedSince reports whether there is a connection to a point that was opened
+// after t.
+func (p *points) connectedSince(id peer.ID, t time.Time) bool {
+	return slices.ContainsFunc(p.host.Network().ConnsToPeer(id), func(c network.Conn) bool {
+		return c.Stat().Opened.After(t)
 	})
-	if len(ready) == 0 && len(known) > 0 {
-		return []peer.ID{slices.MinFunc(known, func(a, b peer.ID) int {
-			return p.backoff[a].until.Compare(p.backoff[b].until)
-		})}
-	}
-	return rank(ready, ns)
 }
 
-// forget drops what is kept of points that are none any more.
-func (p *points) forget(known []peer.ID) {
-	for id := range p.backoff {
-		if !slices.Contains(known, id) {
-			delete(p.backoff, id)
-		}
-	}
-}
-
-// report says how a request to a point went.
-func (p *points) report(id peer.ID, err error) {
+// forgive ends a point's backoff.
+func (p *points) forgive(id peer.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err == nil {
-		delete(p.backoff, id)
+	delete(p.backoff, id)
+}
+
+// blame begins a point's backoff, for a request that was begun at a time and
+// failed. Requests that fail together count as one.
+func (p *points) blame(id peer.ID, begun time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.backoff[id]
+	if begun.Before(b.since) {
 		return
 	}
-	b := p.backoff[id]
-	b.failures++
-	wait := min(maxBackoff, minBackoff<<min(b.failures-1, 8))
-	b.until = time.Now().Add(jitter(wait))
-	p.backoff[id] = b
+	wait := min(maxBackoff, minBackoff<<min(b.failures, 8))
+	now := time.Now()
+	p.backoff[id] = backingOff{failures: b.failures + 1, since: now, until: now.Add(jitter(wait))}
+}
+
+// retryAfter is how long to wait before asking again those points that did not
+// answer: until the first backoff ends. Where none is in backoff, points have
+// refused what was asked, and have no reason yet to think better of it.
+func (p *points) retryAfter() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wait := maxBackoff
+	for _, b := range p.backoff {
+		wait = min(wait, time.Until(b.until))
+	}
+	return max(wait, jitter(retryDelay))
 }
 
 // jitter is d less up to a quarter, so that peers that failed together do not try
@@ -131,43 +252,40 @@ func rank(ids []peer.ID, ns string) []peer.ID {
 	return ids
 }
 
-// hedge is how long a point may take before the next is asked beside it, so that
-// a silent one costs a moment and not a request's whole time.
-const hedge = time.Second
+const (
+	// hedge is how long a point may take before the next is asked beside it, so
+	// that a silent one costs a moment and not a request's whole time.
+	hedge = time.Second
+	// askTimeout bounds asking as a whole, however many points are silent.
+	askTimeout = 8 * time.Second
+)
 
-// ask makes a request at the best points of a namespace, n of them at the same
+// ask makes a request at the best points of a namespace, want of them at the same
 // time, and at the next best for each that fails or is slow. It returns how many
-// answered, when every request has ended or n have answered and the rest had
-// another moment; the error says what went wrong where none answered.
-func (p *points) ask(ctx context.Context, ns string, n int, request func(ctx context.Context, point peer.ID) error) error {
+// answered, when want have, when no point is left to ask, or when enough have and
+// the rest had another moment; the error says what went wrong where none answered.
+func (p *points) ask(ctx context.Context, ns string, want, enough int, request func(ctx context.Context, point peer.ID) error) (int, error) {
 	chosen := p.choose(ns)
 	if len(chosen) == 0 {
-		return ErrNoPoints
+		return 0, ErrNoPoints
 	}
-	caller := ctx
-	ctx, cancel := context.WithCancel(caller)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	results := make(chan error)
 	slow := time.NewTicker(hedge)
 	defer slow.Stop()
 
 	var (
-		asked, running, answered int
-		patient                  = n // how many to have under way or answered
-		failures                 []error
+		running, answered int
+		beside            int // how many to ask on top of want, for the slow ones
+		failures          []error
 	)
 	for {
-		for asked < len(chosen) && running+answered < patient {
-			point := chosen[asked]
-			asked++
+		for len(chosen) > 0 && answered < want && answered+running < want+beside && ctx.Err() == nil {
+			point := chosen[0]
+			chosen = chosen[1:]
 			running++
-			go func() {
-				err := request(ctx, point)
-				if err == nil || caller.Err() == nil { // that the caller gave up says nothing of the point
-					p.report(point, err)
-				}
-				results <- err
-			}()
+			go func() { results <- p.try(ctx, point, request) }()
 		}
 		if running == 0 {
 			break
@@ -175,20 +293,45 @@ func (p *points) ask(ctx context.Context, ns string, n int, request func(ctx con
 		select {
 		case err := <-results:
 			running--
-			if err == nil {
-				answered++
-			} else {
+			if err != nil {
 				failures = append(failures, err)
+				continue
+			}
+			if answered++; answered == enough {
+				slow.Reset(hedge)
 			}
 		case <-slow.C:
-			patient++
-			if answered >= n {
+			if answered >= enough {
 				cancel()
 			}
+			beside++
 		}
 	}
 	if answered > 0 {
-		return nil
+		return answered, nil
 	}
-	return errors.Join(failures...)
+	if len(failures) == 0 {
+		return 0, ctx.Err()
+	}
+	return 0, errors.Join(failures...)
+}
+
+// try makes a request at a point and notes how it went. One that was cut off
+// within its first moment says nothing of the point.
+func (p *points) try(ctx context.Context, point peer.ID, request func(ctx context.Context, point peer.ID) error) error {
+	begun := time.Now()
+	err := request(ctx, point)
+	switch {
+	case err == nil || refusesThis(err):
+		p.forgive(point)
+	case ctx.Err() == nil || time.Since(begun) >= hedge:
+		p.blame(point, begun)
+	}
+	return err
+}
+
+// refusesThis reports whether a point is well and does not want this request.
+func refusesThis(err error) bool {
+	return errors.Is(err, ErrInvalidNamespace) || errors.Is(err, ErrInvalidPeerInfo) ||
+		errors.Is(err, ErrInvalidTTL) || errors.Is(err, ErrNotAuthorized)
 }
