@@ -52,7 +52,7 @@ func TestGossipsub(t *testing.T) {
 					}
 				}
 				return true
-			}, 30*time.Second, 10*time.Millisecond, "everybody has neighbours")
+			}, 50*time.Second, 100*time.Millisecond, "everybody has neighbours")
 
 			// What is published before the publisher's mesh has formed is lost: say it
 			// until everyone has heard it.
@@ -63,7 +63,7 @@ func TestGossipsub(t *testing.T) {
 				for ctx.Err() == nil {
 					_ = topics[0].Publish(ctx, []byte("hello"))
 					select {
-					case <-time.After(200 * time.Millisecond):
+					case <-time.After(time.Second):
 					case <-ctx.Done():
 					}
 				}
