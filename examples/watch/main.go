@@ -1,0 +1,101 @@
+// Command watch shows who joins a namespace and who leaves it, and is itself
+// registered there meanwhile, without gossipsub:
+//
+//	go run ./examples/watch -point /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… -namespace chat
+//
+// Without -point it starts a point and three peers of its own, one of which leaves
+// after a while, and ends when that was seen: within half a minute, for leaving
+// takes up to one TTL.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "watch:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
+	point := flags.String("point", "", "`multiaddr` of a rendezvous point; without it, one is started, with peers to watch")
+	namespace := flags.String("namespace", "chat", "what to watch")
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // Parse has said what is wrong
+	}
+	if *point == "" {
+		return demonstrate(ctx, *namespace, out)
+	}
+	info, err := peer.AddrInfoFromString(*point)
+	if err != nil {
+		return fmt.Errorf("-point %q is no address of a peer, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…: %w", *point, err)
+	}
+	return watch(ctx, *info, *namespace, func(e rendezvous.Event) bool {
+		show(out, e)
+		return true
+	})
+}
+
+// watch calls each with what happens in a namespace, until it returns false or ctx
+// ends, and keeps this peer registered there meanwhile.
+func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func(rendezvous.Event) bool) error {
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	if err != nil {
+		return fmt.Errorf("start libp2p: %w", err)
+	}
+	defer h.Close()
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(point))
+
+	ctx, cancel := context.WithCancel(ctx)
+	registered, err := client.KeepRegistered(ctx, namespace)
+	if err != nil {
+		cancel()
+		return err
+	}
+	events, err := client.Watch(ctx, namespace)
+	if err != nil {
+		cancel()
+		return err
+	}
+	for e := range events {
+		if !each(e) {
+			break
+		}
+	}
+	cancel()
+	for range registered { // closed when all that was started has ended
+	}
+	for range events {
+	}
+	return nil
+}
+
+func show(out io.Writer, e rendezvous.Event) {
+	if e.Joined {
+		fmt.Fprintf(out, "%s  %s joined, at %v\n", time.Now().Format(time.TimeOnly), e.Peer.ID, e.Peer.Addrs)
+		return
+	}
+	fmt.Fprintf(out, "%s  %s left\n", time.Now().Format(time.TimeOnly), e.Peer.ID)
+}
