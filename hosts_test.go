@@ -149,3 +149,9 @@ func (s *rawStream) next() (*pb.Message, error) {
 	}
 	return parseMessage(body)
 }
+
+// newHostOver returns a real host that listens on a loopback address, and dials the like.
+func newHostOver(t testing.TB, listen string) host.Host {
+	t.Helper()
+	return newHost(t, libp2p.ListenAddrStrings(listen))
+}

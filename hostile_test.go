@@ -1,0 +1,501 @@
+package rendezvous
+
+// What hostile peers do to a point, and what other implementations have fallen to.
+// internal/attack does the same to real hosts under load.
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// resetCodeOf is what the other side of a stream gave as its reason.
+func resetCodeOf(t testing.TB, err error) network.StreamErrorCode {
+	t.Helper()
+	var reset *network.StreamError
+	require.ErrorAs(t, err, &reset)
+	require.True(t, reset.Remote)
+	return reset.ErrorCode
+}
+
+// bookkeeper is a host that knows what streams its handlers serve, and what memory
+// they have reserved. Simulated hosts have no resource manager that would.
+type bookkeeper struct {
+	host.Host
+	streams, memory atomic.Int64
+}
+
+func (b *bookkeeper) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
+	b.Host.SetStreamHandler(id, func(st network.Stream) {
+		b.streams.Add(1)
+		defer b.streams.Add(-1)
+		handler(booked{st, b})
+	})
+}
+
+type booked struct {
+	network.Stream
+	books *bookkeeper
+}
+
+func (b booked) Scope() network.StreamScope { return &books{bookkeeper: b.books} }
+
+type books struct {
+	network.NullScope
+	*bookkeeper
+}
+
+func (b *books) ReserveMemory(size int, _ uint8) error {
+	b.memory.Add(int64(size))
+	return nil
+}
+func (b *books) ReleaseMemory(size int) { b.memory.Add(-int64(size)) }
+
+// TestRateLimit: over the rate the answer is E_UNAVAILABLE, far over it streams
+// are reset, and who waits is served again. Others notice nothing.
+func TestRateLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		point, greedy, honest := hosts[0], hosts[1], hosts[2]
+		startPoint(t, point, testStorage(t), WithRateLimit(1, 3))
+		connect(t, greedy, point)
+		connect(t, honest, point)
+		st := openRaw(t, greedy, point.ID())
+		for range 3 {
+			require.Equal(t, pb.Message_OK, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+		}
+		r := st.ask(registerRequest("n", []byte("not looked at"), 0)).GetRegisterResponse()
+		require.Equal(t, pb.Message_E_UNAVAILABLE, r.GetStatus())
+		require.NotEmpty(t, r.GetStatusText())
+
+		var err error
+		for range 100 {
+			if _, err = st.Write([]byte{0}); err != nil { // an empty message: a REGISTER without a body
+				break
+			}
+			if _, err = st.next(); err != nil {
+				break
+			}
+		}
+		require.Equal(t, network.StreamRateLimited, resetCodeOf(t, err))
+		_, err = openRaw(t, greedy, point.ID()).next()
+		require.Equal(t, network.StreamRateLimited, resetCodeOf(t, err), "before reading")
+
+		require.Equal(t, pb.Message_OK, openRaw(t, honest, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+		time.Sleep(6 * time.Second)
+		require.Equal(t, pb.Message_OK, openRaw(t, greedy, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+	})
+}
+
+// TestEmptyStreamsCost: streams that ask for nothing count as requests.
+func TestEmptyStreamsCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t), WithRateLimit(0.1, 3))
+		connect(t, hosts[1], hosts[0])
+		for range 3 {
+			st := openRaw(t, hosts[1], hosts[0].ID())
+			require.NoError(t, st.CloseWrite())
+			_, err := st.next()
+			require.Error(t, err)
+		}
+		d := openRaw(t, hosts[1], hosts[0].ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse()
+		require.Equal(t, pb.Message_E_UNAVAILABLE, d.GetStatus())
+	})
+}
+
+// TestMaxRegistrationsPerIP: over the wire, with E_UNAVAILABLE, and gone with the
+// registrations.
+func TestMaxRegistrationsPerIP(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		point, crowded, elsewhere := hosts[0], hosts[1], hosts[2]
+		startPoint(t, point, testStorage(t), WithMaxRegistrationsPerIP(3))
+		register := func(h host.Host, ns string, ttl time.Duration) *pb.Message_RegisterResponse {
+			connect(t, h, point)
+			return openRaw(t, h, point.ID()).ask(registerRequest(ns, ownEnvelope(t, h), ttl)).GetRegisterResponse()
+		}
+		for _, ns := range []string{"a", "b", "c"} {
+			require.Equal(t, pb.Message_OK, register(crowded, ns, 0).GetStatus())
+		}
+		require.Equal(t, pb.Message_E_UNAVAILABLE, register(crowded, "d", 0).GetStatus())
+		require.Equal(t, pb.Message_OK, register(crowded, "a", time.Second).GetStatus(), "a refresh")
+		require.Equal(t, pb.Message_OK, register(elsewhere, "d", 0).GetStatus())
+		time.Sleep(time.Second + grace + tickLength)
+		require.Equal(t, pb.Message_OK, register(crowded, "d", 0).GetStatus(), "in the place of the one that ended")
+		require.Equal(t, pb.Message_E_UNAVAILABLE, register(crowded, "a", 0).GetStatus())
+	})
+}
+
+// TestFailedRegistrationsAreNotCounted: what the storage refuses takes no place.
+func TestFailedRegistrationsAreNotCounted(t *testing.T) {
+	for _, err := range []error{ErrPeerLimit, ErrFull, errors.New("disk full")} {
+		term := newTerm(failing{err: err}, defaultServiceConfig())
+		defer term.cancel()
+		for range 3 {
+			require.ErrorIs(t, term.add(t.Context(), caller{located: true}, time.Now(), Record{Deadline: time.Now().Add(time.Minute)}), err)
+		}
+		require.Empty(t, term.ledger.held)
+	}
+}
+
+// quotas is a storage that keeps what limits it was given.
+type quotas struct {
+	Storage
+	got Quota
+}
+
+func (q *quotas) Add(_ context.Context, _ Record, limits Quota) error {
+	q.got = limits
+	return nil
+}
+
+// TestQuota: the limits on registrations reach the storage.
+func TestQuota(t *testing.T) {
+	for want, opts := range map[Quota][]ServiceOption{
+		{PerPeer: 1000, Total: 1_000_000}: nil,
+		{PerPeer: 7, Total: 70}:           {WithMaxRegistrationsPerPeer(7), WithMaxRegistrations(70)},
+		{}:                                {WithMaxRegistrationsPerPeer(0), WithMaxRegistrations(0)},
+	} {
+		s := new(quotas)
+		config := defaultServiceConfig()
+		require.NoError(t, config.apply(opts))
+		term := newTerm(s, config)
+		defer term.cancel()
+		require.NoError(t, term.add(t.Context(), caller{}, time.Now(), Record{}))
+		require.Equal(t, want, s.got)
+	}
+}
+
+// TestHeldStreams: streams that announce as much as they may and send nothing
+// reserve no more than that, end by themselves and leave nothing.
+func TestHeldStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point := &bookkeeper{Host: hosts[0]}
+		startPoint(t, point, testStorage(t))
+		connect(t, hosts[1], point)
+		const streams = 200
+		for range streams {
+			_, err := openRaw(t, hosts[1], point.ID()).Write(protowire.AppendVarint(nil, maxRequestSize))
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second / 2)
+		require.EqualValues(t, streams, point.streams.Load())
+		require.EqualValues(t, streams*requestMemory, point.memory.Load())
+		time.Sleep(streamTimeout)
+		require.Zero(t, point.streams.Load())
+		require.Zero(t, point.memory.Load())
+	})
+}
+
+// TestStreamsOfOnePeer: one peer has no more streams than the resource manager
+// gives it, and others have theirs.
+func TestStreamsOfOnePeer(t *testing.T) {
+	for name, libp2ps := range map[string]bool{"libp2p's limits": true, "a point's": false} {
+		t.Run(name, func(t *testing.T) {
+			config, most := rcmgr.DefaultLimits, 64+4*8 // for as much memory as there may be
+			if !libp2ps {
+				Limits(&config)
+				most = defaultBurst
+			}
+			manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(config.Scale(8<<30, 4096)))
+			require.NoError(t, err)
+			point := &bookkeeper{Host: newHost(t, libp2p.ResourceManager(manager))}
+			attacker, honest := newHost(t), newHost(t)
+			startPoint(t, point, testStorage(t))
+			connect(t, attacker, point)
+			connect(t, honest, point)
+			for range 2 * most {
+				if st, err := attacker.NewStream(t.Context(), point.ID(), RendezvousID_v001); err == nil {
+					_, _ = st.Write([]byte{5})
+				}
+			}
+			require.LessOrEqual(t, int(point.streams.Load()), most)
+			require.Equal(t, pb.Message_OK, openRaw(t, honest, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+		})
+	}
+}
+
+// TestCrowdedStreams: where many streams wait, those beyond have a second.
+func TestCrowdedStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 4)
+		point := &bookkeeper{Host: hosts[0]}
+		startPoint(t, point, testStorage(t))
+		for _, h := range hosts[1:] {
+			connect(t, h, point)
+			for range 200 {
+				_, err := openRaw(t, h, point.ID()).Write([]byte{5})
+				require.NoError(t, err)
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+		require.EqualValues(t, 600, point.streams.Load())
+		time.Sleep(crowdedTimeout)
+		require.EqualValues(t, crowd, point.streams.Load())
+		time.Sleep(streamTimeout)
+		require.Zero(t, point.streams.Load())
+	})
+}
+
+// TestReaderThatDoesNotRead: an answer that nobody takes is given up, and however
+// long it is, it holds a buffer's worth of memory until then.
+func TestReaderThatDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point := &bookkeeper{Host: hosts[0]}
+		startPoint(t, point, biggest{})
+		connect(t, hosts[1], point)
+		const streams = 20
+		for range streams {
+			frame, err := appendFrame(nil, discoverRequest("n", 0))
+			require.NoError(t, err)
+			_, err = openRaw(t, hosts[1], point.ID()).Write(frame)
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second)
+		require.EqualValues(t, streams, point.streams.Load())
+		require.EqualValues(t, streams*(requestMemory+discoverMemory), point.memory.Load())
+		require.Less(t, requestMemory+discoverMemory, 200<<10)
+		time.Sleep(streamTimeout)
+		require.Zero(t, point.streams.Load())
+		require.Zero(t, point.memory.Load())
+	})
+}
+
+// biggest is a storage full of the longest records there can be.
+type biggest struct{ Storage }
+
+func (biggest) Sample(_ context.Context, ns string, n int) ([]Record, error) {
+	records := make([]Record, n)
+	for i := range records {
+		records[i] = Record{
+			Namespace: strings.Repeat("n", MaxNamespaceSize),
+			Envelope:  make([]byte, maxEnvelopeSize),
+			Deadline:  time.Now().Add(MaxTTL),
+		}
+	}
+	return records, nil
+}
+
+// TestLongestRecords: an answer of the longest records is cut to what a client
+// reads, and arrives.
+func TestLongestRecords(t *testing.T) {
+	for _, transport := range []string{overTCP, overQUIC} {
+		point, h := newHostOver(t, transport), newHostOver(t, transport)
+		startPoint(t, point, biggest{})
+		connect(t, h, point)
+		d := openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse()
+		require.Equal(t, pb.Message_OK, d.GetStatus())
+		require.Greater(t, len(d.GetRegistrations()), 450)
+	}
+}
+
+// TestPaddedRecord: a record that is validly signed and padded with a field that
+// nobody reads is refused, and the namespace is as it was.
+func TestPaddedRecord(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	s := testStorage(t)
+	startPoint(t, point, s)
+	connect(t, h, point)
+	fill(t, s, "n", 3)
+	pad := func(n int) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(ownEnvelope(t, h), 99, protowire.BytesType), make([]byte, n))
+	}
+	st := openRaw(t, h, point.ID())
+	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", pad(maxEnvelopeSize), 0)).GetRegisterResponse().GetStatus())
+	frame, err := appendFrame(nil, registerRequest("n", pad(3<<20), 0))
+	require.NoError(t, err)
+	_, _ = st.Write(frame) // until it is reset
+	_, err = st.next()
+	require.Equal(t, network.StreamProtocolViolation, resetCodeOf(t, err))
+	require.Len(t, openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations(), 3)
+}
+
+// hoarder is a host that keeps the handlers it was given.
+type hoarder struct {
+	host.Host
+	handler network.StreamHandler
+}
+
+func (h *hoarder) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
+	h.handler = handler
+	h.Host.SetStreamHandler(id, handler)
+}
+
+func (h *hoarder) RemoveStreamHandler(protocol.ID) {}
+
+// TestHandlerAfterStop: a stream whose handler is called after Stop, as when it
+// was being negotiated, is reset.
+func TestHandlerAfterStop(t *testing.T) {
+	point, h := &hoarder{Host: newHost(t)}, newHost(t)
+	service := startPoint(t, point, testStorage(t))
+	connect(t, h, point)
+	require.Equal(t, pb.Message_OK, openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+	service.Stop()
+	st := openRaw(t, h, point.ID())
+	frame, err := appendFrame(nil, discoverRequest("n", 0))
+	require.NoError(t, err)
+	_, err = st.Write(frame)
+	require.NoError(t, err)
+	_, err = st.next()
+	require.Equal(t, network.StreamShutdown, resetCodeOf(t, err))
+}
+
+// TestStopDuringStall: Stop does not wait for a peer that takes no answer.
+func TestStopDuringStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point := &bookkeeper{Host: hosts[0]}
+		service := startPoint(t, point, biggest{})
+		connect(t, hosts[1], point)
+		for range 5 {
+			frame, err := appendFrame(nil, discoverRequest("n", 0))
+			require.NoError(t, err)
+			_, err = openRaw(t, hosts[1], hosts[0].ID()).Write(frame)
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Second)
+		begun := time.Now()
+		service.Stop()
+		require.LessOrEqual(t, time.Since(begun), 2*stopTimeout)
+		require.Zero(t, point.streams.Load())
+		require.Zero(t, point.memory.Load())
+	})
+}
+
+// panicking is a storage with a bug.
+type panicking struct{ Storage }
+
+func (panicking) Sample(context.Context, string, int) ([]Record, error) { panic("a bug") }
+
+// logged counts log records by level.
+type logged struct {
+	slog.Handler
+	mu    sync.Mutex
+	lines []slog.Record
+}
+
+func (l *logged) Enabled(context.Context, slog.Level) bool { return true }
+func (l *logged) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r.Level > slog.LevelDebug {
+		l.lines = append(l.lines, r)
+	}
+	return nil
+}
+
+// countLogs has this package log into what is returned until the test ends.
+func countLogs(t testing.TB) *logged {
+	before, l := log, new(logged)
+	log = slog.New(l)
+	t.Cleanup(func() { log = before })
+	return l
+}
+
+// TestPanics: a panic ends its stream and nothing else, and is logged once a minute.
+func TestPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := countLogs(t)
+		hosts := simHosts(t, 2)
+		point := &bookkeeper{Host: hosts[0]}
+		startPoint(t, point, panicking{testStorage(t)})
+		connect(t, hosts[1], hosts[0])
+		provoke := func() {
+			st := openRaw(t, hosts[1], hosts[0].ID())
+			frame, err := appendFrame(nil, discoverRequest("n", 0))
+			require.NoError(t, err)
+			_, err = st.Write(frame)
+			require.NoError(t, err)
+			_, err = st.next()
+			require.ErrorIs(t, err, network.ErrReset)
+		}
+		for range 10 {
+			provoke()
+		}
+		require.Len(t, lines.lines, 1)
+		time.Sleep(logInterval)
+		provoke()
+		require.Len(t, lines.lines, 2)
+		lines.lines[1].Attrs(func(a slog.Attr) bool {
+			if a.Key == "times" {
+				require.EqualValues(t, 10, a.Value.Int64())
+			}
+			return true
+		})
+		require.Zero(t, point.memory.Load())
+		r := openRaw(t, hosts[1], hosts[0].ID()).ask(registerRequest("n", ownEnvelope(t, hosts[1]), 0)).GetRegisterResponse()
+		require.Equal(t, pb.Message_OK, r.GetStatus(), "it serves on")
+	})
+}
+
+// TestQuietLog: whatever peers do, nothing above debug is logged, and that the
+// storage fails once a minute.
+func TestQuietLog(t *testing.T) {
+	lines := countLogs(t)
+	point, h := newHost(t), newHost(t)
+	startPoint(t, point, testStorage(t), WithRateLimit(1000, 20))
+	connect(t, h, point)
+	for _, sent := range []string{"", "\x05", "\x05abc", "\x80\x80\x80\x80\x10", "\x02\x08\x11", "\x03\xff\xff\xff", "\x00", strings.Repeat("\x00", 100)} {
+		st := openRaw(t, h, point.ID())
+		_, err := st.Write([]byte(sent))
+		require.NoError(t, err)
+		require.NoError(t, st.CloseWrite())
+		for err == nil {
+			_, err = st.next()
+		}
+	}
+	require.Empty(t, lines.lines)
+
+	broken := newHost(t)
+	startPoint(t, broken, failing{err: errors.New("disk full")})
+	connect(t, h, broken)
+	for range 10 {
+		st := openRaw(t, h, broken.ID())
+		require.Equal(t, pb.Message_E_INTERNAL_ERROR, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+	}
+	require.Len(t, lines.lines, 1)
+}
+
+// TestStrangeRecords: records that are in order and look as if they were not.
+func TestStrangeRecords(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	startPoint(t, point, testStorage(t))
+	connect(t, h, point)
+	key := h.Peerstore().PrivKey(h.ID())
+	otherKey, other := newKey(t, crypto.Ed25519)
+	rec := peer.NewPeerRecord()
+	rec.PeerID, rec.Addrs = h.ID(), info(h).Addrs
+	st := openRaw(t, h, point.ID())
+	for _, seq := range []uint64{1<<64 - 1, 0, 1, uint64(time.Now().Add(1000 * time.Hour).UnixNano())} {
+		rec.Seq = seq
+		envelope := sealRecord(t, key, rec)
+		require.Equal(t, pb.Message_OK, st.ask(registerRequest("n", envelope, 0)).GetRegisterResponse().GetStatus(), "seq %d", seq)
+		found := st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations()
+		require.Len(t, found, 1)
+		require.True(t, bytes.Equal(envelope, found[0].GetSignedPeerRecord()), "the last one counts, whatever its seq")
+	}
+	replayed := seal(t, otherKey, other, addr)
+	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", replayed, 0)).GetRegisterResponse().GetStatus())
+}

@@ -1,0 +1,80 @@
+package rendezvous
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// TestOptionsRefuseNonsense: Start tells what is wrong with an option, and with all of them.
+func TestOptionsRefuseNonsense(t *testing.T) {
+	h, s := newHost(t, libp2p.NoListenAddrs), testStorage(t)
+	for name, opt := range map[string]ServiceOption{
+		"a negative rate":           WithRateLimit(-1, 1),
+		"a rate of NaN":             WithRateLimit(math.NaN(), 1),
+		"an infinite rate":          WithRateLimit(math.Inf(1), 1),
+		"a rate without burst":      WithRateLimit(1, 0),
+		"a burst without rate":      WithRateLimit(0, 1),
+		"a negative burst":          WithRateLimit(1, -1),
+		"a rate of once a year":     WithRateLimit(1./(365*24*3600), 1),
+		"a negative peer limit":     WithMaxRegistrationsPerPeer(-1),
+		"a negative limit":          WithMaxRegistrations(-1),
+		"a negative address limit":  WithMaxRegistrationsPerIP(-1),
+		"a negative TTL":            WithTTL(-time.Second, 0),
+		"a negative longest TTL":    WithTTL(0, -time.Second),
+		"a default over the most":   WithTTL(21*time.Second, 20*time.Second),
+		"a default over 20 s":       WithTTL(21*time.Second, 0),
+		"half a second":             WithTTL(500*time.Millisecond, 0),
+		"a fraction of a second":    WithTTL(1500*time.Millisecond, 0),
+		"more than a day":           WithTTL(0, 25*time.Hour),
+		"the longest duration":      WithTTL(0, math.MaxInt64),
+		"a negative discover limit": WithMaxDiscoverLimit(-1),
+		"over the wire's":           WithMaxDiscoverLimit(MaxDiscoverLimit + 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := NewRendezvousService(h, s, WithMaxRegistrations(7), opt)
+			require.ErrorContains(t, service.Start(), "start rendezvous service")
+			require.NotContains(t, h.Mux().Protocols(), RendezvousID_v001)
+			service.Stop()
+		})
+	}
+	err := NewRendezvousService(nil, s, WithMaxRegistrations(-1), WithMaxDiscoverLimit(-1)).Start()
+	for _, wrong := range []string{"host", "registrations", "answer"} {
+		require.ErrorContains(t, err, wrong)
+	}
+}
+
+// TestZeroOptions: what zero means to each.
+func TestZeroOptions(t *testing.T) {
+	c := defaultServiceConfig()
+	require.NoError(t, c.apply([]ServiceOption{
+		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0),
+		WithTTL(0, 0), WithMaxDiscoverLimit(0), WithAuthorizer(nil),
+	}))
+	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit}, c)
+	require.NoError(t, c.apply([]ServiceOption{WithTTL(0, 5*time.Second)}))
+	require.Equal(t, 5*time.Second, c.ttl)
+}
+
+// TestOptions: over the wire.
+func TestOptions(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	s := testStorage(t)
+	startPoint(t, point, s, WithTTL(3*time.Second, 30*time.Second), WithMaxDiscoverLimit(2))
+	connect(t, h, point)
+	fill(t, s, "n", 5)
+	st := openRaw(t, h, point.ID())
+	for asked, granted := range map[time.Duration]int64{0: 3, 30 * time.Second: 30, 31 * time.Second: 0} {
+		r := st.ask(registerRequest("ttl", ownEnvelope(t, h), asked)).GetRegisterResponse()
+		require.Equal(t, granted, r.GetTtl())
+		require.Equal(t, granted == 0, r.GetStatus() == pb.Message_E_INVALID_TTL)
+	}
+	for asked, got := range map[int]int{0: 2, 1: 1, 3: 2} {
+		require.Len(t, st.ask(discoverRequest("n", asked)).GetDiscoverResponse().GetRegistrations(), got)
+	}
+}
