@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -557,28 +558,38 @@ func closedSaysSo(s *suite) {
 
 func closeWhileBusy(s *suite) {
 	ends := s.in(s.ttl())
-	var wg sync.WaitGroup
+	var wg, busy sync.WaitGroup
+	var closed atomic.Bool
 	for w := range 8 {
+		busy.Add(1)
 		wg.Go(func() {
 			for i := 0; ; i++ {
-				err := s.Add(s.Context(), s.record("ns", testPeer(8*i+w), ends), unlimited)
+				if i == 3 {
+					busy.Done()
+				}
+				late := closed.Load()
+				err := s.Add(s.Context(), s.record("ns", testPeer(8*(i%50)+w), ends), unlimited)
 				if err == nil {
 					_, err = s.Sample(s.Context(), "ns", 3)
 				}
-				if errors.Is(err, rendezvous.ErrClosed) {
+				switch {
+				case errors.Is(err, rendezvous.ErrClosed) && i >= 3:
 					return
-				}
-				if err != nil {
+				case err != nil:
 					s.Errorf("while closing: %v", err)
+				}
+				if late {
+					s.Errorf("closed, and taking registrations")
 					return
 				}
 			}
 		})
 	}
-	time.Sleep(time.Millisecond)
+	busy.Wait()
 	if err := s.Close(); err != nil {
 		s.Errorf("Close: %v", err)
 	}
+	closed.Store(true)
 	wg.Wait()
 }
 

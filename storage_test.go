@@ -1,0 +1,85 @@
+package rendezvous_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+	"github.com/syndtr/goleveldb/leveldb/util"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+	"github.com/status-im/go-waku-rendezvous/storagetest"
+)
+
+// Every storage of this package keeps the contract. What the files of a database
+// outlive is a reopened storage's to show.
+func TestStorages(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		open    func(t *testing.T, path string) rendezvous.Storage
+		durable bool
+	}{
+		{name: "memory", open: func(*testing.T, string) rendezvous.Storage { return rendezvous.NewMemoryStorage() }},
+		{name: "no database", open: func(*testing.T, string) rendezvous.Storage { return rendezvous.NewStorage(nil) }},
+		{name: "LevelDB", open: overLevelDB, durable: true},
+		{name: "hand-written adapter", open: overHandWritten, durable: true},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var opts []storagetest.Option
+			if row.durable {
+				opts = append(opts, storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
+					t.Helper()
+					path := s.(onDisk).path
+					require.NoError(t, s.Close())
+					return row.open(t, path)
+				}))
+			}
+			storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
+				return row.open(t, filepath.Join(t.TempDir(), "db"))
+			}, opts...)
+		})
+	}
+}
+
+// onDisk is a storage that owns its database.
+type onDisk struct {
+	rendezvous.Storage
+	path    string
+	closeDB func() error
+}
+
+func (s onDisk) Close() error {
+	if err := s.Storage.Close(); err != nil {
+		return err
+	}
+	return s.closeDB()
+}
+
+func overLevelDB(t *testing.T, path string) rendezvous.Storage {
+	t.Helper()
+	db, err := rendezvous.OpenLevelDB(path)
+	require.NoError(t, err)
+	return onDisk{rendezvous.NewStorage(db), path, db.Close}
+}
+
+func overHandWritten(t *testing.T, path string) rendezvous.Storage {
+	t.Helper()
+	db, err := leveldb.OpenFile(path, nil)
+	require.NoError(t, err)
+	return onDisk{rendezvous.NewStorage(&handWritten{db}), path, func() error {
+		if err := db.Close(); err != nil && err != leveldb.ErrClosed { //nolint:errorlint // as goleveldb returns it
+			return err
+		}
+		return nil
+	}}
+}
+
+// handWritten is an adapter as users have it.
+type handWritten struct{ db *leveldb.DB }
+
+func (h *handWritten) Put(k, v []byte) error { return h.db.Put(k, v, nil) }
+func (h *handWritten) Delete(k []byte) error { return h.db.Delete(k, nil) }
+func (h *handWritten) NewIterator(prefix []byte) rendezvous.Iterator {
+	return h.db.NewIterator(util.BytesPrefix(prefix), nil)
+}
