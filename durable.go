@@ -76,6 +76,8 @@ func newDurableStorage(db DB, now func() time.Time) *durableStorage {
 	s.index.ended = func(r *registration) {
 		s.ended = append(s.ended, ended{r.namespace.name, r.registrant.id})
 	}
+	s.writing <- struct{}{} // the first that is loaded may end before the last is
+	defer s.unlock()
 	s.takeOver()
 	s.load()
 	return s
@@ -244,7 +246,9 @@ func (s *durableStorage) load() {
 			drop = append(drop, bytes.Clone(key))
 		default:
 			loaded++
+			s.mu.Lock()
 			s.put(r, now)
+			s.mu.Unlock()
 		}
 	})
 	for _, key := range drop {
