@@ -31,6 +31,7 @@ type clientConfig struct {
 	points     []peer.AddrInfo
 	redundancy int
 	addrs      AddrsFactory // nil: those of the host's own record
+	metrics    ClientMetricsTracer
 }
 
 // WithPoints names the rendezvous points to use, which are dialled as needed. A
@@ -75,7 +76,7 @@ type Client struct {
 
 // NewClient returns a client for h. What is wrong with an option is told by every call.
 func NewClient(h host.Host, opts ...ClientOption) *Client {
-	c := &Client{host: h, config: clientConfig{redundancy: 2}}
+	c := &Client{host: h, config: clientConfig{redundancy: 2, metrics: noClientMetrics{}}}
 	if h == nil {
 		c.err = errors.New("rendezvous client: a host is needed")
 		return c
@@ -117,7 +118,9 @@ type Registration struct {
 // to whole seconds; 0 leaves it to the point. It returns the TTL that the point
 // granted. The registration ends then, unless it is made again before.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
+	started := time.Now()
 	granted, err := c.register(ctx, point, ns, ttl)
+	c.config.metrics.Requested(pb.Message_REGISTER, err, time.Since(started))
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}
@@ -150,7 +153,9 @@ func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if asked == 0 {
 		asked = DefaultTTL
 	}
-	return statedTTL(r.GetTtl(), asked), nil
+	granted := statedTTL(r.GetTtl(), asked)
+	c.config.metrics.Registered(point, granted)
+	return granted, nil
 }
 
 // Discover asks one point for a random sample of the peers in namespace ns, of
@@ -159,7 +164,9 @@ func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl tim
 // verify are left out; the others are added to the host's peerstore for as long
 // as their registration lives. The host itself may be among them.
 func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
+	started := time.Now()
 	found, err := c.discover(ctx, point, ns, limit)
+	c.config.metrics.Requested(pb.Message_DISCOVER, err, time.Since(started))
 	if err != nil {
 		return nil, fmt.Errorf("discover %q at rendezvous point %s: %w", ns, point, err)
 	}
@@ -221,7 +228,8 @@ func (c *Client) acceptOne(point peer.ID, ns string, a *pb.Message_Register) (Re
 	if ns != "" && a.GetNs() != ns {
 		return Registration{}, fmt.Errorf("%w: a registration of another namespace", ErrProtocol)
 	}
-	o, err := c.verified.open(point, a.GetSignedPeerRecord())
+	o, cached, err := c.verified.open(point, a.GetSignedPeerRecord())
+	c.config.metrics.Verified(cached, err)
 	if err != nil {
 		return Registration{}, err
 	}

@@ -184,7 +184,8 @@ func FuzzRequest(f *testing.F) {
 func checkAnswer(t testing.TB, request *pb.Message, a answer) {
 	t.Helper()
 	var out bytes.Buffer
-	require.NoError(t, a.write(&out, nil))
+	_, err := a.write(&out, nil)
+	require.NoError(t, err)
 	body, err := readFrame(bufio.NewReader(&out), nil, maxAnswerSize)
 	require.NoError(t, err)
 	m, err := parseMessage(body)

@@ -56,6 +56,7 @@ type index struct {
 	all        pool
 	wheel      wheel
 	count      int
+	expired    uint64 // how many there were that have expired
 	// ended, where set, hears of each registration that expires.
 	ended func(*registration)
 }
@@ -180,6 +181,7 @@ func (x *index) expire(r *registration) {
 		x.ended(r)
 	}
 	x.count--
+	x.expired++
 	x.wheel.remove(r)
 	x.all.remove(r)
 	r.registrant.remove(r)

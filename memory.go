@@ -120,6 +120,16 @@ func (s *memoryStorage) Counts(ctx context.Context) (Counts, error) {
 	return Counts{Registrations: s.index.count, Namespaces: s.index.namespaces.len()}, nil
 }
 
+// Expired makes it an [ExpiryCounter].
+func (s *memoryStorage) Expired() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
+	return s.index.expired
+}
+
 // verified reports whether exactly this envelope is held for the peer, so that its
 // signature was checked when it came.
 func (s *memoryStorage) verified(p peer.ID, envelope []byte) bool {

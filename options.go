@@ -26,6 +26,7 @@ type serviceConfig struct {
 	ttl, maxTTL   time.Duration
 	discoverLimit int
 	authorize     Authorizer
+	metrics       MetricsTracer
 }
 
 func defaultServiceConfig() serviceConfig {
@@ -37,6 +38,7 @@ func defaultServiceConfig() serviceConfig {
 		ttl:           DefaultTTL,
 		maxTTL:        MaxTTL,
 		discoverLimit: MaxDiscoverLimit,
+		metrics:       noMetrics{},
 	}
 }
 

@@ -130,6 +130,7 @@ type term struct {
 	ctx     context.Context // ends with the term
 	cancel  context.CancelFunc
 	waiting atomic.Int32 // streams that wait for a request
+	uncount func()       // ends what the metrics read from the storage
 
 	mu      sync.Mutex
 	streams map[network.Stream]struct{}
@@ -145,12 +146,13 @@ func begin(s Storage, config serviceConfig) *term {
 func newTerm(s Storage, config serviceConfig) *term {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &term{
-		storage:  s,
+		storage:  traced(s, config.metrics),
 		config:   config,
 		requests: newRequestLimit(config.rate, config.burst),
 		ledger:   newLedger(config.perSubnet, time.Now()),
 		ctx:      ctx,
 		cancel:   cancel,
+		uncount:  config.metrics.Started(s),
 		streams:  make(map[network.Stream]struct{}),
 	}
 }
@@ -167,6 +169,7 @@ func (t *term) end() {
 		setDeadline(st.SetWriteDeadline, stopTimeout)
 	}
 	t.running.Wait()
+	t.uncount()
 }
 
 // sweep gives back what limits that are over take, until the term ends.
@@ -217,13 +220,16 @@ func (t *term) handle(st network.Stream) {
 		return
 	}
 	defer t.leave(st)
+	t.config.metrics.StreamOpened()
+	err := errPanic
 	defer func() {
 		if r := recover(); r != nil {
 			t.panics.log(slog.LevelError, "panic while serving a stream", "panic", r, "stack", string(debug.Stack()))
 			_ = st.Reset()
 		}
+		t.config.metrics.StreamClosed(err)
 	}()
-	err := t.serve(st)
+	err = t.serve(st)
 	if err == nil {
 		_ = st.Close()
 		return
@@ -236,6 +242,9 @@ var (
 	errShutdown = errors.New("service is stopping")
 	errResource = errors.New("resource limit reached")
 	errRate     = errors.New("far over the rate limit")
+	errPanic    = errors.New("panic")
+
+	errTooMany = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
 )
 
 func resetCode(err error) network.StreamErrorCode {
@@ -268,6 +277,7 @@ func (t *term) serve(st network.Stream) error {
 	in := requestReaders.Get().(*requestReader)
 	defer in.release()
 	in.Reset(st)
+	in.out = meter{st, t.config.metrics}
 	c := callerOf(st.Conn())
 	for answered := 0; ; answered++ {
 		err := t.serveOne(st, c, in)
@@ -310,8 +320,12 @@ func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
 		return err
 	}
 	_ = t.allow(st.SetWriteDeadline, streamTimeout, stopTimeout) // it may be the last answer
-	if err := a.write(st, in.frame[:0]); err != nil {
+	sent, err := a.write(&in.out, in.frame[:0])
+	if err != nil {
 		return fmt.Errorf("write answer: %w", err)
+	}
+	if a.message == nil {
+		t.config.metrics.Sampled(sent)
 	}
 	return nil
 }
@@ -332,6 +346,7 @@ func (t *term) allow(set func(time.Time) error, in, stopping time.Duration) erro
 type requestReader struct {
 	*bufio.Reader
 	frame []byte
+	out   meter // for the answers, to the same stream
 }
 
 var requestReaders = sync.Pool{
@@ -340,6 +355,7 @@ var requestReaders = sync.Pool{
 
 func (r *requestReader) release() {
 	r.Reset(nil)
+	r.out = meter{}
 	requestReaders.Put(r)
 }
 
@@ -364,6 +380,7 @@ func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
 		return nil, fmt.Errorf("read request: %w", err)
 	}
 	in.frame = frame
+	t.config.metrics.Received(frameSize(len(frame)))
 	return parseMessage(frame)
 }
 
@@ -381,20 +398,20 @@ type answer struct {
 	records []Record // where message is nil
 }
 
-// write writes the answer's frame to w, a short one through buf.
-func (a answer) write(w io.Writer, buf []byte) error {
+// write writes the answer's frame to w, a short one through buf, and returns how
+// many records were in it.
+func (a answer) write(w io.Writer, buf []byte) (sent int, err error) {
 	if a.message == nil {
 		big := answerBuffers.Get().(*[answerBufferSize]byte)
 		defer answerBuffers.Put(big)
-		_, err := writeDiscoverResponse(w, big[:0], a.records, time.Now())
-		return err
+		return writeDiscoverResponse(w, big[:0], a.records, time.Now())
 	}
 	frame, err := appendFrame(buf, a.message)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	_, err = w.Write(frame)
-	return err
+	return 0, err
 }
 
 var answerBuffers = sync.Pool{New: func() any { return new([answerBufferSize]byte) }}
@@ -403,11 +420,13 @@ var answerBuffers = sync.Pool{New: func() any { return new([answerBufferSize]byt
 // error means that the request has none.
 func (t *term) respond(ctx context.Context, c caller, request *pb.Message, v verdict) (answer, error) {
 	var err error
+	started := time.Now()
+	defer func() { t.config.metrics.Answered(request.GetType(), err, time.Since(started)) }()
 	switch kind := request.GetType(); {
 	case kind != pb.Message_REGISTER && kind != pb.Message_DISCOVER:
 		return answer{}, fmt.Errorf("%w: %s is not a request", ErrProtocol, kind)
 	case v != serve:
-		err = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+		err = errTooMany
 	case kind == pb.Message_REGISTER:
 		var ttl time.Duration
 		if ttl, err = t.register(ctx, c, request.GetRegister()); err == nil {
@@ -460,6 +479,7 @@ type verifier interface {
 // checkOwner verifies that envelope is the signed peer record of the peer that sent it.
 func (t *term) checkOwner(from peer.ID, envelope []byte) error {
 	if v, ok := t.storage.(verifier); ok && v.verified(from, envelope) {
+		t.config.metrics.Verified(true)
 		return nil
 	}
 	_, rec, err := openRecord(envelope)
@@ -469,6 +489,7 @@ func (t *term) checkOwner(from peer.ID, envelope []byte) error {
 	if rec.PeerID != from {
 		return refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record is another peer's than the connection's")
 	}
+	t.config.metrics.Verified(false)
 	return nil
 }
 
@@ -520,9 +541,9 @@ func (t *term) report(err error) {
 
 // answerTo is what a peer is told of an error: nothing of what goes on inside.
 func answerTo(err error) *StatusError {
-	var refused *StatusError
+	refused, ok := errors.AsType[*StatusError](err)
 	switch {
-	case errors.As(err, &refused):
+	case ok:
 		return refused
 	case errors.Is(err, ErrPeerLimit):
 		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer")

@@ -55,21 +55,21 @@ func newVerified() *verified {
 }
 
 // open is openRecord for what a point sent, which it does at most once for the same
-// bytes as long as they are remembered.
-func (v *verified) open(point peer.ID, envelope []byte) (*opened, error) {
+// bytes as long as they are remembered. It reports whether it had done so before.
+func (v *verified) open(point peer.ID, envelope []byte) (o *opened, cached bool, err error) {
 	hash := maphash.Bytes(v.seed, envelope)
 	if known := v.find(point, hash, envelope); known != nil {
-		return known, nil
+		return known, true, nil
 	}
 	signed, rec, err := openRecord(envelope)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	o := &opened{hash: hash, envelope: bytes.Clone(envelope), signed: signed, record: rec}
+	o = &opened{hash: hash, envelope: bytes.Clone(envelope), signed: signed, record: rec}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.share(point).add(o)
-	return o, nil
+	return o, false, nil
 }
 
 // find looks in all shares, and puts what it finds into the point's own: that share

@@ -1,0 +1,250 @@
+package rendezvous
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// gathered returns what is registered, by name and label values such as
+// requests_total{register,ok}; a histogram is how often it was observed.
+func gathered(t testing.TB, reg prometheus.Gatherer) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	values := make(map[string]float64)
+	for _, f := range families {
+		name := strings.TrimPrefix(f.GetName(), metricNamespace+"_")
+		require.NotEqual(t, f.GetName(), name, "every name starts with the namespace")
+		require.NotEmpty(t, f.GetHelp(), name)
+		for _, m := range f.GetMetric() {
+			values[name+labelValues(m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return values
+}
+
+func labelValues(m *dto.Metric) string {
+	if len(m.GetLabel()) == 0 {
+		return ""
+	}
+	var values []string
+	for _, l := range m.GetLabel() { // in the order of their names
+		values = append(values, l.GetValue())
+	}
+	return "{" + strings.Join(values, ",") + "}"
+}
+
+func TestServiceMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	point, h := newHost(t), newHost(t)
+	service := startPoint(t, point, testStorage(t), WithMetrics(reg))
+	connect(t, h, point)
+	before := gathered(t, reg)
+	c := NewClient(h)
+	for range 2 {
+		_, err := c.Register(t.Context(), point.ID(), "news", 0)
+		require.NoError(t, err)
+	}
+	_, err := c.Discover(t.Context(), point.ID(), "news", 0)
+	require.NoError(t, err)
+	_, err = c.Register(t.Context(), point.ID(), "news", time.Hour)
+	require.ErrorIs(t, err, ErrInvalidTTL)
+	bad := openRaw(t, h, point.ID())
+	_, err = bad.Write([]byte{1, 0xff})
+	require.NoError(t, err)
+	_, err = bad.next()
+	require.Error(t, err)
+	service.Stop() // and so everything is counted
+
+	got := gathered(t, reg)
+	for name, want := range map[string]float64{
+		"requests_total{ok,register}":          2,
+		"requests_total{invalid_ttl,register}": 1,
+		"requests_total{ok,discover}":          1,
+		"request_duration_seconds{register}":   3,
+		"request_duration_seconds{discover}":   1,
+		"refused_total{invalid_ttl}":           1,
+		"refused_total{full}":                  0,
+		"discover_records":                     1,
+		"streams":                              0,
+		"streams_total{ok}":                    4,
+		"streams_total{protocol_violation}":    1,
+		"storage_duration_seconds{add}":        2,
+		"storage_duration_seconds{sample}":     1,
+		"storage_errors_total{add}":            0,
+	} {
+		require.Contains(t, got, name)
+		require.InDelta(t, want, got[name], 0, name)
+	}
+	require.InDelta(t, 3, got["verifications_total{checked}"]+got["verifications_total{cached}"], 0)
+	require.Greater(t, got["bytes_total{received}"], 100.0)
+	require.Greater(t, got["bytes_total{sent}"], 100.0)
+	for name := range got {
+		require.Contains(t, before, name, "all label values are there before anybody has asked anything")
+	}
+}
+
+// countingStorage holds what a test says.
+type countingStorage struct {
+	Storage
+	counts Counts
+	err    error
+}
+
+func (s *countingStorage) Counts(context.Context) (Counts, error) { return s.counts, s.err }
+func (s *countingStorage) Expired() uint64                        { return 7 }
+
+func TestServiceMetricsReadGauges(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	first := &countingStorage{counts: Counts{Registrations: 3, Namespaces: 2}}
+	second := &countingStorage{counts: Counts{Registrations: 4, Namespaces: 1}}
+	one := NewRendezvousService(newHost(t), first, WithMetrics(reg))
+	two := NewRendezvousService(newHost(t), second, WithMetrics(reg))
+	require.InDelta(t, 0, gathered(t, reg)["registrations"], 0)
+
+	require.NoError(t, one.Start())
+	require.NoError(t, two.Start())
+	defer one.Stop()
+	got := gathered(t, reg)
+	require.InDelta(t, 7, got["registrations"], 0, "services of one registerer are counted together")
+	require.InDelta(t, 3, got["namespaces"], 0)
+	require.InDelta(t, 14, got["expired_total"], 0)
+
+	two.Stop()
+	require.InDelta(t, 3, gathered(t, reg)["registrations"], 0, "and only while they serve")
+
+	first.err = errors.New("disk on fire")
+	require.NotContains(t, gathered(t, reg), "registrations", "a gauge is missing rather than wrong")
+	require.InDelta(t, 2, gathered(t, reg)["storage_errors_total{counts}"], 0)
+}
+
+func TestStorageCountsWhatExpires(t *testing.T) {
+	now := time.Now()
+	s := newMemoryStorage(func() time.Time { return now })
+	for i, ttl := range []time.Duration{1, 2, 3} {
+		r := Record{Namespace: "news", Peer: peer.ID(fmt.Sprint(i)), Deadline: now.Add(ttl * time.Second)}
+		require.NoError(t, s.Add(t.Context(), r, Quota{}))
+	}
+	require.Zero(t, s.Expired())
+	now = now.Add(2 * time.Second)
+	s.evict()
+	require.EqualValues(t, 2, s.Expired())
+	require.NoError(t, s.Close())
+	require.Zero(t, s.Expired())
+}
+
+func TestMetricsRegisterer(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	taken := prometheus.NewCounter(prometheus.CounterOpts{Namespace: metricNamespace, Name: "streams", Help: "Somebody else's."})
+	reg.MustRegister(taken)
+	s := NewRendezvousService(newHost(t), testStorage(t), WithMetrics(reg))
+	require.ErrorContains(t, s.Start(), "register metrics")
+	require.Error(t, NewRendezvousService(newHost(t), testStorage(t), WithMetricsTracer(nil)).Start())
+
+	// With labels of the program's own, as prometheus.WrapRegistererWith adds them.
+	wrapped := prometheus.WrapRegistererWith(prometheus.Labels{"shard": "1"}, prometheus.NewRegistry())
+	for range 2 {
+		require.NoError(t, WithMetrics(wrapped)(new(serviceConfig)))
+		require.NoError(t, WithClientMetrics(wrapped)(new(clientConfig)))
+	}
+}
+
+func TestClientMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	point, h, dead := newHost(t), newHost(t), newHost(t)
+	startPoint(t, point, testStorage(t))
+	connect(t, h, point)
+	connect(t, h, dead)
+	c := NewClient(h, WithClientMetrics(reg))
+	_, err := c.Register(t.Context(), point.ID(), "news", time.Second)
+	require.NoError(t, err)
+	_, err = c.Register(t.Context(), point.ID(), "news", time.Hour)
+	require.ErrorIs(t, err, ErrInvalidTTL)
+	_, err = c.Register(t.Context(), dead.ID(), "news", 0)
+	require.Error(t, err)
+	_, err = c.Discover(t.Context(), point.ID(), "news", 0)
+	require.NoError(t, err)
+
+	got := gathered(t, reg)
+	require.InDelta(t, 1, got["client_requests_total{ok,register}"], 0)
+	require.InDelta(t, 1, got["client_requests_total{invalid_ttl,register}"], 0)
+	require.InDelta(t, 1, got["client_requests_total{no_answer,register}"], 0)
+	require.InDelta(t, 3, got["client_request_duration_seconds{register}"], 0)
+	require.InDelta(t, time.Now().Unix(), got["client_last_success_timestamp_seconds{discover}"], 60)
+	require.InDelta(t, 1, got["client_verifications_total{cached}"]+got["client_verifications_total{checked}"], 0)
+	require.InDelta(t, 1, got["client_registered_points"], 0)
+	require.Eventually(t, func() bool { return gathered(t, reg)["client_registered_points"] == 0 },
+		10*time.Second, 50*time.Millisecond, "a registration ends")
+}
+
+// What is counted for every request must cost it nothing that a garbage collector
+// would have to pick up, and a registry that counts nothing must be as good as none.
+func TestMetricsDoNotAllocate(t *testing.T) {
+	m, c, id := newServiceMetrics(), newClientMetrics(), peer.ID("a point")
+	refused := []error{
+		ErrPeerLimit, ErrFull, ErrUnreachable, fmt.Errorf("add: %w", ErrFull),
+		refuse(pb.Message_E_INVALID_TTL, "ttl is negative"), errors.New("anything"),
+	}
+	refusal := fmt.Errorf("discover: %w", refused[4])
+	c.Registered(id, time.Second)
+	for name, count := range map[string]func(){
+		"stream": func() { m.StreamOpened(); m.StreamClosed(nil); m.StreamOpened(); m.StreamClosed(refusal) },
+		"request": func() {
+			m.Received(100)
+			m.Answered(pb.Message_REGISTER, nil, time.Millisecond)
+			m.Answered(pb.Message_DISCOVER, refused[4], time.Millisecond)
+			m.Answered(pb.Message_REGISTER_RESPONSE, nil, time.Millisecond)
+			m.Sent(100)
+		},
+		"sampled":  func() { m.Sampled(50) },
+		"verified": func() { m.Verified(true); m.Verified(false) },
+		"storage": func() {
+			for _, err := range refused {
+				m.Stored(StorageAdd, err, time.Millisecond)
+			}
+			m.Stored(StorageSample, nil, time.Millisecond)
+		},
+		"client": func() {
+			c.Requested(pb.Message_REGISTER, nil, time.Millisecond)
+			c.Requested(pb.Message_DISCOVER, refusal, time.Millisecond)
+			c.Registered(id, time.Second)
+			c.Verified(true, nil)
+			c.Verified(false, refusal)
+		},
+	} {
+		require.Zero(t, testing.AllocsPerRun(100, count), name)
+	}
+}
+
+// Every reason and result that there is has a counter: one that had none would be
+// a nil counter, and a panic.
+func TestMetricsLabelsAreClosed(t *testing.T) {
+	m, c := newServiceMetrics(), newClientMetrics()
+	for s := range pb.Message_ResponseStatus_name {
+		if Status(s) == pb.Message_OK {
+			continue
+		}
+		for _, typ := range requestTypes {
+			m.Answered(typ, refuse(Status(s), ""), 0)
+			c.Requested(typ, refuse(Status(s), ""), 0)
+		}
+	}
+	for _, err := range []error{ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, errors.New("anything")} {
+		m.Answered(pb.Message_REGISTER, err, 0)
+	}
+	c.Requested(pb.Message_REGISTER, refuse(Status(12345), "made up"), 0)
+	for _, err := range []error{ErrProtocol, errResource, errShutdown, errPanic, errors.New("anything")} {
+		m.StreamClosed(err)
+	}
+}
