@@ -1,0 +1,160 @@
+package main
+
+// Flags that are also environment variables and keys of a configuration file.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+	"go.yaml.in/yaml/v3"
+)
+
+// configFile is the file that --config names. Its keys are the names of flags, of
+// whatever command, so that one file can serve them all.
+type configFile struct {
+	known []string // names of flags
+
+	path   string // once --config was parsed
+	loaded bool
+	values map[string]string
+	err    error
+}
+
+// bind gives a command the flag --config, and its other flags two more sources.
+func (c *configFile) bind(cmd *cli.Command) {
+	config := &cli.StringFlag{
+		Name:        "config",
+		Usage:       "read flags from this YAML `FILE`, such as: http: 127.0.0.1:8080",
+		Sources:     cli.EnvVars(envName("config")),
+		Destination: &c.path,
+		TakesFile:   true,
+	}
+	for _, f := range cmd.Flags {
+		c.addSources(f)
+	}
+	cmd.Flags = append([]cli.Flag{config}, cmd.Flags...) // first, for the others need it
+	cmd.Before = func(ctx context.Context, _ *cli.Command) (context.Context, error) {
+		c.load()
+		return ctx, c.err
+	}
+}
+
+func (c *configFile) addSources(f cli.Flag) {
+	name := f.Names()[0]
+	sources := cli.NewValueSourceChain(cli.EnvVar(envName(name)), &fileValue{c, name})
+	switch f := f.(type) {
+	case *cli.StringFlag:
+		f.Sources = sources
+	case *cli.StringSliceFlag:
+		f.Sources = sources
+	case *cli.IntFlag:
+		f.Sources = sources
+	case *cli.FloatFlag:
+		f.Sources = sources
+	case *cli.BoolFlag:
+		f.Sources = sources
+	case *cli.DurationFlag:
+		f.Sources = sources
+	}
+}
+
+func envName(flag string) string {
+	return "RENDEZVOUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// flagNames returns the names of all flags that a file may set.
+func flagNames(app *cli.Command) []string {
+	var names []string
+	for _, cmd := range app.Commands {
+		for _, f := range cmd.Flags {
+			if name := f.Names()[0]; name != "config" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// load reads the file, the first time.
+func (c *configFile) load() {
+	if c.loaded || c.path == "" {
+		return
+	}
+	c.loaded = true
+	if err := c.read(); err != nil {
+		c.err = usagef("configuration file %s: %w", c.path, err)
+	}
+}
+
+func (c *configFile) read() error {
+	f, err := os.Open(c.path)
+	if err != nil {
+		return cause(err)
+	}
+	defer f.Close()
+	var content map[string]any
+	if err := yaml.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&content); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("is not YAML of keys and values: %w", err)
+	}
+	c.values = make(map[string]string, len(content))
+	for key, value := range content {
+		if !slices.Contains(c.known, key) {
+			return fmt.Errorf("there is no flag for its key %q", key)
+		}
+		if c.values[key], err = flagValue(value); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// flagValue is a YAML value as it would be written after a flag.
+func flagValue(value any) (string, error) {
+	switch value := value.(type) {
+	case []any:
+		var values []string
+		for _, v := range value {
+			s, err := flagValue(v)
+			if err != nil {
+				return "", err
+			}
+			values = append(values, s)
+		}
+		return strings.Join(values, ","), nil
+	case map[string]any:
+		return "", errors.New("is a mapping, a value or a list is needed")
+	case nil:
+		return "", nil
+	default:
+		return fmt.Sprint(value), nil
+	}
+}
+
+// fileValue is a flag's value in the file: a [cli.ValueSource].
+type fileValue struct {
+	file *configFile
+	key  string
+}
+
+func (v *fileValue) Lookup() (string, bool) {
+	v.file.load()
+	value, ok := v.file.values[v.key]
+	return value, ok
+}
+
+func (v *fileValue) String() string   { return "configuration file " + v.file.path }
+func (v *fileValue) GoString() string { return v.String() }
+
+// cause is what an operating system's error says, without the path that it repeats.
+func cause(err error) error {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+const (
+	largestShown = 10
+	largestEvery = 2 * time.Second
+	// largestSample is how many registrations are looked at. In so many, a
+	// namespace that has a hundredth of all is seen some twenty times.
+	largestSample = 2000
+)
+
+// namespaceSize is how many registrations a namespace has, for people.
+type namespaceSize struct {
+	Namespace     string
+	Registrations string
+}
+
+// largest finds the biggest namespaces in a random sample of all registrations,
+// which costs any storage the same, however many there are. It remembers them for
+// a moment, since anybody who may see the page may reload it.
+type largest struct {
+	storage rendezvous.Storage
+
+	mu   sync.Mutex
+	at   time.Time
+	list []namespaceSize
+}
+
+func (l *largest) get(ctx context.Context) []namespaceSize {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.at) < largestEvery {
+		return l.list
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	counts, err := l.storage.Counts(ctx)
+	if err != nil {
+		return l.list // those of before are better than none
+	}
+	sample, err := l.storage.Sample(ctx, "", largestSample)
+	if err != nil {
+		return l.list
+	}
+	l.list, l.at = namespaceSizes(sample, counts.Registrations), time.Now()
+	return l.list
+}
+
+// namespaceSizes counts a sample of all registrations, and scales it up where it
+// is not the whole.
+func namespaceSizes(sample []rendezvous.Record, all int) []namespaceSize {
+	seen := make(map[string]int)
+	for _, r := range sample {
+		seen[r.Namespace]++
+	}
+	names := make([]string, 0, len(seen))
+	for name := range seen {
+		names = append(names, name)
+	}
+	slices.SortFunc(names, func(a, b string) int {
+		return cmp.Or(cmp.Compare(seen[b], seen[a]), cmp.Compare(a, b))
+	})
+	var sizes []namespaceSize
+	for _, name := range names[:min(largestShown, len(names))] {
+		size := strconv.Itoa(seen[name])
+		if len(sample) == largestSample && all > largestSample {
+			size = "≈ " + compact(float64(seen[name])/largestSample*float64(all))
+		}
+		sizes = append(sizes, namespaceSize{shown(name), size})
+	}
+	return sizes
+}

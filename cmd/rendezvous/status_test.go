@@ -1,0 +1,237 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/libp2p/go-libp2p"
+	"github.com/stretchr/testify/require"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// hostileNamespace tries to leave the cell that it is shown in: with markup, with a
+// template, with a right-to-left override, with its length.
+const hostileNamespace = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{.PeerID}}\u202e\x1b[2J\n" +
+	"and on and on and on and on and on and on and on and on"
+
+// refusedRequest has a point refuse a request.
+func refusedRequest(t testing.TB, point string) {
+	t.Helper()
+	infos, err := parsePointAddrs([]string{point})
+	require.NoError(t, err)
+	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	require.NoError(t, err)
+	defer h.Close()
+	_, err = rendezvous.NewClient(h, rendezvous.WithPoints(infos...)).Register(t.Context(), infos[0].ID, "news", time.Hour)
+	require.ErrorIs(t, err, rendezvous.ErrInvalidTTL)
+}
+
+// registerHost registers a host in namespaces at a point.
+func registerHost(t testing.TB, point string, namespaces ...string) {
+	t.Helper()
+	infos, err := parsePointAddrs([]string{point})
+	require.NoError(t, err)
+	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(infos...))
+	for _, ns := range namespaces {
+		_, err := client.Register(t.Context(), infos[0].ID, ns, 0)
+		require.NoError(t, err)
+	}
+}
+
+// browser is a tab of a headless Chromium that ends with the test.
+type browser struct {
+	t   testing.TB
+	ctx context.Context
+}
+
+func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
+	t.Helper()
+	options := append([]chromedp.ExecAllocatorOption{
+		chromedp.ExecPath("/usr/bin/chromium"),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.NoSandbox, chromedp.Headless, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-sync", true),
+		chromedp.WindowSize(1000, 1000),
+	}, flags...)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(ctx), "chromium is needed, which .ci/deps installs")
+	return &browser{t, ctx}
+}
+
+// open shows a page.
+func (b *browser) open(url string) {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("#live"))))
+}
+
+// text returns the text of the first element that a selector finds.
+func (b *browser) text(selector string) string {
+	b.t.Helper()
+	return evaluate[string](b, "document.querySelector("+strconv.Quote(selector)+").innerText")
+}
+
+func evaluate[T any](b *browser, expression string) T {
+	b.t.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	require.NoError(b.t, err)
+	return v
+}
+
+// await returns when an expression has become true.
+func (b *browser) await(expression string) {
+	b.t.Helper()
+	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(20*time.Second)))
+	require.NoError(b.t, err, expression)
+}
+
+// shoot takes a screenshot, and keeps it where RENDEZVOUS_SCREENSHOTS says.
+func (b *browser) shoot(name string) {
+	b.t.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	require.NoError(b.t, err)
+	require.Greater(b.t, len(png), 10_000, "a page with something on it")
+	if dir := os.Getenv("RENDEZVOUS_SCREENSHOTS"); dir != "" {
+		require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
+	}
+}
+
+// becomeDarkPhone has the page shown on a small dark screen.
+func (b *browser) becomeDarkPhone() {
+	b.t.Helper()
+	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile, chromedp.EmulateScale(2))))
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: "dark"}},
+	})
+	require.NoError(b.t, err)
+}
+
+func TestStatusPage(t *testing.T) {
+	point := beginPoint(t)
+	registerHost(t, point.addrs[0], hostileNamespace, "news")
+	registerHost(t, point.addrs[0], "news")
+	refusedRequest(t, point.addrs[0])
+	b := newBrowser(t)
+
+	b.open(point.url)
+	require.Equal(t, "Rendezvous point", evaluate[string](b, "document.title"), "what a peer wrote did not run")
+	b.await(`document.querySelector("#live").innerText.includes("invalid ttl")`)
+	rows := b.text(".tables table")
+	require.Contains(t, rows, "news")
+	require.Contains(t, rows, "<script>document.title=")
+	require.NotContains(t, rows, "onerror", "it is cut")
+	require.NotContains(t, rows, "\u202e")
+	require.Contains(t, b.text("header"), point.addrs[0][strings.LastIndex(point.addrs[0], "/")+1:])
+	for _, a := range point.addrs {
+		require.Contains(t, b.text("main"), a)
+	}
+	b.shoot("status")
+
+	t.Run("is live", func(t *testing.T) {
+		registerHost(t, point.addrs[0], "latecomers")
+		b.await(`document.querySelector("#live").innerText.includes("latecomers")`)
+		b.await(`document.querySelectorAll("button").length > 1`)
+	})
+	t.Run("on a phone in the dark", func(t *testing.T) {
+		b.becomeDarkPhone()
+		require.False(t, evaluate[bool](b, "document.documentElement.scrollWidth > innerWidth"), "nobody has to scroll sideways")
+		require.Equal(t, "rgb(20, 23, 27)", evaluate[string](b, "getComputedStyle(document.body).backgroundColor"))
+		b.shoot("status-phone-dark")
+	})
+	t.Run("says when the point is gone", func(t *testing.T) {
+		point.stop()
+		b.await(`document.querySelector(".state").innerText.includes("does not answer")`)
+	})
+}
+
+func TestStatusPageWithoutJavaScript(t *testing.T) {
+	point := beginPoint(t)
+	registerHost(t, point.addrs[0], "news")
+	b := newBrowser(t, chromedp.Flag("blink-settings", "scriptEnabled=false"))
+	b.open(point.url)
+	b.shoot("status-plain")
+	require.Contains(t, b.text(".tables"), "news")
+	require.Contains(t, b.text("main"), point.addrs[0])
+	require.Zero(t, evaluate[int](b, `document.querySelectorAll("button").length`), "the script did not run")
+}
+
+// get fetches a path of a point's endpoint.
+func get(t testing.TB, url string) (status int, body string, head http.Header) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(request)
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	b, err := io.ReadAll(answer.Body)
+	require.NoError(t, err)
+	return answer.StatusCode, string(b), answer.Header
+}
+
+func TestHTTPEndpoint(t *testing.T) {
+	point := beginPoint(t)
+	registerHost(t, point.addrs[0], hostileNamespace)
+
+	status, body, head := get(t, point.url)
+	require.Equal(t, http.StatusOK, status)
+	require.Equal(t, 1, strings.Count(body, "<script>"), "its own, and none that a peer sent")
+	require.NotContains(t, body, "http://", "nothing from elsewhere")
+	require.NotContains(t, body, "https://")
+	require.Contains(t, head.Get("Content-Security-Policy"), "default-src 'none'")
+
+	for path, want := range map[string]string{"healthz": "ok\n", "readyz": "ready\n"} {
+		status, body, _ := get(t, point.url+path)
+		require.Equal(t, http.StatusOK, status, path)
+		require.Equal(t, want, body, path)
+	}
+	_, body, _ = get(t, point.url+"metrics")
+	for _, name := range []string{
+		`libp2p_rendezvous_requests_total{status="ok",type="register"} 1`,
+		"libp2p_rendezvous_registrations 1", "libp2p_swarm_connections_opened_total", "rendezvous_build_info", "process_resident_memory_bytes",
+	} {
+		require.Contains(t, body, name)
+	}
+	require.NotContains(t, body, "pwned", "no label is what a peer chooses")
+
+	for _, path := range []string{"debug/pprof/", "favicon.ico", "../etc/passwd"} {
+		status, _, _ := get(t, point.url+path)
+		require.Equal(t, http.StatusNotFound, status, path)
+	}
+	status, _, _ = get(t, beginPoint(t, "--pprof").url+"debug/pprof/goroutine?debug=1")
+	require.Equal(t, http.StatusOK, status)
+}
+
+func TestNamespaceSizes(t *testing.T) {
+	var sample []rendezvous.Record
+	for i := range largestSample {
+		ns := "small"
+		if i%4 != 0 {
+			ns = "big"
+		}
+		sample = append(sample, rendezvous.Record{Namespace: ns})
+	}
+	require.Equal(t, []namespaceSize{{"big", "1500"}, {"small", "500"}}, namespaceSizes(sample, largestSample))
+	require.Equal(t, []namespaceSize{{"big", "≈ 750.0k"}, {"small", "≈ 250.0k"}}, namespaceSizes(sample, 1_000_000))
+	require.Empty(t, namespaceSizes(nil, 0))
+}
