@@ -1,0 +1,44 @@
+package redisstorage
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+	"github.com/status-im/go-waku-rendezvous/storagetest"
+)
+
+// TestContract runs the contract on every kind of server, each test with a registry
+// of its own.
+func TestContract(t *testing.T) {
+	var registries atomic.Int64
+	run := func(t *testing.T, url string, opts ...storagetest.Option) {
+		t.Helper()
+		opts = append(opts, storagetest.RealTime())
+		storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
+			return open(t, url, WithPrefix(fmt.Sprint("registry", registries.Add(1))))
+		}, opts...)
+	}
+	for _, program := range []string{"redis-server", "valkey-server"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			run(t, startServer(t, program).url())
+		})
+	}
+	t.Run("cluster", func(t *testing.T) {
+		t.Parallel()
+		run(t, startCluster(t, "redis-server").url(), storagetest.ApproximateLimits())
+	})
+}
+
+// open opens a storage that is closed at the test's end.
+func open(t *testing.T, url string, opts ...Option) *Storage {
+	t.Helper()
+	s, err := Open(t.Context(), url, opts...)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
