@@ -17,8 +17,13 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: test
-test: ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
+test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
 	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
+
+# What tests start beyond Go programs: found, or installed from Debian's packages.
+.PHONY: deps
+deps: ## Find or install the servers that tests start
+	.ci/deps-redis
 
 # Every check runs, whichever fails: one lint run shows all there is to mend.
 LINTS := lint-code lint-vet lint-modules lint-generated lint-scripts lint-vulns
