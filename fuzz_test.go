@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,7 +95,7 @@ func FuzzReadFrame(f *testing.F) {
 				return // bufio's word for a hundred empty reads
 			}
 			require.NoError(t, err)
-			require.Equal(t, want, got[:len(got):len(got)])
+			require.Equal(t, want, slices.Clip(got))
 			require.LessOrEqual(t, cap(got), 4*limit)
 			data, buf = rest, got
 		}
@@ -115,6 +116,7 @@ func registry(t testing.TB, s Storage) map[string]string {
 
 // requestPeers are the peers whose records are in the vectors.
 func requestPeers(f *testing.F) (bodies [][]byte, peers []peer.ID) {
+	f.Helper()
 	for _, v := range readVectors(f) {
 		body, _, err := modelFrame(unhex(f, v.Frame), maxAnswerSize)
 		require.NoError(f, err)
@@ -135,8 +137,14 @@ func FuzzRequest(f *testing.F) {
 		f.Add(body, byte(i))
 	}
 	for _, m := range []*pb.Message{
-		registerRequest("n", []byte("garbage"), 0), registerRequest("", nil, 0), registerRequest("n", nil, -time.Hour),
-		discoverRequest("", 0), discoverRequest("n", math.MinInt64), {Type: pb.Message_REGISTER}, {Type: pb.Message_DISCOVER}, {Type: 99},
+		registerRequest("n", []byte("garbage"), 0),
+		registerRequest("", nil, 0),
+		registerRequest("n", nil, -time.Hour),
+		discoverRequest("", 0),
+		discoverRequest("n", math.MinInt64),
+		{Type: pb.Message_REGISTER},
+		{Type: pb.Message_DISCOVER},
+		{Type: 99},
 	} {
 		body, err := proto.Marshal(m)
 		require.NoError(f, err)
@@ -244,8 +252,12 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(unhex(f, v.Frame), v.Decoded.Ns)
 	}
 	for _, m := range []*pb.Message{
-		registerResponse(math.MaxInt64), registrations([]byte("garbage"), nil), {Type: pb.Message_DISCOVER_RESPONSE}, {Type: 99},
-		refusal(pb.Message_REGISTER, refuse(999, "?")), refusal(pb.Message_DISCOVER, refuse(400, "later")),
+		registerResponse(math.MaxInt64),
+		registrations([]byte("garbage"), nil),
+		{Type: pb.Message_DISCOVER_RESPONSE},
+		{Type: 99},
+		refusal(pb.Message_REGISTER, refuse(999, "?")),
+		refusal(pb.Message_DISCOVER, refuse(400, "later")),
 	} {
 		frame, err := appendFrame(nil, m)
 		require.NoError(f, err)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -150,7 +151,7 @@ func TestMaxRegistrationsPerIP(t *testing.T) {
 func TestFailedRegistrationsAreNotCounted(t *testing.T) {
 	for _, err := range []error{ErrPeerLimit, ErrFull, errors.New("disk full")} {
 		term := newTerm(failing{err: err}, defaultServiceConfig())
-		defer term.cancel()
+		t.Cleanup(term.cancel)
 		for range 3 {
 			require.ErrorIs(t, term.add(t.Context(), caller{located: true}, time.Now(), Record{Deadline: time.Now().Add(time.Minute)}), err)
 		}
@@ -180,7 +181,7 @@ func TestQuota(t *testing.T) {
 		config := defaultServiceConfig()
 		require.NoError(t, config.apply(opts))
 		term := newTerm(s, config)
-		defer term.cancel()
+		t.Cleanup(term.cancel)
 		require.NoError(t, term.add(t.Context(), caller{}, time.Now(), Record{}))
 		require.Equal(t, want, s.got)
 	}
@@ -286,7 +287,7 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 // biggest is a storage full of the longest records there can be.
 type biggest struct{ Storage }
 
-func (biggest) Sample(_ context.Context, ns string, n int) ([]Record, error) {
+func (biggest) Sample(_ context.Context, _ string, n int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
 		records[i] = Record{
@@ -408,6 +409,7 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 
 // countLogs has this package log into what is returned until the test ends.
 func countLogs(t testing.TB) *logged {
+	t.Helper()
 	before, l := log, new(logged)
 	log = slog.New(l)
 	t.Cleanup(func() { log = before })
@@ -461,7 +463,7 @@ func TestQuietLog(t *testing.T) {
 		st := openRaw(t, h, point.ID())
 		_, err := st.Write([]byte(sent))
 		require.NoError(t, err)
-		require.NoError(t, st.CloseWrite())
+		_ = st.CloseWrite() // it may have been reset
 		for err == nil {
 			_, err = st.next()
 		}
@@ -498,4 +500,22 @@ func TestStrangeRecords(t *testing.T) {
 	}
 	replayed := seal(t, otherKey, other, addr)
 	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", replayed, 0)).GetRegisterResponse().GetStatus())
+}
+
+// TestLastPlace: a peer gets as many registrations as it may, the next is refused
+// and every refresh is not.
+func TestLastPlace(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	startPoint(t, point, testStorage(t), WithRateLimit(0, 0))
+	connect(t, h, point)
+	st := openRaw(t, h, point.ID())
+	envelope := ownEnvelope(t, h)
+	register := func(i int) Status {
+		return st.ask(registerRequest(fmt.Sprint(i), envelope, 0)).GetRegisterResponse().GetStatus()
+	}
+	for i := range 1000 {
+		require.Equal(t, pb.Message_OK, register(i), "registration %d", i+1)
+	}
+	require.Equal(t, pb.Message_E_NOT_AUTHORIZED, register(1000))
+	require.Equal(t, pb.Message_OK, register(0), "a refresh")
 }

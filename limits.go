@@ -192,8 +192,8 @@ func (t *bucketTable[K]) take(k K, now time.Time) verdict {
 		return drop
 	}
 	if _, known := t.fullAt[k]; !known && len(t.fullAt) >= maxBuckets {
-		for any := range t.fullAt {
-			delete(t.fullAt, any)
+		for one := range t.fullAt {
+			delete(t.fullAt, one)
 			break
 		}
 	}

@@ -1,8 +1,6 @@
 package rendezvous
 
 import (
-	"context"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -17,25 +15,24 @@ var log = gologshim.Logger("rendezvous")
 // logInterval is the shortest time between two lines of a [logLimit].
 const logInterval = time.Minute
 
-// logLimit logs what the operator should know of and a remote peer may cause at
-// will: the first time at once, and then at most once a minute, with how often it
-// was since the last line.
+// logLimit says when to log what the operator should know of and a remote peer may
+// cause at will: the first time at once, and then at most once a minute.
 type logLimit struct {
 	mu    sync.Mutex
 	last  time.Time
 	count int
 }
 
-func (l *logLimit) log(level slog.Level, msg string, args ...any) {
+// due counts one more of what is limited. It reports whether to log it, and if so,
+// how many there were since the last time.
+func (l *logLimit) due() (count int, due bool) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.count++
-	count, now := l.count, time.Now()
-	due := now.Sub(l.last) >= logInterval
-	if due {
-		l.last, l.count = now, 0
+	now := time.Now()
+	if now.Sub(l.last) < logInterval {
+		return 0, false
 	}
-	l.mu.Unlock()
-	if due {
-		log.Log(context.Background(), level, msg, append(args, "times", count)...)
-	}
+	count, l.last, l.count = l.count, now, 0
+	return count, true
 }

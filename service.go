@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -224,7 +223,9 @@ func (t *term) handle(st network.Stream) {
 	err := errPanic
 	defer func() {
 		if r := recover(); r != nil {
-			t.panics.log(slog.LevelError, "panic while serving a stream", "panic", r, "stack", string(debug.Stack()))
+			if n, due := t.panics.due(); due {
+				log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
+			}
 			_ = st.Reset()
 		}
 		t.config.metrics.StreamClosed(err)
@@ -285,7 +286,7 @@ func (t *term) serve(st network.Stream) error {
 			t.requests.take(c, time.Now()) // a stream with no request costs one
 		}
 		switch {
-		case err == io.EOF, errors.Is(err, errShutdown) && answered > 0:
+		case errors.Is(err, io.EOF), errors.Is(err, errShutdown) && answered > 0:
 			return nil // and not a reset, which would overtake the last answer
 		case err != nil:
 			return err
@@ -372,7 +373,7 @@ func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
 	}
 	frame, err := readFrame(in.Reader, in.frame, maxRequestSize)
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil, err
 	case err != nil && t.ctx.Err() != nil:
 		return nil, errShutdown
@@ -535,7 +536,9 @@ func (t *term) report(err error) {
 	switch {
 	case errors.As(err, &refused), errors.Is(err, ErrPeerLimit), errors.Is(err, errAddressLimit), t.ctx.Err() != nil:
 	default:
-		t.failures.log(slog.LevelWarn, "requests fail", "error", err)
+		if n, due := t.failures.due(); due {
+			log.Warn("requests fail", "error", err, "times", n)
+		}
 	}
 }
 
