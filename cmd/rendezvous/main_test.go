@@ -96,7 +96,7 @@ func beginPoint(t testing.TB, args ...string) *testPoint {
 		"--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0/ws",
 		"--key", t.TempDir() + "/key", "--http", "127.0.0.1:0", "--log-format", "json"}, args...)...)
 	p := &testPoint{running: r}
-	require.Eventually(t, func() bool { return p.read(r.errs.String()) || r.hasEnded() }, 20*time.Second, 10*time.Millisecond)
+	waitFor(t, "the point to serve", func() bool { return p.read(r.errs.String()) || r.hasEnded() })
 	require.False(t, r.hasEnded(), "serve ended: %s", r.errs.String())
 	return p
 }
@@ -128,4 +128,12 @@ func (p *testPoint) read(log string) bool {
 		}
 	}
 	return false
+}
+
+// waitFor returns when something has become true, on the test's own goroutine.
+func waitFor(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		require.True(t, time.Now().Before(deadline), "waited for %s", what)
+	}
 }

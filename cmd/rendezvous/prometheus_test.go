@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+const (
+	dashboardFile = "../../dashboards/rendezvous.json"
+	alertsFile    = "../../dashboards/alerts.yml"
+)
+
+// dashboardQueries returns the queries of the dashboard, by panel.
+func dashboardQueries(t testing.TB) map[string]string {
+	t.Helper()
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	b, err := os.ReadFile(dashboardFile)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(b, &dashboard))
+	// What Grafana would put in: every job and instance, and a rate over a minute.
+	fill := strings.NewReplacer("$job", ".*", "$instance", ".*", "$__rate_interval", "1m")
+	queries := make(map[string]string)
+	for _, panel := range dashboard.Panels {
+		for i, target := range panel.Targets {
+			queries[fmt.Sprintf("%s %d: %s", panel.Title, i, target.Expr)] = fill.Replace(target.Expr)
+		}
+	}
+	require.Greater(t, len(queries), 20)
+	return queries
+}
+
+// alertQueries returns the queries of the alerts, by name.
+func alertQueries(t testing.TB) map[string]string {
+	t.Helper()
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	b, err := os.ReadFile(alertsFile)
+	require.NoError(t, err)
+	require.NoError(t, yaml.Unmarshal(b, &rules))
+	queries := make(map[string]string)
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			queries[rule.Alert] = rule.Expr
+		}
+	}
+	require.Greater(t, len(queries), 5)
+	return queries
+}
+
+// metricName finds the metrics in a query: whatever starts like one of ours, of
+// libp2p's, of the process's.
+var metricName = regexp.MustCompile(`\b(?:libp2p|process|go|rendezvous)_[a-z0-9_]+\b|\bup\b`)
+
+func metricsOf(queries map[string]string) map[string]bool {
+	names := make(map[string]bool)
+	for _, q := range queries {
+		for _, name := range metricName.FindAllString(q, -1) {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// promServer is a Prometheus that ends with the test.
+type promServer struct {
+	t   testing.TB
+	url string
+}
+
+func startPrometheus(t testing.TB, pointTarget, clientTarget string) *promServer {
+	t.Helper()
+	dir := t.TempDir()
+	alerts, err := filepath.Abs(alertsFile)
+	require.NoError(t, err)
+	config := fmt.Sprintf(`
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [%q]
+scrape_configs:
+  - job_name: rendezvous
+    static_configs: [{targets: [%q]}]
+  - job_name: client
+    static_configs: [{targets: [%q]}]
+`, alerts, pointTarget, clientTarget)
+	configFile := filepath.Join(dir, "prometheus.yml")
+	require.NoError(t, os.WriteFile(configFile, []byte(config), 0o600))
+
+	listen := freeAddr(t)
+	var out output
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "prometheus", "--config.file="+configFile,
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+listen)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	require.NoError(t, cmd.Start(), "prometheus is needed, which .ci/deps installs")
+	t.Cleanup(func() {
+		cancel()
+		_ = cmd.Wait() // it was interrupted
+		if t.Failed() {
+			t.Log(out.String())
+		}
+	})
+	return &promServer{t, "http://" + listen}
+}
+
+// freeAddr returns an address on loopback that nobody listens on.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// query returns how many series a query finds.
+func (p *promServer) query(q string) int {
+	p.t.Helper()
+	var answer struct {
+		Status, Error string
+		Data          struct{ Result []json.RawMessage }
+	}
+	_, body, _ := get(p.t, p.url+"/api/v1/query?query="+url.QueryEscape(q))
+	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
+	require.Equal(p.t, "success", answer.Status, "%s: %s", q, answer.Error)
+	return len(answer.Data.Result)
+}
+
+// rulesHealth returns the health of each alert, as Prometheus found it when it
+// evaluated it.
+func (p *promServer) rulesHealth() map[string]string {
+	p.t.Helper()
+	var answer struct {
+		Data struct {
+			Groups []struct {
+				Rules []struct{ Name, Health string }
+			}
+		}
+	}
+	_, body, _ := get(p.t, p.url+"/api/v1/rules")
+	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
+	health := make(map[string]string)
+	for _, group := range answer.Data.Groups {
+		for _, rule := range group.Rules {
+			health[rule.Name] = rule.Health
+		}
+	}
+	return health
+}
+
+// startClient registers a host that counts what it does, and returns where it is
+// to be scraped.
+func startClient(t testing.TB, point string) (target string) {
+	t.Helper()
+	infos, err := parsePointAddrs([]string{point})
+	require.NoError(t, err)
+	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	reg := prometheus.NewRegistry()
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(infos...), rendezvous.WithClientMetrics(reg))
+	_, err = client.Register(t.Context(), infos[0].ID, "news", 0)
+	require.NoError(t, err)
+	_, err = client.Discover(t.Context(), infos[0].ID, "news", 0)
+	require.NoError(t, err)
+	server := httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// TestDashboardAndAlerts has a real Prometheus scrape a point and a client, and asks
+// it for all that the dashboard and the alerts do: a metric that was renamed would
+// leave a panel empty and an alert silent.
+func TestDashboardAndAlerts(t *testing.T) {
+	point := beginPoint(t)
+	server := startPrometheus(t, strings.Trim(strings.TrimPrefix(point.url, "http://"), "/"), startClient(t, point.addrs[0]))
+
+	dashboard, alerts := dashboardQueries(t), alertQueries(t)
+	waitFor(t, "two scrapes, with all kinds of requests between them", func() bool {
+		refusedRequest(t, point.addrs[0])
+		return server.ready() && server.query(`count_over_time(libp2p_rendezvous_registrations[1m]) > 3`) > 0 &&
+			server.query("libp2p_rendezvous_client_registered_points") > 0
+	})
+
+	for _, queries := range []map[string]string{dashboard, alerts} {
+		for name := range metricsOf(queries) {
+			require.Positive(t, server.query(fmt.Sprintf("count({__name__=%q}) > 0", name)), "metric %s exists", name)
+		}
+	}
+	for name, q := range dashboard {
+		require.Positive(t, server.query(q), "%s shows something", name)
+	}
+	require.Equal(t, 1, server.query(alerts["RendezvousRefusesMany"]), "half of all requests were refused")
+	delete(alerts, "RendezvousRefusesMany")
+	for name, q := range alerts {
+		require.Zero(t, server.query(q), "%s does not fire on a point that is well", name)
+	}
+	waitFor(t, "Prometheus to evaluate every alert", func() bool {
+		health := server.rulesHealth()
+		for name := range alerts {
+			if health[name] != "ok" {
+				return false
+			}
+		}
+		return true
+	})
+
+	point.stop()
+	waitFor(t, "an alert to see it", func() bool { return server.query(alerts["RendezvousPointDown"]) == 1 })
+}
+
+// ready reports whether it answers queries.
+func (p *promServer) ready() bool {
+	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(p.url, "http://"), time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	status, _, _ := get(p.t, p.url+"/-/ready")
+	return status == 200
+}
+
+func TestAlertsAreWellFormed(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "promtool", "check", "rules", alertsFile).CombinedOutput()
+	require.NoError(t, err, string(out))
+}
