@@ -18,7 +18,8 @@ import (
 type registration struct {
 	namespace  *namespace
 	registrant *registrant
-	envelope   []byte // never written to: samples share it
+	id         peer.ID // the registrant's, here so that a sample need not go there
+	envelope   []byte  // never written to: samples share it
 	deadline   int64
 	pos        [poolKinds]int32
 	prev, next *registration // in its wheel's bucket
@@ -143,7 +144,7 @@ func (x *index) put(name string, id peer.ID, envelope []byte, deadline int64) {
 	}
 	r := p.in(ns)
 	if r == nil {
-		x.insert(&registration{namespace: ns, registrant: p, envelope: p.share(envelope), deadline: deadline})
+		x.insert(&registration{namespace: ns, registrant: p, id: p.id, envelope: p.share(envelope), deadline: deadline})
 		return
 	}
 	if !bytes.Equal(r.envelope, envelope) {

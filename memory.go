@@ -6,6 +6,7 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -85,9 +86,21 @@ func clampLeft(left time.Duration) time.Duration { return min(max(left, 0), fart
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]Record, error) {
+	return s.appendSample(ctx, nil, namespace, n)
+}
+
+// appendSample is Sample for callers with a slice to append to: a large sample
+// is most of the garbage that a DISCOVER makes.
+func (s *memoryStorage) appendSample(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("sampling registrations: %w", err)
 	}
+	dst, err := s.draw(dst, namespace, n)
+	fetch(dst)
+	return dst, err
+}
+
+func (s *memoryStorage) draw(dst []Record, namespace string, n int) ([]Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -96,16 +109,32 @@ func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]
 	now := s.now()
 	elapsed := s.elapsed(now)
 	slots := s.index.sample(namespace, n, elapsed)
-	records := make([]Record, len(slots))
-	for i, slot := range slots {
-		records[i] = Record{
+	dst = slices.Grow(dst, len(slots))
+	for _, slot := range slots {
+		dst = append(dst, Record{
 			Namespace: slot.reg.namespace.name,
-			Peer:      slot.reg.registrant.id,
+			Peer:      slot.reg.id,
 			Envelope:  slot.reg.envelope,
 			Deadline:  now.Add(time.Duration(slot.deadline - elapsed)),
+		})
+	}
+	return dst, nil
+}
+
+// fetch reads a byte in each cache line of the envelopes, which are all over the
+// memory. Here the processor waits for many of them at the same time; where they
+// are copied, it would wait for one after the other. That halves what DISCOVER 50
+// and 1000 of 100,000 cost beyond the echo.
+//
+//go:noinline
+func fetch(records []Record) (all byte) {
+	const line = 64
+	for i := range records {
+		for e := records[i].Envelope; len(e) > 0; e = e[min(line, len(e)):] {
+			all ^= e[0]
 		}
 	}
-	return records, nil
+	return all
 }
 
 func (s *memoryStorage) Counts(ctx context.Context) (Counts, error) {

@@ -215,9 +215,9 @@ func (p *point) serve(fill func(rendezvous.Storage) error) error {
 	return p.service.Start()
 }
 
-// serviceOptions are the defaults, with a rate limit that is there and does not limit.
+// serviceOptions are the defaults, but for a rate limit that counts and never limits.
 func serviceOptions() []rendezvous.ServiceOption {
-	return nil
+	return []rendezvous.ServiceOption{rendezvous.WithRateLimit(1e6, 1e6)}
 }
 
 func (p *point) stop() error {
