@@ -26,15 +26,20 @@ func listen(h host.Host, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
 		err := h.Network().Listen(a)
 		switch {
-		case errors.Is(err, syscall.EADDRINUSE):
+		case isErrno(err, syscall.EADDRINUSE):
 			return failf(exitCannotStart, "listen on %s: the port is taken by another process", a)
-		case errors.Is(err, syscall.EACCES):
+		case isErrno(err, syscall.EACCES):
 			return failf(exitCannotStart, "listen on %s: not allowed, ports below 1024 need a privilege", a)
 		case err != nil:
 			return failf(exitCannotStart, "listen on %s: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// isErrno is errors.Is, for errors that libp2p keeps only the text of.
+func isErrno(err error, errno syscall.Errno) bool {
+	return err != nil && (errors.Is(err, errno) || strings.Contains(err.Error(), errno.Error()))
 }
 
 // parseAddrs reads the multiaddrs of a flag.
