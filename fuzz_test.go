@@ -11,7 +11,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"slices"
 	"testing"
 	"time"
 
@@ -95,7 +94,7 @@ func FuzzReadFrame(f *testing.F) {
 				return // bufio's word for a hundred empty reads
 			}
 			require.NoError(t, err)
-			require.Equal(t, want, slices.Clip(got))
+			require.True(t, bytes.Equal(want, got))
 			require.LessOrEqual(t, cap(got), 4*limit)
 			data, buf = rest, got
 		}
