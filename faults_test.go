@@ -1,0 +1,513 @@
+package rendezvous
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+	"github.com/syndtr/goleveldb/leveldb"
+)
+
+var errDiskFull = errors.New("no space left on device")
+
+// faultyDB is a database in memory with whatever faults a test sets.
+type faultyDB struct {
+	mu      sync.Mutex
+	entries map[string][]byte
+	put     func(key []byte) error // asked before each Put, without the lock
+	delete  func(key []byte) error
+	next    error // ends each iterator after one key
+	deletes int
+	ignore  bool // iterators pay no attention to their prefix
+}
+
+func newFaultyDB() *faultyDB { return &faultyDB{entries: make(map[string][]byte)} }
+
+func (d *faultyDB) Put(k, v []byte) error {
+	d.mu.Lock()
+	fault := d.put
+	d.mu.Unlock()
+	if fault != nil {
+		if err := fault(k); err != nil {
+			return err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.entries[string(k)] = bytes.Clone(v)
+	return nil
+}
+
+func (d *faultyDB) Delete(k []byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deletes++
+	if d.delete != nil {
+		if err := d.delete(k); err != nil {
+			return err
+		}
+	}
+	delete(d.entries, string(k))
+	return nil
+}
+
+func (d *faultyDB) set(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f()
+}
+
+func (d *faultyDB) keys() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.entries))
+}
+
+// records are the keys of registrations.
+func (d *faultyDB) records() []string {
+	return slices.DeleteFunc(d.keys(), func(k string) bool { return !strings.HasPrefix(k, recordPrefix) })
+}
+
+func (d *faultyDB) NewIterator(prefix []byte) Iterator {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	it := &faultyIterator{db: d, entries: maps.Clone(d.entries), at: -1, err: d.next}
+	for _, k := range slices.Sorted(maps.Keys(d.entries)) {
+		if d.ignore || strings.HasPrefix(k, string(prefix)) {
+			it.keys = append(it.keys, k)
+		}
+	}
+	return it
+}
+
+// faultyIterator has the methods that the storage uses.
+type faultyIterator struct {
+	Iterator
+	db      *faultyDB
+	keys    []string
+	entries map[string][]byte
+	at      int
+	err     error
+}
+
+func (i *faultyIterator) Release() {}
+func (i *faultyIterator) Next() bool {
+	i.at++
+	return i.at < len(i.keys) && (i.err == nil || i.at < 1)
+}
+func (i *faultyIterator) Key() []byte   { return []byte(i.keys[i.at]) }
+func (i *faultyIterator) Value() []byte { return i.entries[i.keys[i.at]] }
+func (i *faultyIterator) Error() error  { return i.err }
+
+// captureLog has what is logged until the test's end written to the buffer.
+func captureLog(t *testing.T) *bytes.Buffer {
+	t.Helper()
+	var buf bytes.Buffer
+	old := log
+	log = slog.New(slog.NewTextHandler(&buf, nil))
+	t.Cleanup(func() { log = old })
+	return &buf
+}
+
+func envelopes(t *testing.T, s Storage, ns string) []string {
+	t.Helper()
+	got, err := s.Sample(t.Context(), ns, 1000)
+	require.NoError(t, err)
+	var all []string
+	for _, r := range got {
+		all = append(all, string(r.Envelope))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func TestFullDiskRefusesAndTheRestGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logged := captureLog(t)
+		db := newFaultyDB()
+		s := NewStorage(db)
+		defer s.Close()
+		kept := testRecord("ns", "a", 20*time.Second)
+		require.NoError(t, s.Add(t.Context(), kept, Quota{}))
+		db.set(func() { db.put = func([]byte) error { return errDiskFull } })
+		for range 1000 {
+			err := s.Add(t.Context(), testRecord("ns", "b", 20*time.Second), Quota{})
+			require.ErrorIs(t, err, errDiskFull)
+			changed := testRecord("ns", "a", 10*time.Second)
+			changed.Envelope = []byte("changed")
+			require.ErrorIs(t, s.Add(t.Context(), changed, Quota{}), errDiskFull)
+		}
+		require.Equal(t, []string{"envelope of a"}, envelopes(t, s, "ns"), "a refused refresh changes nothing")
+		require.Equal(t, 1, strings.Count(logged.String(), "\n"), "a line for each failure fills the disk:\n%s", logged)
+		time.Sleep(15 * time.Second)
+		require.Equal(t, []string{"envelope of a"}, envelopes(t, s, "ns"))
+		db.set(func() { db.put = nil })
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "b", 20*time.Second), Quota{PerPeer: 1, Total: 2}))
+		require.Len(t, envelopes(t, s, "ns"), 2)
+	})
+}
+
+func TestFailingDeletesKeepNothingAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		captureLog(t)
+		db := newFaultyDB()
+		db.delete = func([]byte) error { return errDiskFull }
+		s := NewStorage(db)
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
+		time.Sleep(25 * time.Second)
+		counts, err := s.Counts(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, counts)
+		require.Len(t, db.records(), 1)
+		require.NoError(t, s.Close())
+		db.set(func() { db.delete = nil })
+		s = NewStorage(db)
+		defer s.Close()
+		require.Empty(t, envelopes(t, s, "ns"))
+		require.Empty(t, db.records(), "the next start deletes it")
+	})
+}
+
+func TestDatabaseThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newFaultyDB()
+		s := NewStorage(db)
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
+		release := make(chan struct{})
+		db.set(func() { db.put = func([]byte) error { <-release; return nil } })
+		for i := range 3 { // the first one waits for the database, the others for their turn
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			r := testRecord("ns", fmt.Sprint(i), 20*time.Second)
+			require.ErrorIs(t, s.Add(ctx, r, Quota{}), context.DeadlineExceeded)
+			clear(r.Envelope)
+			cancel()
+		}
+		require.Equal(t, []string{"envelope of a"}, envelopes(t, s, "ns"), "reading does not wait")
+		closed := make(chan error)
+		waiting := make(chan error)
+		go func() { waiting <- s.Add(t.Context(), testRecord("ns", "w", time.Minute), Quota{}) }()
+		synctest.Wait()
+		go func() { closed <- s.Close() }()
+		require.ErrorIs(t, <-waiting, ErrClosed)
+		close(release)
+		require.NoError(t, <-closed)
+		s = NewStorage(db)
+		defer s.Close()
+		require.Equal(t, []string{"envelope of 0", "envelope of a"}, envelopes(t, s, "ns"),
+			"what the database took in the end it has, with the bytes as they were")
+	})
+}
+
+func TestIteratorThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logged := captureLog(t)
+		db := newFaultyDB()
+		s := NewStorage(db)
+		for i := range 3 {
+			require.NoError(t, s.Add(t.Context(), testRecord("ns", fmt.Sprint(i), 20*time.Second), Quota{}))
+		}
+		require.NoError(t, s.Close())
+		db.set(func() { db.next = errors.New("bad sector") })
+		s = NewStorage(db)
+		defer s.Close()
+		require.Len(t, envelopes(t, s, "ns"), 1)
+		require.Contains(t, logged.String(), "bad sector")
+		require.Len(t, db.records(), 3, "what could not be read is not deleted")
+	})
+}
+
+func TestDatabaseWithAnotherProgramsKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logged := captureLog(t)
+		db := newFaultyDB()
+		db.ignore = true
+		others := []string{"", "a", "go-waku-rendezvous/", "go-waku-rendezvous/2/r", "go-waku-rendezvous/10", "zzz"}
+		for _, k := range others {
+			require.NoError(t, db.Put([]byte(k), []byte("theirs")))
+		}
+		s := NewStorage(db)
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
+		require.NoError(t, s.Close())
+		s = NewStorage(db)
+		defer s.Close()
+		require.Equal(t, []string{"envelope of a"}, envelopes(t, s, ""))
+		time.Sleep(25 * time.Second)
+		require.Empty(t, db.records())
+		for _, k := range others {
+			require.Contains(t, db.keys(), k)
+		}
+		require.Empty(t, logged.String())
+	})
+}
+
+// A record that has any one bit wrong, or an end missing, is not served.
+func TestDamagedRecordsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		good := newFaultyDB()
+		s := NewStorage(good)
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
+		require.NoError(t, s.Close())
+		key := good.records()[0]
+		value := good.entries[key]
+		var damaged [][2]string
+		for i := range len(value) * 8 {
+			v := bytes.Clone(value)
+			v[i/8] ^= 1 << (i % 8)
+			damaged = append(damaged, [2]string{key, string(v)}, [2]string{key, string(value[:i/8])})
+		}
+		for i := len(recordPrefix) * 8; i < len(key)*8; i++ {
+			k := []byte(key)
+			k[i/8] ^= 1 << (i % 8)
+			damaged = append(damaged, [2]string{string(k), string(value)}, [2]string{key[:i/8], string(value)})
+		}
+		logged := captureLog(t)
+		for _, d := range damaged {
+			db := newFaultyDB()
+			db.entries[d[0]] = []byte(d[1])
+			logged.Reset()
+			s := NewStorage(db)
+			require.Empty(t, envelopes(t, s, ""), "served %q: %q", d[0], d[1])
+			require.NoError(t, s.Close())
+			require.Empty(t, db.records())
+			require.Contains(t, logged.String(), "unreadable=1")
+			require.Equal(t, 1, strings.Count(logged.String(), "\n"))
+		}
+	})
+}
+
+// A program that closes nothing but its service may open a second storage over the
+// same database while the first one still takes away what expires.
+func TestForgottenStorageDeletesNothingOfItsSuccessor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := newFaultyDB()
+		forgotten := NewStorage(db)
+		require.NoError(t, forgotten.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
+		s := NewStorage(db)
+		defer s.Close()
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 40*time.Second), Quota{}))
+		time.Sleep(30 * time.Second)
+		require.Len(t, db.records(), 1, "the first storage has deleted what the second one has")
+		time.Sleep(15 * time.Second)
+		require.Empty(t, db.records())
+	})
+}
+
+// twoClocks is a clock whose wall time can be moved by itself. (That of a synctest
+// bubble has wall time only.)
+type twoClocks struct {
+	start          time.Time
+	passed, jumped atomic.Int64 // nanoseconds
+}
+
+func (c *twoClocks) now() time.Time {
+	t := c.start.Add(time.Duration(c.passed.Load()))
+	// The layout of time.Time with a monotonic reading: a flag, 33 bits of
+	// seconds, 30 bits of nanoseconds.
+	*(*uint64)(unsafe.Pointer(&t)) += uint64(c.jumped.Load()/int64(time.Second)) << 30
+	return t
+}
+
+func TestWallClockJumps(t *testing.T) {
+	for _, by := range []time.Duration{-30 * 365 * 24 * time.Hour, -time.Hour, time.Hour, 30 * 365 * 24 * time.Hour} {
+		t.Run(by.String(), func(t *testing.T) {
+			db := newFaultyDB()
+			clock := &twoClocks{start: time.Now()}
+			s := newDurableStorage(db, clock.now)
+			add := func(p string) {
+				r := testRecord("ns", p, 0)
+				r.Deadline = clock.now().Add(20 * time.Second)
+				require.NoError(t, s.Add(t.Context(), r, Quota{}))
+			}
+			add("before")
+			clock.jumped.Store(int64(by))
+			require.Equal(t, by, clock.now().Round(0).Sub(clock.start.Round(0)), "the clock of this test")
+			clock.passed.Store(int64(10 * time.Second))
+			require.Equal(t, 10*time.Second, clock.now().Sub(clock.start), "the clock of this test")
+			add("after")
+			clock.passed.Store(int64(20*time.Second - 1))
+			require.Len(t, envelopes(t, s, "ns"), 2, "nothing ends early")
+			clock.passed.Store(int64(20 * time.Second))
+			require.Equal(t, []string{"envelope of after"}, envelopes(t, s, "ns"), "nor late")
+			s.evict()
+			require.Len(t, db.records(), 1)
+			require.NoError(t, s.Close())
+
+			// Over a restart there is nothing but the wall clock. One that was set
+			// back keeps nothing for longer than it was to live.
+			clock = &twoClocks{start: clock.now().Add(-24 * time.Hour).Round(0)}
+			s = newDurableStorage(db, clock.now)
+			require.Len(t, envelopes(t, s, "ns"), 1)
+			clock.passed.Store(int64(20 * time.Second))
+			require.Empty(t, envelopes(t, s, "ns"))
+			s.evict()
+			require.Empty(t, db.records())
+			require.NoError(t, s.Close())
+		})
+	}
+}
+
+func TestOpenLevelDBSaysWhatIsWrong(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "db")
+	db, err := OpenLevelDB(path)
+	require.NoError(t, err)
+	_, err = OpenLevelDB(path)
+	require.ErrorIs(t, err, ErrDatabaseLocked)
+	require.ErrorContains(t, err, path)
+	require.NoError(t, db.Close())
+	require.NoError(t, db.Close())
+
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, []byte("not a directory"), 0o600))
+	_, err = OpenLevelDB(file)
+	require.ErrorContains(t, err, "not a directory")
+	_, err = OpenLevelDB(filepath.Join(file, "below"))
+	require.Error(t, err)
+
+	require.ErrorIs(t, db.Put([]byte("k"), nil), leveldb.ErrClosed)
+	require.ErrorIs(t, db.Delete([]byte("k")), leveldb.ErrClosed)
+	it := db.NewIterator(nil)
+	require.False(t, it.Next())
+	it.Release()
+	captureLog(t)
+	s := NewStorage(db)
+	require.ErrorIs(t, s.Add(t.Context(), testRecord("ns", "a", time.Minute), Quota{}), leveldb.ErrClosed)
+	require.NoError(t, s.Close())
+}
+
+// Whatever is wrong with the files, opening fails with an error or what is served
+// was registered.
+func TestDamagedFiles(t *testing.T) {
+	pristine := filepath.Join(t.TempDir(), "db")
+	fillDatabase(t, pristine)
+	files, err := os.ReadDir(pristine)
+	require.NoError(t, err)
+	damages := map[string]func([]byte) []byte{
+		"empty":     func([]byte) []byte { return nil },
+		"truncated": func(b []byte) []byte { return b[:len(b)/2] },
+		"a byte":    func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b },
+		"garbage":   func(b []byte) []byte { return bytes.Repeat([]byte("garbage"), len(b)/7+1) },
+		"missing":   nil,
+	}
+	logged := captureLog(t)
+	for _, f := range files {
+		for name, damage := range damages {
+			t.Run(f.Name()+" "+name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "db")
+				require.NoError(t, os.CopyFS(path, os.DirFS(pristine)))
+				at := filepath.Join(path, f.Name())
+				content, err := os.ReadFile(at)
+				require.NoError(t, err)
+				switch {
+				case damage == nil:
+					require.NoError(t, os.Remove(at))
+				case len(content) > 0:
+					require.NoError(t, os.WriteFile(at, damage(content), 0o600))
+				}
+				logged.Reset()
+				expectNoGarbage(t, path, logged)
+			})
+		}
+	}
+}
+
+const filled = 2000
+
+func fillDatabase(t *testing.T, path string) {
+	t.Helper()
+	for range 2 { // so that there is a table as well as a log
+		db, err := OpenLevelDB(path)
+		require.NoError(t, err)
+		s := NewStorage(db)
+		for i := range filled {
+			require.NoError(t, s.Add(t.Context(), testRecord("ns", fmt.Sprint(i), time.Hour), Quota{}))
+		}
+		require.NoError(t, s.Close())
+		require.NoError(t, db.Close())
+	}
+}
+
+func expectNoGarbage(t *testing.T, path string, logged *bytes.Buffer) {
+	t.Helper()
+	db, err := OpenLevelDB(path)
+	if err != nil {
+		t.Logf("refused: %v", err)
+		return
+	}
+	s := NewStorage(db)
+	got, err := s.Sample(t.Context(), "ns", 2*filled)
+	require.NoError(t, err)
+	for _, r := range got {
+		require.Equal(t, "envelope of "+string(r.Peer), string(r.Envelope))
+	}
+	require.NoError(t, s.Add(t.Context(), testRecord("ns", "new", time.Minute), Quota{}), "it goes on working")
+	require.NoError(t, s.Close())
+	require.NoError(t, db.Close())
+	t.Logf("%d of %d left; logged: %s", len(got), filled, logged)
+}
+
+func FuzzParseRecord(f *testing.F) {
+	now := time.Unix(1e9, 0)
+	for _, r := range []Record{
+		{Namespace: "ns", Peer: "p", Envelope: []byte("envelope"), Deadline: now.Add(time.Second)},
+		{Namespace: strings.Repeat("n", 256), Peer: "", Envelope: nil, Deadline: now},
+		{Namespace: "\x00\xff", Peer: "\x00", Envelope: []byte{0}, Deadline: now.Add(1 << 62)},
+	} {
+		key := recordKey(r.Namespace, r.Peer)
+		f.Add(key, recordValue(key, r, now))
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		// Damage is found whatever it is; and with a right checksum the rest must do.
+		body := append(bytes.Clone(value), 0, 0, 0, 0)
+		binary.BigEndian.PutUint32(body[len(value):], checksum(key, value))
+		for _, v := range [][]byte{value, body} {
+			r, err := parseRecord(key, v, now)
+			if err != nil {
+				continue
+			}
+			if lifetime := time.Duration(binary.BigEndian.Uint64(v[8:])); r.Deadline.Sub(now) > max(lifetime, 0) {
+				t.Errorf("lives %v, %v longer than it was to", r.Deadline.Sub(now), r.Deadline.Sub(now)-lifetime)
+			}
+			if !bytes.HasSuffix(key, []byte(string(r.Namespace)+string(r.Peer))) {
+				t.Errorf("%q in %q from %q", r.Peer, r.Namespace, key)
+			}
+			again := recordKey(r.Namespace, r.Peer)
+			namespace, p, ok := parseRecordKey(again)
+			if !ok || namespace != r.Namespace || p != r.Peer {
+				t.Errorf("%q reads back as %q in %q", again, p, namespace)
+			}
+		}
+	})
+}
+
+func FuzzRecordRoundTrip(f *testing.F) {
+	f.Add("ns", "peer", []byte("envelope"), int64(20*time.Second))
+	f.Add("", "", []byte(nil), int64(1)<<62)
+	f.Fuzz(func(t *testing.T, ns, p string, envelope []byte, left int64) {
+		now := time.Unix(1e9, 0)
+		r := Record{Namespace: ns, Peer: peer.ID(p), Envelope: envelope, Deadline: now.Add(time.Duration(left))}
+		key := recordKey(ns, r.Peer)
+		got, err := parseRecord(key, recordValue(key, r, now), now)
+		require.NoError(t, err)
+		require.Equal(t, ns, got.Namespace)
+		require.Equal(t, p, string(got.Peer))
+		require.True(t, bytes.Equal(envelope, got.Envelope))
+		require.Equal(t, clampLeft(time.Duration(left)), got.Deadline.Sub(now))
+	})
+}
