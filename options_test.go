@@ -56,7 +56,7 @@ func TestZeroOptions(t *testing.T) {
 		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0),
 		WithTTL(0, 0), WithMaxDiscoverLimit(0), WithAuthorizer(nil),
 	}))
-	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit}, c)
+	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
 	require.NoError(t, c.apply([]ServiceOption{WithTTL(0, 5*time.Second)}))
 	require.Equal(t, 5*time.Second, c.ttl)
 }
