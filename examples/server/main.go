@@ -1,0 +1,129 @@
+// Command server is a rendezvous point embedded in a Go program: its registrations
+// in a LevelDB, with limits of its own and metrics for Prometheus.
+//
+//	go run ./examples/server
+//
+// It prints its address, to try it with go run ./examples/gossipsub -point ADDRESS,
+// and serves until it is interrupted. A program that needs nothing but a point is
+// there already: cmd/rendezvous.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "server:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("server", flag.ContinueOnError)
+	listen := flags.String("listen", "/ip4/127.0.0.1/tcp/0", "`multiaddr` to listen at")
+	dir := flags.String("db", "", "`folder` for the registrations; a temporary one where it is empty")
+	metrics := flags.String("metrics", "127.0.0.1:0", "`address` to serve metrics at")
+	if err := flags.Parse(args); err != nil {
+		return flag.ErrHelp // Parse has said what is wrong
+	}
+	if *dir == "" {
+		temporary, err := os.MkdirTemp("", "rendezvous-server-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(temporary)
+		*dir = temporary
+	}
+
+	h, err := newHost(*listen)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	db, err := rendezvous.OpenLevelDB(*dir)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	storage := rendezvous.NewStorage(db)
+	defer storage.Close()
+
+	registry := prometheus.NewRegistry()
+	service := rendezvous.NewRendezvousService(h, storage,
+		rendezvous.WithMetrics(registry),
+		rendezvous.WithMaxRegistrations(100_000),   // under 100 MB
+		rendezvous.WithMaxRegistrationsPerPeer(50), // our nodes have ten topics
+		rendezvous.WithRateLimit(20, 40),           // and ask for each about once a second
+	)
+	if err := service.Start(); err != nil {
+		return err
+	}
+	defer service.Stop()
+
+	web, err := serveMetrics(ctx, *metrics, registry)
+	if err != nil {
+		return err
+	}
+	defer web.Close()
+	for _, a := range h.Addrs() {
+		fmt.Fprintf(out, "point:   %s/p2p/%s\n", a, h.ID())
+	}
+	fmt.Fprintf(out, "metrics: http://%s/metrics\n", web.Addr)
+	<-ctx.Done()
+	fmt.Fprintln(out, "stopping")
+	return nil
+}
+
+// newHost returns a host whose resource manager has room for what a point does.
+func newHost(listen string) (host.Host, error) {
+	limits := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&limits)
+	rendezvous.Limits(&limits)
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()))
+	if err != nil {
+		return nil, fmt.Errorf("make resource manager: %w", err)
+	}
+	h, err := libp2p.New(libp2p.ListenAddrStrings(listen), libp2p.ResourceManager(manager))
+	if err != nil {
+		return nil, fmt.Errorf("listen at %s: %w", listen, err)
+	}
+	return h, nil
+}
+
+// serveMetrics serves what is registered, until the server that it returns is closed.
+func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registry) (*http.Server, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Addr: l.Addr().String(), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() { _ = server.Serve(l) }() // until Close
+	return server, nil
+}
