@@ -4,6 +4,7 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -23,6 +24,8 @@ const (
 	// minInterval is the shortest time between two searches of a namespace, which
 	// gossipsub would have every second and Bootstrap every tenth of one.
 	minInterval = 750 * time.Millisecond
+	// searchTimeout bounds a search, in which points are asked again where none answers.
+	searchTimeout = 6 * time.Second
 	// defaultLimit is how many peers FindPeers gives when its caller does not say:
 	// several times what a gossipsub mesh needs.
 	defaultLimit = 50
@@ -143,6 +146,12 @@ func (g *giver) give(infos ...peer.AddrInfo) {
 	}
 }
 
+func (g *giver) full() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.given) == cap(g.out)
+}
+
 // search is what is known of a namespace, and its one query in flight.
 type search struct {
 	client *Client
@@ -226,21 +235,43 @@ func (s *search) inFlight() <-chan struct{} {
 	return s.news
 }
 
-// query asks the points of the namespace, and hands on what each finds when it answers.
+// query asks the points of the namespace, and hands on what each finds when it
+// answers. Where none of those answers at which peers meet, it asks again.
 func (s *search) query(ctx context.Context, limit int, g *giver) {
-	c := s.client
-	_, err := c.points.ask(ctx, s.ns, c.config.redundancy, 1, func(ctx context.Context, point peer.ID) error {
-		found, err := c.Discover(ctx, point, s.ns, min(limit+1, MaxDiscoverLimit)) // one may be this host
-		if err != nil {
-			return err
+	within, cancel := context.WithTimeout(ctx, searchTimeout)
+	defer cancel()
+	for !s.ask(within, limit, g) {
+		g.give(s.live()...)
+		select {
+		case <-time.After(s.client.points.retryAfter()):
+		case <-within.Done():
 		}
-		g.give(s.note(point, found)...)
-		return nil
-	})
+	}
 	s.end(ctx.Err() != nil)
+}
+
+// ask asks the points once, and reports whether that is all there is to do.
+func (s *search) ask(ctx context.Context, limit int, g *giver) (done bool) {
+	c := s.client
+	answered, err := c.points.ask(ctx, s.ns, c.config.redundancy, 1, func(ctx context.Context, point peer.ID) error {
+		found, err := c.Discover(ctx, point, s.ns, min(limit+1, MaxDiscoverLimit)) // one may be this host
+		if err == nil {
+			g.give(s.note(point, found)...)
+		}
+		return err
+	})
 	if err != nil {
 		log.Debug("no rendezvous point answered", "namespace", s.ns, "error", err)
 	}
+	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || g.full() || err == nil && s.met(answered)
+}
+
+// met reports whether one of the points answered at which peers meet, or would
+// have, were they not gone.
+func (s *search) met(answered []peer.ID) bool {
+	points := s.client.points
+	there := slices.DeleteFunc(points.meeting(s.ns, s.client.config.redundancy), points.gone)
+	return len(there) == 0 || slices.ContainsFunc(there, func(id peer.ID) bool { return slices.Contains(answered, id) })
 }
 
 // note keeps what a point found, and returns the newest that is known of each.

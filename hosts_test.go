@@ -14,8 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
-	"github.com/libp2p/go-libp2p/x/simlibp2p"
-	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
@@ -39,20 +37,7 @@ func newHost(t testing.TB, opts ...libp2p.Option) host.Host {
 // simHosts returns n real hosts on a simulated network with 20 ms round trips, for
 // use in a synctest bubble.
 func simHosts(t testing.TB, n int) []host.Host {
-	t.Helper()
-	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
-	sim, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
-		{LinkSettings: simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}, Count: n},
-	}, simnet.StaticLatency(10*time.Millisecond), simlibp2p.NetworkSettings{})
-	require.NoError(t, err)
-	sim.Start()
-	t.Cleanup(func() {
-		for _, h := range meta.Nodes {
-			require.NoError(t, h.Close())
-		}
-		sim.Close()
-	})
-	return meta.Nodes
+	return newSimulation(t, n, 10*time.Millisecond).hosts
 }
 
 func info(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }

@@ -48,10 +48,12 @@ func (c *Client) renew(ctx context.Context, ns string, ttl time.Duration, tell f
 		return c.points.retryAfter(), err
 	}
 	next := max(refreshAfter(shortest), minRefresh) - time.Since(begun)
-	if answered < min(c.config.redundancy, len(c.points.known())) {
-		next = min(next, c.points.retryAfter())
+	for _, point := range c.points.meeting(ns, c.config.redundancy) {
+		if !slices.Contains(answered, point) { // others will look there
+			next = min(next, c.points.retryAfter())
+		}
 	}
-	return max(next, jitter(retryDelay)), nil
+	return max(next, jitter(minBackoff)), nil
 }
 
 // refreshAfter is how long after it was granted a TTL is to be renewed: a little

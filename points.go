@@ -26,7 +26,7 @@ import (
 // after. maxBackoff is well under a TTL: a point that comes back holds everyone's
 // registrations again before anyone misses them.
 const (
-	minBackoff = time.Second
+	minBackoff = 500 * time.Millisecond
 	maxBackoff = 8 * time.Second
 )
 
@@ -189,6 +189,21 @@ func (p *points) resting(id peer.ID) bool {
 	return true
 }
 
+// meeting returns the points of a namespace at which peers meet as long as all is
+// well: the first n by rank.
+func (p *points) meeting(ns string, n int) []peer.ID {
+	ranked := rank(p.known(), ns)
+	return ranked[:min(n, len(ranked))]
+}
+
+// gone reports whether a point has failed so often that other peers, too, will have
+// fallen to the next.
+func (p *points) gone(id peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.backoff[id].failures >= 4
+}
+
 // connectedSince reports whether there is a connection to a point that was opened
 // after t.
 func (p *points) connectedSince(id peer.ID, t time.Time) bool {
@@ -228,7 +243,7 @@ func (p *points) retryAfter() time.Duration {
 	for _, b := range p.backoff {
 		wait = min(wait, time.Until(b.until))
 	}
-	return max(wait, jitter(retryDelay))
+	return max(wait, jitter(minBackoff))
 }
 
 // jitter is d less up to a quarter, so that peers that failed together do not try
@@ -256,71 +271,85 @@ const (
 	// hedge is how long a point may take before the next is asked beside it, so
 	// that a silent one costs a moment and not a request's whole time.
 	hedge = time.Second
+	// answerTimeout bounds a request to a point that the host is connected to.
+	answerTimeout = 2 * time.Second
 	// askTimeout bounds asking as a whole, however many points are silent.
 	askTimeout = 8 * time.Second
 )
 
 // ask makes a request at the best points of a namespace, want of them at the same
-// time, and at the next best for each that fails or is slow. It returns how many
+// time, and at the next best for each that fails or is slow. It returns which
 // answered, when want have, when no point is left to ask, or when enough have and
-// the rest had another moment; the error says what went wrong where none answered.
-func (p *points) ask(ctx context.Context, ns string, want, enough int, request func(ctx context.Context, point peer.ID) error) (int, error) {
+// those that were slow got a second chance; the error says what went wrong where
+// none answered.
+func (p *points) ask(ctx context.Context, ns string, want, enough int, request func(ctx context.Context, point peer.ID) error) ([]peer.ID, error) {
 	chosen := p.choose(ns)
 	if len(chosen) == 0 {
-		return 0, ErrNoPoints
+		return nil, ErrNoPoints
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	results := make(chan error)
+	type result struct {
+		point peer.ID
+		err   error
+	}
+	results := make(chan result)
 	slow := time.NewTicker(hedge)
 	defer slow.Stop()
 
 	var (
-		running, answered int
-		beside            int // how many to ask on top of want, for the slow ones
-		failures          []error
+		running, beside, waited int // beside: how many to ask on top of want, for the slow ones
+		answered                []peer.ID
+		failures                []error
 	)
 	for {
-		for len(chosen) > 0 && answered < want && answered+running < want+beside && ctx.Err() == nil {
+		for len(chosen) > 0 && len(answered) < want && len(answered)+running < want+beside && ctx.Err() == nil {
 			point := chosen[0]
 			chosen = chosen[1:]
 			running++
-			go func() { results <- p.try(ctx, point, request) }()
+			go func() { results <- result{point, p.try(ctx, point, request)} }()
 		}
 		if running == 0 {
 			break
 		}
 		select {
-		case err := <-results:
+		case r := <-results:
 			running--
-			if err != nil {
-				failures = append(failures, err)
+			if r.err != nil {
+				failures = append(failures, r.err)
 				continue
 			}
-			if answered++; answered == enough {
+			answered = append(answered, r.point)
+			if len(answered) == enough {
 				slow.Reset(hedge)
 			}
 		case <-slow.C:
-			if answered >= enough {
+			beside++
+			if len(answered) >= enough {
+				waited++
+			}
+			if waited == 2 || len(answered) >= want {
 				cancel()
 			}
-			beside++
 		}
 	}
-	if answered > 0 {
-		return answered, nil
+	if len(answered) == 0 {
+		return nil, errors.Join(append(failures, ctx.Err())...)
 	}
-	if len(failures) == 0 {
-		return 0, ctx.Err()
-	}
-	return 0, errors.Join(failures...)
+	return answered, nil
 }
 
 // try makes a request at a point and notes how it went. One that was cut off
 // within its first moment says nothing of the point.
 func (p *points) try(ctx context.Context, point peer.ID, request func(ctx context.Context, point peer.ID) error) error {
 	begun := time.Now()
-	err := request(ctx, point)
+	patience := requestTimeout
+	if p.host.Network().Connectedness(point) == network.Connected {
+		patience = answerTimeout
+	}
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := request(within, point)
 	switch {
 	case err == nil || refusesThis(err):
 		p.forgive(point)

@@ -1,0 +1,517 @@
+package rendezvous
+
+// Simulations in virtual time. Their figures are in docs/findability.md:
+//
+//	go test -run TestSimulation -v .
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pubsubpb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/discovery"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/x/simlibp2p"
+	"github.com/marcopolo/simnet"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// simulation is a network of real hosts, in a synctest bubble.
+type simulation struct {
+	hosts []host.Host
+
+	mu        sync.Mutex
+	unplugged map[string]bool // IP addresses that no packet reaches or leaves
+}
+
+// newSimulation connects n hosts by lines of 100 Mbit/s, on which a packet takes
+// latency each way.
+func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
+	t.Helper()
+	s := &simulation{unplugged: make(map[string]bool)}
+	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
+	sim, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
+		{LinkSettings: simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}, Count: n},
+	}, func(p *simnet.Packet) time.Duration {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.unplugged[ip(p.From)] || s.unplugged[ip(p.To)] {
+			return 1000 * time.Hour
+		}
+		return latency
+	}, simlibp2p.NetworkSettings{})
+	require.NoError(t, err)
+	sim.Start()
+	t.Cleanup(func() {
+		for _, h := range meta.Nodes {
+			require.NoError(t, h.Close())
+		}
+		sim.Close()
+	})
+	s.hosts = meta.Nodes
+	return s
+}
+
+func ip(a net.Addr) string { return a.(*net.UDPAddr).IP.String() }
+
+// unplug cuts host i off, which nobody is told, or connects it again.
+func (s *simulation) unplug(i int, off bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unplugged[simnet.IntToPublicIPv4(i).String()] = off
+}
+
+const simTopic = "news"
+
+// gossipNode is a gossipsub node, and whom it has in its mesh.
+type gossipNode struct {
+	host  host.Host
+	topic *pubsub.Topic
+	sub   *pubsub.Subscription
+
+	mu   sync.Mutex
+	mesh map[peer.ID]struct{}
+}
+
+// startGossip starts gossipsub on h until ctx ends. Each search is for so few peers
+// because a connection is what costs a simulation most.
+func startGossip(ctx context.Context, t testing.TB, h host.Host, points ...peer.AddrInfo) *gossipNode {
+	t.Helper()
+	n := &gossipNode{host: h, mesh: make(map[peer.ID]struct{})}
+	ps, err := pubsub.NewGossipSub(ctx, h,
+		pubsub.WithDiscovery(NewRendezvousDiscovery(h, WithPoints(points...)),
+			pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))),
+		pubsub.WithEventTracer(n))
+	require.NoError(t, err)
+	n.topic, err = ps.Join(simTopic)
+	require.NoError(t, err)
+	n.sub, err = n.topic.Subscribe()
+	require.NoError(t, err)
+	return n
+}
+
+// Trace implements [pubsub.EventTracer].
+func (n *gossipNode) Trace(e *pubsubpb.TraceEvent) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch e.GetType() {
+	case pubsubpb.TraceEvent_GRAFT:
+		n.mesh[peer.ID(e.GetGraft().GetPeerID())] = struct{}{}
+	case pubsubpb.TraceEvent_PRUNE:
+		delete(n.mesh, peer.ID(e.GetPrune().GetPeerID()))
+	case pubsubpb.TraceEvent_ON_CLOSED_OUTBOUND_STREAM:
+		delete(n.mesh, peer.ID(e.GetOnClosedOutboundStream().GetPeerID()))
+	}
+}
+
+func (n *gossipNode) neighbours() []peer.ID {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var ids []peer.ID
+	for id := range n.mesh {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// reached is how many nodes the mesh connects to the first.
+func reached(nodes []*gossipNode) int {
+	byID := make(map[peer.ID]*gossipNode)
+	for _, n := range nodes {
+		byID[n.host.ID()] = n
+	}
+	seen := map[peer.ID]bool{nodes[0].host.ID(): true}
+	for next := []*gossipNode{nodes[0]}; len(next) > 0; next = next[1:] {
+		for _, id := range next[0].neighbours() {
+			if n := byID[id]; n != nil && !seen[id] {
+				seen[id] = true
+				next = append(next, n)
+			}
+		}
+	}
+	return len(seen)
+}
+
+// TestSimulationMesh: two hundred gossipsub nodes know one point and nothing else,
+// and everyone has a mesh within five seconds.
+func TestSimulationMesh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes = 200
+		sim := newSimulation(t, 1+nodes, 100*time.Millisecond)
+		startPoint(t, sim.hosts[0], testStorage(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		begun := time.Now()
+		var all []*gossipNode
+		for _, h := range sim.hosts[1:] {
+			all = append(all, startGossip(ctx, t, h, info(sim.hosts[0])))
+		}
+		thin := func(n *gossipNode) bool { return len(n.neighbours()) < pubsub.GossipSubDlo }
+		for slices.ContainsFunc(all, thin) && time.Since(begun) < time.Minute {
+			time.Sleep(50 * time.Millisecond)
+		}
+		took := time.Since(begun)
+		t.Logf("%d nodes: the last has a mesh of %d after %v", nodes, pubsub.GossipSubDlo, took)
+		require.LessOrEqual(t, took, 5*time.Second)
+	})
+}
+
+// TestSimulationPointsDie: of three points the first is cut off, then the second,
+// and one comes back with nothing of what it knew.
+func TestSimulationPointsDie(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const points, nodes = 3, 24
+		sim := newSimulation(t, points+nodes, 50*time.Millisecond)
+		var infos []peer.AddrInfo
+		var ids []peer.ID
+		storages := make(map[peer.ID]Storage)
+		services := make(map[peer.ID]*RendezvousService)
+		index := make(map[peer.ID]int)
+		for i, h := range sim.hosts[:points] {
+			storages[h.ID()] = testStorage(t)
+			services[h.ID()] = startPoint(t, h, storages[h.ID()])
+			index[h.ID()] = i
+			ids, infos = append(ids, h.ID()), append(infos, info(h))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var all []*gossipNode
+		for _, h := range sim.hosts[points:] {
+			all = append(all, startGossip(ctx, t, h, infos...))
+		}
+		const ns = "floodsub:" + simTopic // as gossipsub calls it
+		ranked := rank(slices.Clone(ids), ns)
+
+		var longest time.Duration
+		absent := make(map[peer.ID]time.Time) // since when no point that is up has a node
+		up := map[peer.ID]bool{ranked[0]: true, ranked[1]: true, ranked[2]: true}
+		watch := func(d time.Duration) {
+			const step = 500 * time.Millisecond
+			for range d / step {
+				time.Sleep(step)
+				held := make(map[peer.ID]bool)
+				for id := range up {
+					records, err := storages[id].Sample(ctx, ns, MaxDiscoverLimit)
+					require.NoError(t, err)
+					for _, r := range records {
+						held[r.Peer] = true
+					}
+				}
+				for _, n := range all {
+					id := n.host.ID()
+					if held[id] {
+						delete(absent, id)
+					} else if since, is := absent[id]; is {
+						longest = max(longest, time.Since(since))
+					} else {
+						absent[id] = time.Now()
+					}
+				}
+				require.Equal(t, nodes, reached(all), "the mesh has fallen apart")
+			}
+		}
+		time.Sleep(5 * time.Second)
+		watch(15 * time.Second)
+		sim.unplug(index[ranked[0]], true)
+		delete(up, ranked[0])
+		watch(40 * time.Second)
+		sim.unplug(index[ranked[1]], true)
+		delete(up, ranked[1])
+		watch(40 * time.Second)
+		t.Logf("two of three points gone: a node was registered nowhere for at most %v", longest)
+
+		services[ranked[0]].Stop()
+		storages[ranked[0]] = testStorage(t)
+		startPoint(t, sim.hosts[index[ranked[0]]], storages[ranked[0]])
+		sim.unplug(index[ranked[0]], false)
+		back := time.Now()
+		missing := func() bool {
+			records, err := storages[ranked[0]].Sample(ctx, ns, MaxDiscoverLimit)
+			require.NoError(t, err)
+			return len(records) < nodes
+		}
+		for missing() && time.Since(back) < time.Minute {
+			watch(500 * time.Millisecond)
+		}
+		t.Logf("a point came back: everyone is registered there again after %v", time.Since(back))
+		require.LessOrEqual(t, time.Since(back), MaxTTL)
+		up[ranked[0]] = true
+		watch(20 * time.Second)
+		require.LessOrEqual(t, longest, MaxTTL)
+
+		require.NoError(t, all[0].topic.Publish(ctx, []byte("hello")))
+		for _, n := range all {
+			m, err := n.sub.Next(ctx)
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(m.GetData()))
+		}
+	})
+}
+
+// hostilePoints do everything wrong that a point can.
+func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *pb.Message) {
+	junk := make([]byte, maxAnswerSize)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(junk)
+	registration := make([]byte, 64)
+	junkAnswer := registrations(slices.Repeat([][]byte{registration}, 40_000)...)
+	var lies atomic.Int64
+	return []func(network.Stream, *pb.Message){
+		func(network.Stream, *pb.Message) { <-over }, // never answers
+		sendingBytes([]byte("\x04\xff\xff\xff\xff")), // garbage
+		func(st network.Stream, m *pb.Message) { // lies about TTLs, and keeps nothing
+			ttl := []int64{0, -1, math.MinInt64, math.MaxInt64}[lies.Add(1)%4]
+			answer := registrations()
+			if m.GetType() == pb.Message_REGISTER {
+				answer = &pb.Message{Type: pb.Message_REGISTER_RESPONSE, RegisterResponse: &pb.Message_RegisterResponse{Ttl: ttl}}
+			}
+			sending(t, answer)(st, m)
+		},
+		func(st network.Stream, m *pb.Message) { // 4 MiB of junk, as bytes or as registrations
+			if m.GetType() == pb.Message_REGISTER {
+				sendingBytes(slices.Concat([]byte("\xff\xff\xff\x01"), junk[:maxAnswerSize-4]))(st, m)
+			} else {
+				sending(t, junkAnswer)(st, m)
+			}
+		},
+	}
+}
+
+// TestSimulationHostilePoints: one point is honest and four are anything but.
+func TestSimulationHostilePoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes = 10
+		over := make(chan struct{})
+		defer close(over)
+		hostile := hostilePoints(t, over)
+		sim := newSimulation(t, 1+len(hostile)+nodes, 50*time.Millisecond)
+		startPoint(t, sim.hosts[0], testStorage(t))
+		infos := []peer.AddrInfo{info(sim.hosts[0])}
+		for i, answer := range hostile {
+			hostilePoint(sim.hosts[1+i], answer)
+			infos = append(infos, info(sim.hosts[1+i]))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		finders := startFinders(ctx, t, sim.hosts[1+len(hostile):], "n", infos...)
+		time.Sleep(20 * time.Second)
+		before := heap()
+		found := finders.sample(t, time.Second, 3*time.Minute)
+		grown := heap() - before
+		t.Logf("one honest point and %d hostile ones: found in at least %.2f %% of searches; memory grew by %d KiB", len(hostile), 100*found, grown>>10)
+		require.GreaterOrEqual(t, found, 0.999)
+		require.Less(t, grown, int64(32<<20))
+	})
+}
+
+// heap is how many bytes are in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// finders are peers that keep registered and search for each other.
+type finders struct {
+	hosts []host.Host
+	found []discovery.Discovery
+}
+
+func startFinders(ctx context.Context, t testing.TB, hosts []host.Host, ns string, points ...peer.AddrInfo) *finders {
+	t.Helper()
+	f := &finders{hosts: hosts}
+	for _, h := range hosts {
+		states, err := NewClient(h, WithPoints(points...)).KeepRegistered(ctx, ns)
+		require.NoError(t, err)
+		t.Cleanup(func() {
+			for range states { // until all that it started has ended
+			}
+		})
+		f.found = append(f.found, NewRendezvousDiscovery(h, WithPoints(points...)))
+	}
+	return f
+}
+
+// sample has every peer search once in each interval. It returns the share of
+// searches in which the peer that was found least often was found.
+func (f *finders) sample(t testing.TB, interval, duration time.Duration) float64 {
+	t.Helper()
+	var mu sync.Mutex
+	found := make(map[peer.ID]int)
+	searches := 0
+	for begun := time.Now(); time.Since(begun) < duration; searches++ {
+		time.Sleep(interval)
+		var running sync.WaitGroup
+		for _, d := range f.found {
+			running.Go(func() {
+				peers, err := d.FindPeers(t.Context(), "n")
+				if err != nil {
+					return
+				}
+				for p := range peers {
+					mu.Lock()
+					found[p.ID]++
+					mu.Unlock()
+				}
+			})
+		}
+		running.Wait()
+	}
+	least := math.MaxInt
+	for _, h := range f.hosts {
+		least = min(least, found[h.ID()])
+	}
+	return float64(least) / float64(searches*(len(f.hosts)-1))
+}
+
+// flakyHost is a host whose requests fail three times in ten: it cannot reach the
+// point, its request gets no answer, or the answer is lost.
+type flakyHost struct {
+	host.Host
+	requests, failed *atomic.Int64
+}
+
+var errFlaky = errors.New("no luck")
+
+func (h *flakyHost) NewStream(ctx context.Context, to peer.ID, ids ...protocol.ID) (network.Stream, error) {
+	h.requests.Add(1)
+	luck := rand.Float64()
+	if luck < 0.3 {
+		h.failed.Add(1)
+	}
+	switch {
+	case luck < 0.1:
+		return nil, errFlaky
+	case luck < 0.2:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	st, err := h.Host.NewStream(ctx, to, ids...)
+	if err == nil && luck < 0.3 {
+		return &deafStream{st}, nil
+	}
+	return st, err
+}
+
+// deafStream is a stream whose answers are lost.
+type deafStream struct{ network.Stream }
+
+func (s *deafStream) Read(b []byte) (int, error) {
+	if _, err := io.Copy(io.Discard, s.Stream); err != nil {
+		return 0, err
+	}
+	return 0, errFlaky
+}
+
+// TestSimulationFailingRequests: three of ten requests fail, for an hour.
+func TestSimulationFailingRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const points, nodes = 3, 6
+		sim := newSimulation(t, points+nodes, 50*time.Millisecond)
+		var infos []peer.AddrInfo
+		for _, h := range sim.hosts[:points] {
+			startPoint(t, h, testStorage(t))
+			infos = append(infos, info(h))
+		}
+		var requests, failed atomic.Int64
+		var flaky []host.Host
+		for _, h := range sim.hosts[points:] {
+			flaky = append(flaky, &flakyHost{h, &requests, &failed})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		finders := startFinders(ctx, t, flaky, "n", infos...)
+		time.Sleep(MaxTTL)
+		found := finders.sample(t, 5*time.Second, time.Hour)
+		share := float64(failed.Load()) / float64(requests.Load())
+		t.Logf("%.1f %% of %d requests failed in an hour: found in at least %.2f %% of searches", 100*share, requests.Load(), 100*found)
+		require.InDelta(t, 0.3, share, 0.05)
+		require.GreaterOrEqual(t, found, 0.999)
+	})
+}
+
+// TestSimulationAddressChange: a node that moves is found at its new address.
+func TestSimulationAddressChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 4, 100*time.Millisecond)
+		points := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
+		for _, h := range sim.hosts[:2] {
+			startPoint(t, h, testStorage(t))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		mover, finder := sim.hosts[2], sim.hosts[3]
+		states, err := NewClient(mover, WithPoints(points...)).KeepRegistered(ctx, "n")
+		require.NoError(t, err)
+		d := NewRendezvousDiscovery(finder, WithPoints(points...))
+		for i := range 5 {
+			time.Sleep(7 * time.Second)
+			before := mover.Network().ListenAddresses()
+			to := ma.StringCast("/ip4/" + simnet.IntToPublicIPv4(1000+i).String() + "/udp/8000/quic-v1")
+			require.NoError(t, mover.Network().Listen(to))
+			mover.Network().(interface{ ListenClose(...ma.Multiaddr) }).ListenClose(before...)
+			moved := time.Now()
+			for at := false; !at; {
+				require.Less(t, time.Since(moved), time.Minute)
+				peers, err := d.FindPeers(ctx, "n")
+				require.NoError(t, err)
+				for p := range peers {
+					at = at || slices.ContainsFunc(p.Addrs, to.Equal)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Logf("found at the new address after %v", time.Since(moved))
+			require.LessOrEqual(t, time.Since(moved), 3*time.Second)
+		}
+		cancel()
+		for range states { // until all that it started has ended
+		}
+	})
+}
+
+// TestSimulationDifferentPoints: peers whose points differ still meet.
+func TestSimulationDifferentPoints(t *testing.T) {
+	const all, each, peers = 20, 15, 300
+	var points []peer.ID
+	for range all {
+		_, id := newKey(t, 1)
+		points = append(points, id)
+	}
+	for redundancy, bar := range map[int]float64{1: 0.5, 2: 0.85, 3: 0.95, 4: 0.98} {
+		chosen := make([][]peer.ID, peers)
+		for i := range chosen {
+			rand.Shuffle(all, func(a, b int) { points[a], points[b] = points[b], points[a] })
+			chosen[i] = rank(slices.Clone(points[:each]), "n")[:redundancy]
+		}
+		meet, pairs := 0, 0
+		for i, a := range chosen {
+			for _, b := range chosen[:i] {
+				pairs++
+				if slices.ContainsFunc(a, func(id peer.ID) bool { return slices.Contains(b, id) }) {
+					meet++
+				}
+			}
+		}
+		share := float64(meet) / float64(pairs)
+		t.Logf("%d points, each peer knows %d, redundancy %d: %.1f %% of pairs meet", all, each, redundancy, 100*share)
+		require.GreaterOrEqual(t, share, bar)
+	}
+}
