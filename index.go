@@ -203,16 +203,16 @@ func (x *index) expireDue(now int64, limit int) int {
 }
 
 // sample draws up to n registrations that are live at now from a namespace, or
-// from all for "". The slots are valid until the index changes.
-func (x *index) sample(name string, n int, now int64) []slot {
+// from all for "", and appends them to dst.
+func (x *index) sample(dst []slot, name string, n int, now int64) []slot {
 	if name == "" {
-		return x.all.sample(n, now)
+		return x.all.sample(dst, n, now)
 	}
 	ns := x.namespaces.get(name)
 	if ns == nil {
-		return nil
+		return dst
 	}
-	return ns.pool.sample(n, now)
+	return ns.pool.sample(dst, n, now)
 }
 
 // verified reports whether the peer has registered exactly this envelope.

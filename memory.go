@@ -40,6 +40,7 @@ type memoryStorage struct {
 
 	mu     sync.Mutex // held for less than a microsecond, and never across I/O
 	index  *index
+	drawn  []slot // Sample's, between its calls
 	timer  *time.Timer
 	closed bool
 }
@@ -108,9 +109,10 @@ func (s *memoryStorage) draw(dst []Record, namespace string, n int) ([]Record, e
 	}
 	now := s.now()
 	elapsed := s.elapsed(now)
-	slots := s.index.sample(namespace, n, elapsed)
-	dst = slices.Grow(dst, len(slots))
-	for _, slot := range slots {
+	drawn := s.index.sample(s.drawn[:0], namespace, n, elapsed)
+	defer s.reuse(drawn)
+	dst = slices.Grow(dst, len(drawn))
+	for _, slot := range drawn {
 		dst = append(dst, Record{
 			Namespace: slot.reg.namespace.name,
 			Peer:      slot.reg.id,
@@ -135,6 +137,15 @@ func fetch(records []Record) (all byte) {
 		}
 	}
 	return all
+}
+
+// reuse keeps the memory of a sample for the next, unless it is uncommonly much,
+// and nothing that it points to. The caller holds the lock.
+func (s *memoryStorage) reuse(drawn []slot) {
+	clear(drawn)
+	if cap(drawn) <= 2*MaxDiscoverLimit {
+		s.drawn = drawn
+	}
 }
 
 func (s *memoryStorage) Counts(ctx context.Context) (Counts, error) {

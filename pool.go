@@ -76,31 +76,67 @@ func (p *pool) shrink() {
 	}
 }
 
-// sample moves up to n registrations that are live at now, drawn uniformly, to
-// the front of the pool and returns their slots, which are valid until the pool
-// changes. It is the beginning of a Fisher-Yates shuffle, in place, since the
-// order means nothing: no scan, no set of what was drawn, no allocation. Expired
-// ones that it draws are dropped; no registration is dropped twice, so in the long
-// run they cost each Add a constant.
-func (p *pool) sample(n int, now int64) []slot {
-	patience := 64 + 8*min(n, len(p.slots)) // past it, nine in ten are expired
+// sample appends to dst up to n registrations that are live at now, drawn uniformly,
+// in random order.
+func (p *pool) sample(dst []slot, n int, now int64) []slot {
+	for n > 0 {
+		if n > len(p.slots)/2 {
+			return p.shuffle(dst, n, now)
+		}
+		if drawn, ok := p.pick(dst, n, now); ok {
+			return drawn
+		}
+		p.sweep(now)
+	}
+	return dst
+}
+
+// pick draws from many more slots than it is to draw: those that it has drawn
+// already, or that are expired, it draws again. Beside the slots themselves it
+// touches no memory, and loads them independently of each other, which is what
+// a draw from a million takes its time for; see "Sample(50)" of bench-storage. It
+// gives up where nine in ten are expired.
+func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
+	const taken = -1 << 63 // a deadline's sign marks what is drawn
+
+	drawn := dst
+	patience := 64 + 8*n
+	for len(drawn) < len(dst)+n && patience > 0 {
+		i := rand.IntN(len(p.slots))
+		s := &p.slots[i]
+		switch {
+		case s.deadline > now:
+			drawn = append(drawn, *s)
+			s.deadline |= taken
+		case s.deadline > 0:
+			patience--
+		}
+	}
+	for _, s := range drawn[len(dst):] {
+		p.slots[s.reg.pos[p.kind]].deadline = s.deadline
+	}
+	return drawn, patience > 0
+}
+
+// shuffle is the beginning of a Fisher-Yates shuffle, in place, since the order
+// means nothing. It draws as many as it can get of those that it does not find
+// expired; these it drops.
+func (p *pool) shuffle(dst []slot, n int, now int64) []slot {
 	drawn := 0
 	for drawn < min(n, len(p.slots)) {
 		i := drawn + rand.IntN(len(p.slots)-drawn)
 		s := p.slots[i]
-		if s.deadline > now {
-			p.set(i, p.slots[drawn])
-			p.set(drawn, s)
-			drawn++
+		if s.deadline <= now {
+			p.drop(i)
 			continue
 		}
-		p.drop(i)
-		if patience--; patience == 0 {
-			p.sweep(now) // keeps the order, so what was drawn stays in front
-		}
+		p.set(i, p.slots[drawn])
+		p.set(drawn, s)
+		drawn++
 	}
+	dst = append(dst, p.slots[:drawn]...)
 	p.shrink()
-	return p.slots[:drawn]
+	return dst
 }
 
 // sweep drops all that are expired at now in one sequential pass.
@@ -117,4 +153,5 @@ func (p *pool) sweep(now int64) {
 	}
 	clear(p.slots[kept:])
 	p.slots = p.slots[:kept]
+	p.shrink()
 }
