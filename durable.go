@@ -116,14 +116,13 @@ func (s *durableStorage) add(r Record, q Quota) error {
 	if err != nil {
 		return err
 	}
-	now := s.now()
 	key := recordKey(r.Namespace, r.Peer)
-	if err := s.noteWrite(s.db.Put(key, recordValue(key, r, now))); err != nil {
+	if err := s.noteWrite(s.db.Put(key, recordValue(key, r, s.now()))); err != nil {
 		return fmt.Errorf("writing a registration to the database: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(r, now)
+	s.put(r, s.now())
 	return nil
 }
 
@@ -247,7 +246,7 @@ func (s *durableStorage) load() {
 		default:
 			loaded++
 			s.mu.Lock()
-			s.put(r, now)
+			s.put(r, s.now())
 			s.mu.Unlock()
 		}
 	})

@@ -344,6 +344,7 @@ func TestWallClockJumps(t *testing.T) {
 			require.Len(t, envelopes(t, s, "ns"), 2, "nothing ends early")
 			clock.passed.Store(int64(20 * time.Second))
 			require.Equal(t, []string{"envelope of after"}, envelopes(t, s, "ns"), "nor late")
+			clock.passed.Store(int64(20*time.Second + 100*time.Millisecond)) // its tick is over
 			s.evict()
 			require.Len(t, db.records(), 1)
 			require.NoError(t, s.Close())
@@ -355,6 +356,7 @@ func TestWallClockJumps(t *testing.T) {
 			require.Len(t, envelopes(t, s, "ns"), 1)
 			clock.passed.Store(int64(20 * time.Second))
 			require.Empty(t, envelopes(t, s, "ns"))
+			clock.passed.Store(int64(20*time.Second + 100*time.Millisecond))
 			s.evict()
 			require.Empty(t, db.records())
 			require.NoError(t, s.Close())

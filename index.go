@@ -22,7 +22,7 @@ type registration struct {
 	envelope   []byte  // never written to: samples share it
 	deadline   int64
 	pos        [poolKinds]int32
-	prev, next *registration // in its wheel's bucket
+	prev, next *registration // in the wheel
 	sibling    *registration // the same peer's next one, while it has few
 }
 
@@ -87,7 +87,7 @@ func (x *index) admit(name string, id peer.ID, q Quota, now int64) error {
 		return ErrPeerLimit
 	}
 	if q.Total > 0 && x.count >= q.Total {
-		x.expireDue(now, x.count-q.Total+1)
+		x.wheel.expire(now, x.expire)
 		if x.count >= q.Total {
 			return ErrFull
 		}
@@ -131,27 +131,41 @@ func (x *index) expireOf(l *ledger, now int64) {
 
 // put keeps a registration until deadline, in place of the one before. The
 // envelope is copied.
-func (x *index) put(name string, id peer.ID, envelope []byte, deadline int64) {
+func (x *index) put(name string, id peer.ID, envelope []byte, deadline, now int64) {
+	r := x.find(name, id)
+	if r != nil && r.deadline > now {
+		if !bytes.Equal(r.envelope, envelope) {
+			r.envelope = r.registrant.share(envelope)
+		}
+		x.reschedule(r, deadline)
+		r.registrant.touch(r)
+		return
+	}
+	if r != nil {
+		x.expire(r)
+	}
+	ns, p := x.namespace(name), x.registrant(id)
+	x.insert(&registration{namespace: ns, registrant: p, id: p.id, envelope: p.share(envelope), deadline: deadline})
+}
+
+// namespace returns the namespace of a name, a new one if need be.
+func (x *index) namespace(name string) *namespace {
 	ns := x.namespaces.get(name)
 	if ns == nil {
 		ns = &namespace{name: strings.Clone(name), pool: pool{kind: ofNamespace}}
 		x.namespaces.set(ns.name, ns)
 	}
+	return ns
+}
+
+// registrant returns the registrant of an ID, a new one if need be.
+func (x *index) registrant(id peer.ID) *registrant {
 	p := x.peers.get(id)
 	if p == nil {
 		p = &registrant{id: peer.ID(strings.Clone(string(id)))}
 		x.peers.set(p.id, p)
 	}
-	r := p.in(ns)
-	if r == nil {
-		x.insert(&registration{namespace: ns, registrant: p, id: p.id, envelope: p.share(envelope), deadline: deadline})
-		return
-	}
-	if !bytes.Equal(r.envelope, envelope) {
-		r.envelope = p.share(envelope)
-	}
-	x.reschedule(r, deadline)
-	p.touch(r)
+	return p
 }
 
 func (x *index) insert(r *registration) {
@@ -159,20 +173,19 @@ func (x *index) insert(r *registration) {
 	r.namespace.members++
 	r.namespace.pool.add(r)
 	x.all.add(r)
-	x.wheel.add(r)
+	x.wheel.file(r)
 	r.registrant.add(r)
 }
 
+// reschedule gives r, which is live, another deadline.
 func (x *index) reschedule(r *registration, deadline int64) {
-	x.wheel.remove(r)
+	sooner := deadline < r.deadline
 	r.deadline = deadline
-	x.wheel.add(r)
-	for _, p := range [...]*pool{&r.namespace.pool, &x.all} {
-		if p.holds(r) {
-			p.reschedule(r)
-		} else {
-			p.add(r)
-		}
+	r.namespace.pool.reschedule(r)
+	x.all.reschedule(r)
+	if sooner {
+		x.wheel.remove(r)
+		x.wheel.file(r)
 	}
 }
 
@@ -196,10 +209,10 @@ func (x *index) expire(r *registration) {
 	}
 }
 
-// expireDue removes what is expired at now, up to limit registrations, and
-// returns how many it removed.
-func (x *index) expireDue(now int64, limit int) int {
-	return x.wheel.expire(now, limit, x.expire)
+// evict removes what is expired at now but for the last tick's. It looks at no more
+// than so many registrations, and reports whether there may be more.
+func (x *index) evict(now int64, looks int) bool {
+	return x.wheel.advance(now, looks, x.expire)
 }
 
 // sample draws up to n registrations that are live at now from a namespace, or

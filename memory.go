@@ -15,9 +15,9 @@ import (
 
 const (
 	// evictEvery is how long an expired registration may take up memory.
-	evictEvery = time.Second
-	// evictAtOnce bounds how many registrations are taken away while others
-	// wait for the lock.
+	evictEvery = time.Second / 4
+	// evictAtOnce bounds how many registrations are looked at, to be taken away,
+	// while others wait for the lock.
 	evictAtOnce = 256
 	// farthest is the longest that a registration can live: 146 years.
 	farthest = time.Duration(1) << 62
@@ -75,7 +75,8 @@ func (s *memoryStorage) admit(r Record, q Quota) error {
 // put puts a record. The caller holds the lock.
 func (s *memoryStorage) put(r Record, now time.Time) {
 	left := clampLeft(r.Deadline.Sub(now))
-	s.index.put(r.Namespace, r.Peer, r.Envelope, s.elapsed(now)+int64(left))
+	elapsed := s.elapsed(now)
+	s.index.put(r.Namespace, r.Peer, r.Envelope, elapsed+int64(left), elapsed)
 	s.setTimer()
 }
 
@@ -224,5 +225,5 @@ func (s *memoryStorage) evictAll() {
 func (s *memoryStorage) evictSome() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.closed && s.index.expireDue(s.elapsed(s.now()), evictAtOnce) == evictAtOnce
+	return !s.closed && s.index.evict(s.elapsed(s.now()), evictAtOnce)
 }
