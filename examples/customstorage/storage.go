@@ -1,0 +1,284 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// The buckets of the database. The sequence numbers of all but the innermost count
+// what is in them, and each peer's does, too.
+var (
+	namespaces = []byte("namespaces") // namespace → peer → deadline and envelope
+	peers      = []byte("peers")      // peer → namespace → nothing
+	ends       = []byte("ends")       // deadline, namespace and peer → nothing
+)
+
+// Storage keeps registrations in a file, through bbolt: a B+ tree with transactions,
+// where memory and LevelDB are neither. It shows what a storage takes, not what is
+// fast: Sample reads the whole namespace.
+type Storage struct {
+	db    *bbolt.DB
+	close sync.Once
+	stop  chan struct{}
+	swept sync.WaitGroup
+}
+
+// Open opens a storage in a file, which it creates if there is none.
+func Open(path string) (*Storage, error) {
+	// Without syncing, what is written survives the process but not a power
+	// failure: enough for what lives 20 seconds.
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true})
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{namespaces, peers, ends} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
+	}
+	s := &Storage{db: db, stop: make(chan struct{})}
+	s.swept.Go(s.sweep)
+	return s, nil
+}
+
+// Add implements [rendezvous.Storage]. What has ended is removed first, so that
+// whatever is left counts.
+func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
+	return do(ctx, s.db.Update, func(tx *bbolt.Tx) error {
+		if err := removeEnded(tx, time.Now()); err != nil {
+			return err
+		}
+		old := get(tx, r.Namespace, r.Peer)
+		if old == nil {
+			if err := admit(tx, r.Peer, q); err != nil {
+				return err
+			}
+		} else if err := remove(tx, r.Namespace, r.Peer, old[:8]); err != nil {
+			return err
+		}
+		return put(tx, r)
+	})
+}
+
+// Sample implements [rendezvous.Storage] by reservoir sampling: of all that it comes
+// by it keeps n, each with the same chance.
+func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
+	var drawn []rendezvous.Record
+	err := do(ctx, s.db.View, func(tx *bbolt.Tx) error {
+		seen, now := 0, time.Now()
+		draw := func(r rendezvous.Record) {
+			if !r.Deadline.After(now) {
+				return
+			}
+			seen++
+			if len(drawn) < n {
+				drawn = append(drawn, r)
+			} else if i := rand.IntN(seen); i < n {
+				drawn[i] = r
+			}
+		}
+		each(tx, namespace, draw)
+		for i := range drawn { // its bytes are the transaction's
+			drawn[i].Envelope = bytes.Clone(drawn[i].Envelope)
+		}
+		return nil
+	})
+	rand.Shuffle(len(drawn), func(i, j int) { drawn[i], drawn[j] = drawn[j], drawn[i] })
+	return drawn, err
+}
+
+// Counts implements [rendezvous.Storage].
+func (s *Storage) Counts(ctx context.Context) (c rendezvous.Counts, err error) {
+	err = do(ctx, s.db.View, func(tx *bbolt.Tx) error {
+		c.Registrations = int(tx.Bucket(ends).Sequence())
+		c.Namespaces = int(tx.Bucket(namespaces).Sequence())
+		return nil
+	})
+	return c, err
+}
+
+// Close implements [rendezvous.Storage]. This storage has opened its database, so it
+// closes it as well.
+func (s *Storage) Close() error {
+	s.close.Do(func() { close(s.stop) })
+	s.swept.Wait()
+	return s.db.Close()
+}
+
+// sweep removes what has ended when nobody adds anything.
+func (s *Storage) sweep() {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			// What fails now is tried again in a second, and by each Add.
+			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeEnded(tx, time.Now()) })
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// do runs a transaction if the context allows, and returns the errors that the
+// contract names.
+func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	err := transaction(f)
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return rendezvous.ErrClosed
+	}
+	return err
+}
+
+// admit applies the limits to a peer's new registration.
+func admit(tx *bbolt.Tx, p peer.ID, q rendezvous.Quota) error {
+	own := tx.Bucket(peers).Bucket([]byte(p))
+	switch {
+	case q.PerPeer > 0 && own != nil && own.Sequence() >= uint64(q.PerPeer):
+		return rendezvous.ErrPeerLimit
+	case q.Total > 0 && tx.Bucket(ends).Sequence() >= uint64(q.Total):
+		return rendezvous.ErrFull
+	}
+	return nil
+}
+
+// get returns the deadline and the envelope of a registration, or nil.
+func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
+	b := tx.Bucket(namespaces).Bucket([]byte(namespace))
+	if b == nil {
+		return nil
+	}
+	return b.Get([]byte(p))
+}
+
+func put(tx *bbolt.Tx, r rendezvous.Record) error {
+	deadline := binary.BigEndian.AppendUint64(nil, uint64(max(r.Deadline.UnixNano(), 0)))
+	members, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
+	if err != nil {
+		return err
+	}
+	own, err := bucket(tx.Bucket(peers), []byte(r.Peer))
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		members.Put([]byte(r.Peer), append(bytes.Clone(deadline), r.Envelope...)),
+		own.Put([]byte(r.Namespace), nil),
+		count(own, +1),
+		tx.Bucket(ends).Put(endKey(deadline, r.Namespace, r.Peer), nil),
+		count(tx.Bucket(ends), +1),
+	)
+}
+
+// remove removes a registration with the deadline that it has.
+func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
+	members, own := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
+	return errors.Join(
+		tx.Bucket(ends).Delete(endKey(deadline, namespace, p)),
+		count(tx.Bucket(ends), -1),
+		members.Delete([]byte(p)),
+		own.Delete([]byte(namespace)),
+		count(own, -1),
+		dropEmpty(tx.Bucket(namespaces), []byte(namespace)),
+		dropEmpty(tx.Bucket(peers), []byte(p)),
+	)
+}
+
+// count adds to what a bucket counts.
+func count(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
+
+// bucket returns the bucket of a name in another, a new one if need be.
+func bucket(in *bbolt.Bucket, name []byte) (*bbolt.Bucket, error) {
+	if b := in.Bucket(name); b != nil {
+		return b, nil
+	}
+	if err := count(in, +1); err != nil {
+		return nil, err
+	}
+	return in.CreateBucket(name)
+}
+
+// dropEmpty deletes the bucket of a name in another once there is nothing in it.
+func dropEmpty(in *bbolt.Bucket, name []byte) error {
+	if k, _ := in.Bucket(name).Cursor().First(); k != nil {
+		return nil
+	}
+	return errors.Join(in.DeleteBucket(name), count(in, -1))
+}
+
+// removeEnded removes what has ended, which comes first in its bucket.
+func removeEnded(tx *bbolt.Tx, now time.Time) error {
+	cursor := tx.Bucket(ends).Cursor()
+	for {
+		k, _ := cursor.First()
+		if k == nil || int64(binary.BigEndian.Uint64(k)) > now.UnixNano() {
+			return nil
+		}
+		deadline, namespace, p := parseEndKey(k)
+		if err := remove(tx, namespace, p, deadline); err != nil {
+			return err
+		}
+	}
+}
+
+// endKey is a key that sorts by deadline. The namespace's length is in it, for
+// where it ends and the peer begins no byte could tell.
+func endKey(deadline []byte, namespace string, p peer.ID) []byte {
+	key := binary.BigEndian.AppendUint16(bytes.Clone(deadline), uint16(len(namespace)))
+	key = append(key, namespace...)
+	return append(key, p...)
+}
+
+func parseEndKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
+	size := int(binary.BigEndian.Uint16(key[8:]))
+	return bytes.Clone(key[:8]), string(key[10 : 10+size]), peer.ID(key[10+size:])
+}
+
+// each calls f with the records of a namespace, or of all for "".
+func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
+	all := tx.Bucket(namespaces)
+	of := func(name []byte) {
+		members := all.Bucket(name)
+		if members == nil {
+			return
+		}
+		cursor := members.Cursor()
+		for p, v := cursor.First(); p != nil; p, v = cursor.Next() {
+			f(rendezvous.Record{
+				Namespace: string(name),
+				Peer:      peer.ID(p),
+				Envelope:  v[8:],
+				Deadline:  time.Unix(0, int64(binary.BigEndian.Uint64(v))),
+			})
+		}
+	}
+	if namespace != "" {
+		of([]byte(namespace))
+		return
+	}
+	cursor := all.Cursor()
+	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
+		of(name)
+	}
+}

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"path/filepath"
+	"testing"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+	"github.com/status-im/go-waku-rendezvous/storagetest"
+)
+
+// All that a storage of one's own needs to prove itself.
+func TestStorage(t *testing.T) {
+	open := func(t *testing.T, path string) rendezvous.Storage {
+		t.Helper()
+		s, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	storagetest.Run(t,
+		func(t *testing.T) rendezvous.Storage { return open(t, filepath.Join(t.TempDir(), "db")) },
+		storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
+			path := s.(*Storage).db.Path()
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			return open(t, path)
+		}),
+	)
+}
