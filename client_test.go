@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -161,6 +162,20 @@ func TestMisbehavingPoints(t *testing.T) {
 			require.Error(t, err)
 		})
 	}
+}
+
+// TestAnswersAreBounded: by what was asked for, so that a point cannot make its
+// clients read 4 MiB for a handful of peers.
+func TestAnswersAreBounded(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	connect(t, h, point)
+	hostilePoint(point, sending(t, registrations(slices.Repeat([][]byte{make([]byte, maxEnvelopeSize)}, 400)...)))
+	c := NewClient(h)
+	_, err := c.Discover(t.Context(), point.ID(), "n", 10)
+	require.ErrorIs(t, err, ErrProtocol)
+	found, err := c.Discover(t.Context(), point.ID(), "n", 400)
+	require.NoError(t, err)
+	require.Empty(t, found)
 }
 
 // TestSilentPoint: contexts and deadlines bound a request to a point that accepts

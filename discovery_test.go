@@ -74,6 +74,41 @@ func TestAdvertiseBeforeAnyPoint(t *testing.T) {
 	})
 }
 
+// TestAdvertiseWaitsForAPoint: for one that the host is about to meet, a moment.
+func TestAdvertiseWaitsForAPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		time.AfterFunc(3*time.Second, func() { _ = hosts[1].Connect(t.Context(), info(hosts[0])) })
+		begun := time.Now()
+		_, err := NewRendezvousDiscovery(hosts[1]).Advertise(t.Context(), "n")
+		require.NoError(t, err)
+		require.Less(t, time.Since(begun), 4*time.Second)
+	})
+}
+
+// TestAdvertiseBacksOff: where points refuse for a reason, or are gone, to try each
+// second would help nobody.
+func TestAdvertiseBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		hostilePoint(hosts[0], sending(t, refusal(pb.Message_REGISTER, refuse(pb.Message_E_NOT_AUTHORIZED, "not you"))))
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		next, err := d.Advertise(t.Context(), "n")
+		require.ErrorIs(t, err, ErrNotAuthorized)
+		require.Equal(t, maxBackoff, next)
+		hostilePoint(hosts[0], sending(t, refusal(pb.Message_REGISTER, refuse(pb.Message_E_UNAVAILABLE, "later"))))
+		for range 10 {
+			next, err = d.Advertise(t.Context(), "n")
+			require.ErrorIs(t, err, ErrUnavailable)
+			require.GreaterOrEqual(t, next, retryDelay)
+			require.LessOrEqual(t, next, maxBackoff)
+			time.Sleep(next)
+		}
+		require.Greater(t, next, maxBackoff/2)
+	})
+}
+
 // TestAdvertiseTTL: what no point would grant is clamped, not refused.
 func TestAdvertiseTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -227,6 +262,40 @@ func TestOneQueryInFlight(t *testing.T) {
 			}
 		}
 		require.Len(t, queries, 1)
+	})
+}
+
+// TestSearchesShareAQuery: who comes while a query is in flight gets what fast points
+// have answered, at once, and goes on when the first one has given up.
+func TestSearchesShareAQuery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		s := testStorage(t)
+		startPoint(t, hosts[0], s)
+		fill(t, s, "n", 3)
+		over := make(chan struct{})
+		defer close(over)
+		hostilePoint(hosts[1], func(network.Stream, *pb.Message) { <-over })
+		d := NewRendezvousDiscovery(hosts[2], WithPoints(info(hosts[0]), info(hosts[1])))
+		ctx, cancel := context.WithCancel(t.Context())
+		begun := time.Now()
+		first, err := d.FindPeers(ctx, "n")
+		require.NoError(t, err)
+		time.Sleep(100 * time.Millisecond)
+		second, err := d.FindPeers(t.Context(), "n")
+		require.NoError(t, err)
+		for range 3 {
+			<-second
+		}
+		require.Less(t, time.Since(begun), 500*time.Millisecond)
+		cancel()
+		for range first { // it ends
+		}
+		require.Less(t, time.Since(begun), 500*time.Millisecond)
+		for range second {
+			require.Fail(t, "each once")
+		}
+		require.Less(t, time.Since(begun), 4*time.Second)
 	})
 }
 

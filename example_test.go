@@ -179,3 +179,69 @@ func ExampleClient() {
 	// registered for 20s
 	// found myself: true
 }
+
+// Staying registered for as long as a program runs, and knowing whether it is.
+func ExampleClient_KeepRegistered() {
+	point := exampleHost()
+	defer point.Close()
+	storage := rendezvous.NewMemoryStorage()
+	defer storage.Close()
+	service := rendezvous.NewRendezvousService(point, storage)
+	if err := service.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer service.Stop()
+
+	h := exampleHost()
+	defer h.Close()
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(peer.AddrInfo{ID: point.ID(), Addrs: point.Addrs()}))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	states, err := client.KeepRegistered(ctx, "my-app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for state := range states { // until ctx ends; reading is optional
+		if state.Findable() {
+			fmt.Println("findable at", len(state.Namespaces[0].Points), "point")
+			cancel()
+		}
+	}
+	// Output: findable at 1 point
+}
+
+// Following who is there, without gossipsub.
+func ExampleClient_Watch() {
+	point := exampleHost()
+	defer point.Close()
+	storage := rendezvous.NewMemoryStorage()
+	defer storage.Close()
+	service := rendezvous.NewRendezvousService(point, storage)
+	if err := service.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer service.Stop()
+	points := rendezvous.WithPoints(peer.AddrInfo{ID: point.ID(), Addrs: point.Addrs()})
+
+	here, there := exampleHost(), exampleHost()
+	defer here.Close()
+	defer there.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	events, err := rendezvous.NewClient(here, points).Watch(ctx, "my-app")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := rendezvous.NewClient(there, points).Register(ctx, point.ID(), "my-app", 0); err != nil {
+		log.Fatal(err)
+	}
+	for event := range events { // until ctx ends
+		if event.Joined {
+			fmt.Println("joined:", event.Peer.ID == there.ID())
+			cancel()
+		} else {
+			fmt.Println("left")
+		}
+	}
+	// Output: joined: true
+}
