@@ -32,8 +32,10 @@ import (
 // a point and never for a peer that only asks one.
 //
 // It sets limits for the protocol, the service, and one peer's part of either, and
-// leaves the others as they are. A busy point wants more connections as well:
-// config.SystemBaseLimit and config.SystemLimitIncrease.
+// adds the point's part to those of the whole host and to those of streams that are
+// still being negotiated: call it once for each config. The limits on connections
+// stay as they are; a busy point wants more of them in config.SystemBaseLimit and
+// config.SystemLimitIncrease.
 func Limits(config *rcmgr.ScalingLimitConfig) {
 	// All peers: streams are short, so these are thousands of requests per second.
 	// The memory is what the streams of a flood reserve, which is more than they use.
@@ -41,11 +43,29 @@ func Limits(config *rcmgr.ScalingLimitConfig) {
 	increase := rcmgr.BaseLimitIncrease{StreamsInbound: 4096, StreamsOutbound: 1024, Streams: 5120, Memory: 128 << 20}
 	config.AddServiceLimit(ServiceName, all, increase)
 	config.AddProtocolLimit(RendezvousID_v001, all, increase)
+	addStreams(&config.SystemBaseLimit, all)
+	addStreams(&config.TransientBaseLimit, all)
+	addIncrease(&config.SystemLimitIncrease, increase)
+	addIncrease(&config.TransientLimitIncrease, increase)
 
 	// One peer: a request of its default burst each, whatever the size of the machine.
 	one := rcmgr.BaseLimit{StreamsInbound: defaultBurst, StreamsOutbound: defaultBurst, Streams: 2 * defaultBurst, Memory: 16 << 20}
 	config.AddServicePeerLimit(ServiceName, one, rcmgr.BaseLimitIncrease{})
 	config.AddProtocolPeerLimit(RendezvousID_v001, one, rcmgr.BaseLimitIncrease{})
+}
+
+func addStreams(to *rcmgr.BaseLimit, more rcmgr.BaseLimit) {
+	to.Streams += more.Streams
+	to.StreamsInbound += more.StreamsInbound
+	to.StreamsOutbound += more.StreamsOutbound
+	to.Memory += more.Memory
+}
+
+func addIncrease(to *rcmgr.BaseLimitIncrease, more rcmgr.BaseLimitIncrease) {
+	to.Streams += more.Streams
+	to.StreamsInbound += more.StreamsInbound
+	to.StreamsOutbound += more.StreamsOutbound
+	to.Memory += more.Memory
 }
 
 // caller is who a stream comes from, as its connection says.

@@ -289,7 +289,10 @@ func TestLimits(t *testing.T) {
 		require.EqualValues(t, defaultBurst, one.StreamsInbound)
 		require.LessOrEqual(t, int(one.StreamsInbound)*(requestMemory+discoverMemory/2), int(one.Memory))
 	}
-	require.Equal(t, without.System, with.System)
+	for _, whole := range [][2]rcmgr.ResourceLimits{{without.System, with.System}, {without.Transient, with.Transient}} {
+		require.Equal(t, with.Protocol[RendezvousID_v001].StreamsInbound, whole[1].StreamsInbound-whole[0].StreamsInbound, "what others have stays theirs")
+		require.Equal(t, whole[0].Conns, whole[1].Conns)
+	}
 	require.Equal(t, without.ProtocolDefault, with.ProtocolDefault)
 	require.Empty(t, rcmgr.DefaultLimits.ProtocolLimits, "libp2p's own are as they were")
 }

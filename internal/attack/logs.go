@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/gologshim"
+)
+
+// logCounter counts the log lines above debug of everything that logs as go-libp2p does.
+type logCounter struct {
+	lines atomic.Int64
+	last  atomic.Pointer[string]
+}
+
+// countLogs has what would be logged counted and not written.
+func countLogs() *logCounter {
+	c := new(logCounter)
+	gologshim.SetDefaultHandler(logHandler{c, ""})
+	return c
+}
+
+// logHandler is a logCounter for the lines of one logger.
+type logHandler struct {
+	*logCounter
+	logger string
+}
+
+func (logHandler) Enabled(_ context.Context, level slog.Level) bool { return level > slog.LevelDebug }
+
+func (h logHandler) Handle(_ context.Context, r slog.Record) error {
+	line := h.logger + ": " + r.Message
+	h.lines.Add(1)
+	h.last.Store(&line)
+	return nil
+}
+
+func (h logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for _, a := range attrs {
+		if a.Key == "logger" {
+			h.logger = a.Value.String()
+		}
+	}
+	return h
+}
+
+func (h logHandler) WithGroup(string) slog.Handler { return h }
