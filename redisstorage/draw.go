@@ -23,7 +23,7 @@ type place struct{ shard, pos int }
 func bounds(lengths []int) []int {
 	sizes := make([]int, len(lengths))
 	for i, n := range lengths {
-		sizes[i] = n + n/8 + 4
+		sizes[i] = n + n/32 + 4
 	}
 	return sizes
 }
@@ -31,7 +31,7 @@ func bounds(lengths []int) []int {
 // enough returns how many of size places to draw so that want remain, when one in so
 // many (yield) does.
 func enough(want, size int, yield float64) int {
-	k := float64(want)/yield*1.1 + 4
+	k := float64(want)/yield*1.02 + 4
 	return int(math.Min(k, float64(size)))
 }
 

@@ -2,6 +2,7 @@ package redisstorage
 
 import (
 	"flag"
+	"runtime"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -14,5 +15,15 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	go func() {
+		runtime.LockOSThread()
+		for launch := range launches {
+			launch()
+		}
+	}()
+	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
+
+// launches are done on a thread that ends with this process and not before: so do
+// the servers that are started there, even when a test crashes.
+var launches = make(chan func())

@@ -216,14 +216,21 @@ func (s *Storage) checkPolicy(ctx context.Context) {
 			log.Warn("cannot tell what the server does when its memory is full", "address", addr, "error", err)
 			continue
 		}
-		for line := range strings.Lines(info) {
-			policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-			if ok && policy != "noeviction" {
-				log.Warn("the server loses registrations when its memory is full: set maxmemory-policy to noeviction",
-					"address", addr, "maxmemory_policy", policy)
-			}
+		if p := policy(info); p != "noeviction" {
+			log.Warn("the server loses registrations when its memory is full: set maxmemory-policy to noeviction",
+				"address", addr, "maxmemory_policy", p)
 		}
 	}
+}
+
+// policy finds a server's maxmemory-policy in what it says of its memory.
+func policy(info string) string {
+	for line := range strings.Lines(info) {
+		if policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:"); ok {
+			return policy
+		}
+	}
+	return ""
 }
 
 // enter counts a caller in, until leave, unless the storage is closed.

@@ -176,7 +176,8 @@ func (s *Storage) look(ctx context.Context, ns string, places []place) (*samplin
 // when none does.
 func (s *Storage) ask(ctx context.Context, ns string, positions [][]string) ([]answer, error) {
 	answers := s.askOnce(ctx, ns, positions)
-	if s.again(ctx, ns, answers) {
+	// Twice more at most: the connection was lost, and then the scripts were.
+	for more := 2; more > 0 && s.again(ctx, ns, answers); more-- {
 		answers = s.askOnce(ctx, ns, positions)
 	}
 	var failed error
@@ -204,15 +205,15 @@ func (s *Storage) again(ctx context.Context, ns string, answers []answer) bool {
 	again := false
 	for i := range answers {
 		err := answers[i].err
+		again = again || retryable(err)
 		if unknownScript(err) {
 			sc, key := headScript, s.shards[i].array(ns)
 			if ns == "" {
 				sc, key = anyScript, s.shards[i].index()
 			}
-			err = s.run(ctx, sc, []string{key}, s.shards[i].prefix).Error()
-			again = again || err == nil
+			answers[i].err = s.run(ctx, sc, []string{key}, s.shards[i].prefix).Error()
+			again = again || answers[i].err == nil
 		}
-		again = again || retryable(err)
 	}
 	return again
 }

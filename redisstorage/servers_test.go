@@ -30,7 +30,7 @@ type server struct {
 
 // startServer starts a server that ends with the test. More arguments are its
 // settings; it keeps nothing on disk.
-func startServer(t *testing.T, program string, args ...string) *server {
+func startServer(t testing.TB, program string, args ...string) *server {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Fatalf("%v: .ci/deps-redis installs what is missing", err)
@@ -42,7 +42,7 @@ func startServer(t *testing.T, program string, args ...string) *server {
 }
 
 // start starts the process, again after a signal that has killed it.
-func (s *server) start(t *testing.T) {
+func (s *server) start(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.addr)
 	args := append([]string{
@@ -50,9 +50,12 @@ func (s *server) start(t *testing.T) {
 		"--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
 	}, s.args...)
 	s.process = exec.Command(s.program, args...) //nolint:noctx // killed by its signal
-	require.NoError(t, s.process.Start())
+	endWithThread(s.process)
+	started := make(chan error)
+	launches <- func() { started <- s.process.Start() }
+	require.NoError(t, <-started)
 	deadline := time.Now().Add(20 * time.Second)
-	for s.say("PING") != "+PONG" {
+	for answer := ""; answer == "" || strings.HasPrefix(answer, "-LOADING"); answer = s.say("PING") {
 		if time.Now().After(deadline) {
 			said, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 			t.Fatalf("%s on %s does not answer: %s", s.program, s.addr, said)
@@ -62,7 +65,7 @@ func (s *server) start(t *testing.T) {
 }
 
 // signal sends the process a signal, and waits for its end where that is one.
-func (s *server) signal(t *testing.T, sig syscall.Signal) {
+func (s *server) signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if s.process == nil {
 		return
@@ -92,12 +95,18 @@ func (s *server) say(command string) string {
 }
 
 // cli runs redis-cli and returns what it prints.
-func (s *server) cli(t *testing.T, args ...string) string {
+func (s *server) cli(t testing.TB, args ...string) string {
+	t.Helper()
+	return s.tool(t, "redis-cli", args...)
+}
+
+// tool runs a program with the server's address and returns what it prints.
+func (s *server) tool(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "redis-cli", append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, program, append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	return strings.TrimSpace(string(out))
 }
@@ -105,7 +114,7 @@ func (s *server) cli(t *testing.T, args ...string) string {
 func (s *server) url() string { return "redis://" + s.addr }
 
 // freeAddr returns an address of loopback that nobody listens on.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -116,7 +125,7 @@ func freeAddr(t *testing.T) string {
 // cluster is three masters and then three replicas.
 type cluster []*server
 
-func startCluster(t *testing.T, program string) cluster {
+func startCluster(t testing.TB, program string) cluster {
 	t.Helper()
 	var c cluster
 	var addrs []string

@@ -35,7 +35,7 @@ func TestContract(t *testing.T) {
 }
 
 // open opens a storage that is closed at the test's end.
-func open(t *testing.T, url string, opts ...Option) *Storage {
+func open(t testing.TB, url string, opts ...Option) *Storage {
 	t.Helper()
 	s, err := Open(t.Context(), url, opts...)
 	require.NoError(t, err)

@@ -65,5 +65,5 @@ end
 keep(index, 10000)
 keep(array, 10000)
 keep(names, 10000)
-keep(ledger, 60000)
+keep(ledger, 15000)
 return {t, redis.call('ZCARD', index), 'added'}
