@@ -77,6 +77,22 @@ cover: ## Measure test coverage, in total here and line by line in coverage.html
 demo: ## Run a small network in one process and watch its peers find each other
 	go run ./examples/demo
 
+PLATFORMS := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.PHONY: build
+build: ## Build the rendezvous command into bin/
+	CGO_ENABLED=0 go build -o bin/rendezvous ./cmd/rendezvous
+
+.PHONY: release
+release: $(PLATFORMS:%=bin/release/%) ## Build it for Linux, macOS and Windows into bin/release/
+
+bin/release/%: .FORCE
+	GOOS=$(@D:bin/release/%=%) GOARCH=$(@F) CGO_ENABLED=0 \
+		go build -trimpath -ldflags='-s -w' -o bin/release/rendezvous-$(subst /,-,$*)$(if $(filter windows/%,$*),.exe) ./cmd/rendezvous
+
+.PHONY: .FORCE
+.FORCE:
+
 .PHONY: clean
 clean: ## Remove what the targets leave in the tree
 	rm -rf coverage.* *.test *.prof bin

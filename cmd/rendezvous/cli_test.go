@@ -16,6 +16,7 @@ import (
 )
 
 func TestCommandsAtAPoint(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	for _, addr := range point.addrs { // over TCP, QUIC and WebSocket
 		out, errs, code := command(t, "ping", "--point", addr)
@@ -55,6 +56,7 @@ func TestCommandsAtAPoint(t *testing.T) {
 }
 
 func TestCommandsPrintJSON(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	out, _, code := command(t, "ping", "--point", point.addrs[0], "--json", "--count", "2")
 	require.Zero(t, code)
@@ -75,6 +77,7 @@ func TestCommandsPrintJSON(t *testing.T) {
 }
 
 func TestBench(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	out, errs, code := command(t, "bench", "--point", point.addrs[0], "--point", point.addrs[1], "--peers", "10", "--rate", "200", "--duration", "1s")
 	require.Zero(t, code, errs)
@@ -320,6 +323,7 @@ func TestHelpAndVersion(t *testing.T) {
 
 // What a peer puts into a namespace does nothing to a terminal.
 func TestTerminalIsSafe(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	registerHost(t, point.addrs[0], hostileNamespace)
 	out, _, code := command(t, "discover", "--all", "--point", point.addrs[0])

@@ -15,15 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// build builds the program, as its users do.
-func build(t testing.TB) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "rendezvous")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".").CombinedOutput()
-	require.NoError(t, err, string(out))
-	return binary
-}
-
 // process is a running program, which is killed at the end of the test if it still is.
 type process struct {
 	t         testing.TB
@@ -35,14 +26,19 @@ type process struct {
 func startProcess(t testing.TB, binary string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.CommandContext(context.Background(), binary, args...), ended: make(chan struct{})}
+	p.begin()
+	return p
+}
+
+func (p *process) begin() {
+	p.t.Helper()
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.errs
-	require.NoError(t, p.cmd.Start())
+	require.NoError(p.t, p.cmd.Start())
 	go func() {
 		defer close(p.ended)
 		_ = p.cmd.Wait() // its exit status is in ProcessState
 	}()
-	t.Cleanup(func() { p.signal(syscall.SIGKILL) })
-	return p
+	p.t.Cleanup(func() { p.signal(syscall.SIGKILL) })
 }
 
 // signal sends a signal that ends the process, and returns its exit status.
@@ -67,11 +63,16 @@ type served struct {
 
 func serveProcess(t testing.TB, binary string, args ...string) *served {
 	t.Helper()
-	p := &served{process: startProcess(t, binary, append([]string{"serve", "--log-format", "json"}, args...)...)}
-	waitFor(t, "the point to serve", func() bool {
+	return (&served{process: startProcess(t, binary, append([]string{"serve", "--log-format", "json"}, args...)...)}).await()
+}
+
+// await returns when the point serves.
+func (p *served) await() *served {
+	p.t.Helper()
+	waitFor(p.t, "the point to serve", func() bool {
 		select {
 		case <-p.ended:
-			require.Fail(t, "serve ended", p.errs.String())
+			require.Fail(p.t, "serve ended", p.errs.String())
 		default:
 		}
 		return p.at.read(p.errs.String())
@@ -107,6 +108,7 @@ func peersIn(t testing.TB, binary, point, ns string) []string {
 // two points, peers that register at both and find each other, a point that is
 // killed and comes back with who was registered, and its metrics.
 func TestEndToEnd(t *testing.T) {
+	t.Parallel()
 	binary := build(t)
 	dir := t.TempDir()
 	args := func(name, tcp string) []string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,11 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// goleveldb's pool drains for up to a second after its database was closed.
-		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"))
+		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
+		goleak.Cleanup(func(code int) {
+			_ = os.RemoveAll(buildDir)
+			os.Exit(code)
+		}))
 }
 
 // output is what a command writes, to be read while it does.

@@ -174,7 +174,7 @@ func (p *promServer) rulesHealth() map[string]string {
 	return health
 }
 
-// startClient registers a host that counts what it does, and returns where it is
+// startClient keeps a host registered that counts what it does, and returns where it is
 // to be scraped.
 func startClient(t testing.TB, point string) (target string) {
 	t.Helper()
@@ -185,8 +185,10 @@ func startClient(t testing.TB, point string) (target string) {
 	t.Cleanup(func() { require.NoError(t, h.Close()) })
 	reg := prometheus.NewRegistry()
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(infos...), rendezvous.WithClientMetrics(reg))
-	_, err = client.Register(t.Context(), infos[0].ID, "news", 0)
+	states, err := client.KeepRegistered(t.Context(), "news")
 	require.NoError(t, err)
+	for !(<-states).Findable() {
+	}
 	_, err = client.Discover(t.Context(), infos[0].ID, "news", 0)
 	require.NoError(t, err)
 	server := httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -198,6 +200,7 @@ func startClient(t testing.TB, point string) (target string) {
 // it for all that the dashboard and the alerts do: a metric that was renamed would
 // leave a panel empty and an alert silent.
 func TestDashboardAndAlerts(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	server := startPrometheus(t, strings.Trim(strings.TrimPrefix(point.url, "http://"), "/"), startClient(t, point.addrs[0]))
 

@@ -127,6 +127,7 @@ func (b *browser) becomeDarkPhone() {
 }
 
 func TestStatusPage(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	registerHost(t, point.addrs[0], hostileNamespace, "news")
 	registerHost(t, point.addrs[0], "news")
@@ -165,6 +166,7 @@ func TestStatusPage(t *testing.T) {
 }
 
 func TestStatusPageWithoutJavaScript(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	registerHost(t, point.addrs[0], "news")
 	b := newBrowser(t, chromedp.Flag("blink-settings", "scriptEnabled=false"))
@@ -190,6 +192,7 @@ func get(t testing.TB, url string) (status int, body string, head http.Header) {
 }
 
 func TestHTTPEndpoint(t *testing.T) {
+	t.Parallel()
 	point := beginPoint(t)
 	registerHost(t, point.addrs[0], hostileNamespace)
 

@@ -1,0 +1,90 @@
+package main
+
+// The program, built as the image has it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// root is the repository.
+const root = "../.."
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root, path))
+	require.NoError(t, err)
+	return string(b)
+}
+
+// instruction is a line of a Dockerfile.
+type instruction struct{ name, args string }
+
+func dockerfile(t testing.TB) []instruction {
+	t.Helper()
+	var list []instruction
+	for line := range strings.Lines(readFile(t, "Dockerfile")) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, args, _ := strings.Cut(line, " ")
+		list = append(list, instruction{name, args})
+	}
+	return list
+}
+
+// build returns the program, built by the Dockerfile's own line: once for all tests.
+func build(t testing.TB) string {
+	t.Helper()
+	binary, err := built()
+	require.NoError(t, err)
+	return binary
+}
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "rendezvous-build")
+	if err != nil {
+		return "", err
+	}
+	buildDir = dir
+	line, err := buildLine(filepath.Join(dir, "rendezvous"))
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", line) //nolint:gosec // the repository's own
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%s: %w: %s", line, err, out)
+	}
+	return filepath.Join(dir, "rendezvous"), nil
+})
+
+// buildDir is for TestMain to remove.
+var buildDir string
+
+// buildLine is the Dockerfile's line that builds the program, with another output.
+func buildLine(output string) (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(b)) {
+		if run, ok := strings.CutPrefix(line, "RUN "); ok && strings.Contains(run, "-o /rendezvous") {
+			return strings.Replace(run, "-o /rendezvous", "-o "+output, 1), nil
+		}
+	}
+	return "", errors.New("the Dockerfile does not build the program")
+}
