@@ -242,7 +242,7 @@ func (m *serviceMetrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // count adds up what the storages hold. A gauge that is not known is better
-// missing than wrong, so one that fails fails them all.
+// missing than wrong, so there is none when one storage fails.
 func (m *serviceMetrics) count(ctx context.Context, serving []*Storage) (Counts, error) {
 	var sum Counts
 	for _, s := range serving {
@@ -297,8 +297,9 @@ var refusalReasons = []string{
 
 // refusalReason is one of refusalReasons: a status, or more exactly why it is answered.
 func refusalReason(err error, s Status) string {
+	refused, ok := errors.AsType[*StatusError](err)
 	switch {
-	case err == error(errTooMany):
+	case ok && refused == errTooMany:
 		return "rate_limited"
 	case errors.Is(err, ErrPeerLimit):
 		return "peer_limit"

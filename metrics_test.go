@@ -132,8 +132,8 @@ func TestServiceMetricsReadGauges(t *testing.T) {
 func TestStorageCountsWhatExpires(t *testing.T) {
 	now := time.Now()
 	s := newMemoryStorage(func() time.Time { return now })
-	for i, ttl := range []time.Duration{1, 2, 3} {
-		r := Record{Namespace: "news", Peer: peer.ID(fmt.Sprint(i)), Deadline: now.Add(ttl * time.Second)}
+	for i := range 3 {
+		r := Record{Namespace: "news", Peer: peer.ID(fmt.Sprint(i)), Deadline: now.Add(time.Duration(i+1) * time.Second)}
 		require.NoError(t, s.Add(t.Context(), r, Quota{}))
 	}
 	require.Zero(t, s.Expired())
@@ -229,7 +229,7 @@ func TestMetricsDoNotAllocate(t *testing.T) {
 
 // Every reason and result that there is has a counter: one that had none would be
 // a nil counter, and a panic.
-func TestMetricsLabelsAreClosed(t *testing.T) {
+func TestMetricsLabelsAreClosed(*testing.T) {
 	m, c := newServiceMetrics(), newClientMetrics()
 	for s := range pb.Message_ResponseStatus_name {
 		if Status(s) == pb.Message_OK {

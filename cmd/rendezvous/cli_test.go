@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +105,7 @@ func TestMistakes(t *testing.T) {
 	file := func(name, content string, mode fs.FileMode) string {
 		path := filepath.Join(dir, name)
 		require.NoError(t, os.WriteFile(path, []byte(content), mode))
-		require.NoError(t, os.Chmod(path, mode)) //nolint:gosec // too wide on purpose
+		require.NoError(t, os.Chmod(path, mode))
 		return path
 	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // of a test
@@ -329,7 +328,7 @@ func TestTerminalIsSafe(t *testing.T) {
 	out, _, code := command(t, "discover", "--all", "--point", point.addrs[0])
 	require.Zero(t, code)
 	require.Contains(t, out, "<script>")
-	require.NotRegexp(t, regexp.MustCompile("[\x00-\x08\x0b-\x1f\x7f\u202e]"), out)
+	require.NotRegexp(t, "[\x00-\x08\x0b-\x1f\x7f\u202e]", out)
 	require.Equal(t, "a; b\uFFFD[2J", oneLine("a\n\t* b\x1b[2J")[0:1]+"; b\uFFFD[2J")
 }
 

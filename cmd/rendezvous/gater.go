@@ -3,7 +3,6 @@ package main
 // Who may connect to a point, by peer ID, address and network.
 
 import (
-	"net"
 	"net/netip"
 	"slices"
 
@@ -52,7 +51,7 @@ func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
 	if err != nil {
 		return netip.Addr{}, false
 	}
-	addr, ok := netip.AddrFromSlice(net.IP(ip))
+	addr, ok := netip.AddrFromSlice(ip)
 	return addr.Unmap(), ok
 }
 
@@ -81,6 +80,7 @@ func (g *gater) InterceptSecured(_ network.Direction, id peer.ID, addrs network.
 	return g.admits(id, addrs.RemoteMultiaddr())
 }
 
-func (g *gater) InterceptPeerDial(id peer.ID) bool                               { return !g.deny.hasPeer(id) }
+func (g *gater) InterceptPeerDial(id peer.ID) bool { return !g.deny.hasPeer(id) }
+
 func (g *gater) InterceptAddrDial(id peer.ID, a ma.Multiaddr) bool               { return g.admits(id, a) }
 func (g *gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }

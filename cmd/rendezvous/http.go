@@ -40,7 +40,7 @@ func (p *point) startHTTP(ctx context.Context, c *serveConfig) error {
 	}()
 	p.onStop(func() error {
 		h.stop()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
 			return server.Close() // a slow reader is not waited for

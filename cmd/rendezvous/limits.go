@@ -30,7 +30,9 @@ func limitFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-discover", Usage: "put `N` registrations into an answer at most", Value: rendezvous.MaxDiscoverLimit},
 	}
 	for _, f := range flags {
-		f.(cli.CategorizableFlag).SetCategory("Limits")
+		if f, ok := f.(cli.CategorizableFlag); ok {
+			f.SetCategory("Limits")
+		}
 	}
 	return flags
 }

@@ -97,9 +97,11 @@ type testPoint struct {
 // beginPoint runs serve on loopback, on ports of the system's choice.
 func beginPoint(t testing.TB, args ...string) *testPoint {
 	t.Helper()
-	r := begin(t, append([]string{"serve",
+	r := begin(t, append([]string{
+		"serve",
 		"--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0/ws",
-		"--key", t.TempDir() + "/key", "--http", "127.0.0.1:0", "--log-format", "json"}, args...)...)
+		"--key", t.TempDir() + "/key", "--http", "127.0.0.1:0", "--log-format", "json",
+	}, args...)...)
 	p := &testPoint{running: r}
 	waitFor(t, "the point to serve", func() bool { return p.read(r.errs.String()) || r.hasEnded() })
 	require.False(t, r.hasEnded(), "serve ended: %s", r.errs.String())
@@ -119,7 +121,11 @@ func (r *running) hasEnded() bool {
 func (p *testPoint) read(log string) bool {
 	p.addrs = nil
 	for line := range strings.Lines(log) {
-		var said struct{ Msg, URL, Address string }
+		var said struct {
+			Msg     string `json:"msg"`
+			URL     string `json:"url"`
+			Address string `json:"address"`
+		}
 		if json.Unmarshal([]byte(line), &said) != nil {
 			continue
 		}

@@ -34,9 +34,11 @@ func dashboardQueries(t testing.TB) map[string]string {
 	t.Helper()
 	var dashboard struct {
 		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
+			Title   string `json:"title"`
+			Targets []struct {
+				Expr string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
 	}
 	b, err := os.ReadFile(dashboardFile)
 	require.NoError(t, err)
@@ -143,8 +145,11 @@ func freeAddr(t testing.TB) string {
 func (p *promServer) query(q string) int {
 	p.t.Helper()
 	var answer struct {
-		Status, Error string
-		Data          struct{ Result []json.RawMessage }
+		Status string `json:"status"`
+		Error  string `json:"error"`
+		Data   struct {
+			Result []json.RawMessage `json:"result"`
+		} `json:"data"`
 	}
 	_, body, _ := get(p.t, p.url+"/api/v1/query?query="+url.QueryEscape(q))
 	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
@@ -159,9 +164,12 @@ func (p *promServer) rulesHealth() map[string]string {
 	var answer struct {
 		Data struct {
 			Groups []struct {
-				Rules []struct{ Name, Health string }
-			}
-		}
+				Rules []struct {
+					Name   string `json:"name"`
+					Health string `json:"health"`
+				} `json:"rules"`
+			} `json:"groups"`
+		} `json:"data"`
 	}
 	_, body, _ := get(p.t, p.url+"/api/v1/rules")
 	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
@@ -187,8 +195,7 @@ func startClient(t testing.TB, point string) (target string) {
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(infos...), rendezvous.WithClientMetrics(reg))
 	states, err := client.KeepRegistered(t.Context(), "news")
 	require.NoError(t, err)
-	for !(<-states).Findable() {
-	}
+	waitFor(t, "the registration", func() bool { return (<-states).Findable() })
 	_, err = client.Discover(t.Context(), infos[0].ID, "news", 0)
 	require.NoError(t, err)
 	server := httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
@@ -240,7 +247,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 
 // ready reports whether it answers queries.
 func (p *promServer) ready() bool {
-	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(p.url, "http://"), time.Second)
+	conn, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {
 		return false
 	}

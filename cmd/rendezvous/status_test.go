@@ -148,21 +148,20 @@ func TestStatusPage(t *testing.T) {
 	}
 	b.shoot("status")
 
-	t.Run("is live", func(t *testing.T) {
-		registerHost(t, point.addrs[0], "latecomers")
-		b.await(`document.querySelector("#live").innerText.includes("latecomers")`)
-		b.await(`document.querySelectorAll("button").length > 1`)
-	})
-	t.Run("on a phone in the dark", func(t *testing.T) {
-		b.becomeDarkPhone()
-		require.False(t, evaluate[bool](b, "document.documentElement.scrollWidth > innerWidth"), "nobody has to scroll sideways")
-		require.Equal(t, "rgb(20, 23, 27)", evaluate[string](b, "getComputedStyle(document.body).backgroundColor"))
-		b.shoot("status-phone-dark")
-	})
-	t.Run("says when the point is gone", func(t *testing.T) {
-		point.stop()
-		b.await(`document.querySelector(".state").innerText.includes("does not answer")`)
-	})
+	// It is live.
+	registerHost(t, point.addrs[0], "latecomers")
+	b.await(`document.querySelector("#live").innerText.includes("latecomers")`)
+	b.await(`document.querySelectorAll("button").length > 1`)
+
+	// It fits a phone, and the dark.
+	b.becomeDarkPhone()
+	require.False(t, evaluate[bool](b, "document.documentElement.scrollWidth > innerWidth"), "nobody has to scroll sideways")
+	require.Equal(t, "rgb(20, 23, 27)", evaluate[string](b, "getComputedStyle(document.body).backgroundColor"))
+	b.shoot("status-phone-dark")
+
+	// It says when the point is gone.
+	point.stop()
+	b.await(`document.querySelector(".state").innerText.includes("does not answer")`)
 }
 
 func TestStatusPageWithoutJavaScript(t *testing.T) {
