@@ -64,5 +64,6 @@ func (a Authorizer) visible(ctx context.Context, r Request, records []Record) ([
 			kept = append(kept, rec)
 		}
 	}
+	clear(records[len(kept):])
 	return kept, ctx.Err()
 }

@@ -276,8 +276,8 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.EqualValues(t, streams, point.streams.Load())
-		require.EqualValues(t, streams*(requestMemory+discoverMemory), point.memory.Load())
-		require.Less(t, requestMemory+discoverMemory, 200<<10)
+		require.EqualValues(t, streams*discoverMemory, point.memory.Load())
+		require.Less(t, discoverMemory, 200<<10)
 		time.Sleep(streamTimeout)
 		require.Zero(t, point.streams.Load())
 		require.Zero(t, point.memory.Load())

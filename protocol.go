@@ -48,22 +48,35 @@ const (
 	maxAnswerSize   = 4 << 20  // bytes of an answer, with its length prefix
 )
 
-// readFrame reads one length-prefixed message of at most limit bytes into buf,
-// which it grows as bytes arrive: a length alone reserves nothing. The error is
-// io.EOF itself only where the stream ends between two messages.
+// readFrame reads one length-prefixed message of at most limit bytes into buf. The
+// error is io.EOF itself only where the stream ends between two messages.
 func readFrame(r *bufio.Reader, buf []byte, limit int) ([]byte, error) {
-	const step = 4 << 10
+	size, err := readSize(r, limit)
+	if err != nil {
+		return nil, err
+	}
+	return readBody(r, buf, size)
+}
 
+// readSize reads the length that comes before a message.
+func readSize(r *bufio.Reader, limit int) (int, error) {
 	n, err := varint.ReadUvarint(r)
 	switch {
 	case errors.Is(err, varint.ErrOverflow), errors.Is(err, varint.ErrNotMinimal):
-		return nil, fmt.Errorf("%w: unreadable message length: %w", ErrProtocol, err)
+		return 0, fmt.Errorf("%w: unreadable message length: %w", ErrProtocol, err)
 	case err != nil:
-		return nil, err
+		return 0, err
 	case n > uint64(limit):
-		return nil, fmt.Errorf("%w: message of %d bytes, at most %d are allowed", ErrProtocol, n, limit)
+		return 0, fmt.Errorf("%w: message of %d bytes, at most %d are allowed", ErrProtocol, n, limit)
 	}
-	size := int(n)
+	return int(n), nil
+}
+
+// readBody reads a message of so many bytes into buf, which it grows as they
+// arrive: a length alone takes no memory.
+func readBody(r *bufio.Reader, buf []byte, size int) ([]byte, error) {
+	const step = 4 << 10
+
 	buf = buf[:0]
 	for len(buf) < size {
 		have := len(buf)

@@ -42,16 +42,23 @@ const (
 	stopTimeout = time.Second
 )
 
-// What a stream takes, for the resource manager's books.
+// What a stream takes, for the resource manager's books. An entry there costs more
+// than to answer a REGISTER does, so the small change is not booked: a stream with
+// a small request or a small answer takes less than the muxer's own window for it,
+// which is not booked either, and limits on streams bound both.
 const (
-	// requestMemory is reserved for as long as a stream is served.
-	requestMemory = maxRequestSize
-	// discoverMemory is reserved while a DISCOVER is answered: a buffer, through
-	// which an answer of any size is written, and the sample, without the envelopes
-	// that the storage has anyway.
-	discoverMemory = answerBufferSize + MaxDiscoverLimit*int(unsafe.Sizeof(Record{}))
+	smallRequest = 4 << 10 // bytes
+	smallSample  = 64      // registrations
+	smallAnswer  = 16 << 10
 
-	answerBufferSize = 64 << 10
+	// requestMemory is reserved from a stream's first request that is not small
+	// until the stream ends.
+	requestMemory = maxRequestSize
+	// discoverMemory is reserved while a DISCOVER is answered that asks for more than
+	// a small sample: a buffer, through which an answer of any size is written, and
+	// the sample, without the envelopes that the storage has anyway.
+	discoverMemory = bigAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(Record{}))
+	bigAnswer      = 64 << 10
 )
 
 // sweepInterval is how often a service gives back the memory of limits that are over.
@@ -270,13 +277,8 @@ func (t *term) serve(st network.Stream) error {
 	if err := scope.SetService(ServiceName); err != nil {
 		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
 	}
-	if err := scope.ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
-		return fmt.Errorf("%w: reserve memory for a request: %w", errResource, err)
-	}
-	defer scope.ReleaseMemory(requestMemory)
-
 	in := requestReaders.Get().(*requestReader)
-	defer in.release()
+	defer in.release(scope)
 	in.Reset(st)
 	in.out = meter{st, t.config.metrics}
 	c := callerOf(st.Conn())
@@ -311,15 +313,17 @@ func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
 
 	ctx, cancel := context.WithTimeout(t.ctx, streamTimeout)
 	defer cancel()
-	memory := memoryFor(request)
-	if err := st.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
-		v, memory = decline, 0
+	if memory := memoryFor(request); memory > 0 {
+		if err := st.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
+			v, memory = decline, 0
+		}
+		defer st.Scope().ReleaseMemory(memory)
 	}
-	defer st.Scope().ReleaseMemory(memory)
 	a, err := t.respond(ctx, c, request, v)
 	if err != nil {
 		return err
 	}
+	defer a.recycle()
 	_ = t.allow(st.SetWriteDeadline, streamTimeout, stopTimeout) // it may be the last answer
 	sent, err := a.write(&in.out, in.frame[:0])
 	if err != nil {
@@ -346,18 +350,42 @@ func (t *term) allow(set func(time.Time) error, in, stopping time.Duration) erro
 // requestReader is what it takes to read requests from a stream.
 type requestReader struct {
 	*bufio.Reader
-	frame []byte
-	out   meter // for the answers, to the same stream
+	frame    []byte
+	reserved int   // bytes of the stream's scope
+	out      meter // for the answers, to the same stream
 }
 
 var requestReaders = sync.Pool{
 	New: func() any { return &requestReader{Reader: bufio.NewReaderSize(nil, 1<<10)} },
 }
 
-func (r *requestReader) release() {
+func (r *requestReader) release(scope network.StreamScope) {
+	if r.reserved > 0 {
+		scope.ReleaseMemory(r.reserved)
+		r.reserved = 0
+	}
 	r.Reset(nil)
 	r.out = meter{}
 	requestReaders.Put(r)
+}
+
+// readFrame reads the frame of a request, once there is memory for it.
+func (r *requestReader) readFrame(scope network.StreamScope) error {
+	size, err := readSize(r.Reader, maxRequestSize)
+	if err != nil {
+		return err
+	}
+	if size > smallRequest && r.reserved == 0 {
+		if err := scope.ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
+			return fmt.Errorf("%w: %w", errResource, err)
+		}
+		r.reserved = requestMemory
+	}
+	frame, err := readBody(r.Reader, r.frame, size)
+	if err == nil {
+		r.frame = frame
+	}
+	return err
 }
 
 // read returns the next request, or io.EOF where there is none. The frame of in is
@@ -371,7 +399,7 @@ func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
 	if err := t.allow(st.SetReadDeadline, timeout, 0); err != nil {
 		return nil, err
 	}
-	frame, err := readFrame(in.Reader, in.frame, maxRequestSize)
+	err := in.readFrame(st.Scope())
 	switch {
 	case errors.Is(err, io.EOF):
 		return nil, err
@@ -380,20 +408,20 @@ func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
 	case err != nil:
 		return nil, fmt.Errorf("read request: %w", err)
 	}
-	in.frame = frame
-	t.config.metrics.Received(frameSize(len(frame)))
-	return parseMessage(frame)
+	t.config.metrics.Received(frameSize(len(in.frame)))
+	return parseMessage(in.frame)
 }
 
 // memoryFor is what answering a request takes, beyond what reading it took.
 func memoryFor(request *pb.Message) int {
-	if request.GetType() == pb.Message_DISCOVER {
+	if request.GetType() == pb.Message_DISCOVER && grantLimit(request.GetDiscover().GetLimit(), MaxDiscoverLimit) > smallSample {
 		return discoverMemory
 	}
 	return 0
 }
 
-// answer is what a request gets: a message, or the records that a DISCOVER found.
+// answer is what a request gets: a message, or the records that a DISCOVER found,
+// in one of samples.
 type answer struct {
 	message *pb.Message
 	records []Record // where message is nil
@@ -403,9 +431,13 @@ type answer struct {
 // many records were in it.
 func (a answer) write(w io.Writer, buf []byte) (sent int, err error) {
 	if a.message == nil {
-		big := answerBuffers.Get().(*[answerBufferSize]byte)
-		defer answerBuffers.Put(big)
-		return writeDiscoverResponse(w, big[:0], a.records, time.Now())
+		buffers := &smallBuffers
+		if len(a.records) > smallSample {
+			buffers = &bigBuffers
+		}
+		through := buffers.Get().(*[]byte)
+		defer buffers.Put(through)
+		return writeDiscoverResponse(w, *through, a.records, time.Now())
 	}
 	frame, err := appendFrame(buf, a.message)
 	if err != nil {
@@ -415,7 +447,21 @@ func (a answer) write(w io.Writer, buf []byte) (sent int, err error) {
 	return 0, err
 }
 
-var answerBuffers = sync.Pool{New: func() any { return new([answerBufferSize]byte) }}
+// recycle gives back what the answer is made of, which is garbage enough to keep
+// the collector busy otherwise.
+func (a answer) recycle() {
+	if a.message == nil {
+		clear(a.records)
+		empty := a.records[:0]
+		samples.Put(&empty)
+	}
+}
+
+var (
+	samples      = sync.Pool{New: func() any { return new([]Record) }}
+	smallBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, smallAnswer)) }}
+	bigBuffers   = sync.Pool{New: func() any { return new(make([]byte, 0, bigAnswer)) }}
+)
 
 // respond does what a request asks, or declines it, and returns the answer. An
 // error means that the request has none.
@@ -434,9 +480,9 @@ func (t *term) respond(ctx context.Context, c caller, request *pb.Message, v ver
 			return answer{message: registerResponse(ttl)}, nil
 		}
 	default:
-		var records []Record
-		if records, err = t.discover(ctx, c, request.GetDiscover()); err == nil {
-			return answer{records: records}, nil
+		a := answer{records: *samples.Get().(*[]Record)}
+		if a.records, err = t.discover(ctx, c, request.GetDiscover(), a.records); err == nil {
+			return a, nil
 		}
 	}
 	log.Debug("request refused", "peer", c.peer, "type", request.GetType(), "error", err)
@@ -512,8 +558,13 @@ func (t *term) add(ctx context.Context, c caller, now time.Time, r Record) error
 	return nil
 }
 
-// discover is DISCOVER.
-func (t *term) discover(ctx context.Context, c caller, request *pb.Message_Discover) ([]Record, error) {
+// appender is a [Storage] that samples into a slice of the caller's.
+type appender interface {
+	appendSample(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error)
+}
+
+// discover is DISCOVER. It appends what it finds to dst, which is empty.
+func (t *term) discover(ctx context.Context, c caller, request *pb.Message_Discover, dst []Record) ([]Record, error) {
 	ns := request.GetNs()
 	if err := checkNamespaceSize(ns); err != nil {
 		return nil, err
@@ -522,11 +573,19 @@ func (t *term) discover(ctx context.Context, c caller, request *pb.Message_Disco
 	if err := t.config.authorize.check(ctx, asked); err != nil {
 		return nil, err
 	}
-	records, err := t.storage.Sample(ctx, ns, grantLimit(request.GetLimit(), t.config.discoverLimit))
+	records, err := t.sample(ctx, ns, grantLimit(request.GetLimit(), t.config.discoverLimit), dst)
 	if err != nil || ns != "" {
 		return records, err
 	}
 	return t.config.authorize.visible(ctx, asked, records)
+}
+
+func (t *term) sample(ctx context.Context, ns string, n int, dst []Record) ([]Record, error) {
+	if s, ok := t.storage.(appender); ok {
+		return s.appendSample(ctx, dst, ns, n)
+	}
+	records, err := t.storage.Sample(ctx, ns, n)
+	return append(dst, records...), err
 }
 
 // report logs an error of which the operator should know: that the storage is full,
