@@ -203,9 +203,9 @@ func (c *Client) accept(point peer.ID, ns string, limit int, answer []*pb.Messag
 	}
 	seen := make(map[key]struct{}, min(limit, len(answer)))
 	found := make([]Registration, 0, min(limit, len(answer)))
-	refused := 0
+	refused, now := 0, c.verified.now()
 	for _, a := range answer[:min(limit, len(answer))] {
-		r, err := c.acceptOne(point, ns, a)
+		r, err := c.acceptOne(point, ns, now, a)
 		if err != nil {
 			refused++
 			continue
@@ -224,7 +224,7 @@ func (c *Client) accept(point peer.ID, ns string, limit int, answer []*pb.Messag
 	return found
 }
 
-func (c *Client) acceptOne(point peer.ID, ns string, a *pb.Message_Register) (Registration, error) {
+func (c *Client) acceptOne(point peer.ID, ns string, now time.Duration, a *pb.Message_Register) (Registration, error) {
 	if ns != "" && a.GetNs() != ns {
 		return Registration{}, fmt.Errorf("%w: a registration of another namespace", ErrProtocol)
 	}
@@ -236,7 +236,7 @@ func (c *Client) acceptOne(point peer.ID, ns string, a *pb.Message_Register) (Re
 	ttl := statedTTL(a.GetTtl(), MaxTTL)
 	if book, ok := peerstore.GetCertifiedAddrBook(c.host.Peerstore()); ok && o.record.PeerID != c.host.ID() {
 		// It may know a newer record, or be full: the registration holds all the same.
-		if _, err := book.ConsumePeerRecord(o.signed, ttl); err != nil {
+		if err := o.keep(book, now, ttl); err != nil {
 			log.Debug("peerstore does not take a record", "peer", o.record.PeerID, "error", err)
 		}
 	}
@@ -300,8 +300,38 @@ func (c *Client) open(ctx context.Context, point peer.ID) (network.Stream, error
 	return c.host.NewStream(ctx, point, RendezvousID_v001)
 }
 
-// answerReaders are what it takes to read answers from a stream.
-var answerReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10) }}
+// answerReader is what it takes to read an answer from a stream.
+type answerReader struct {
+	*bufio.Reader
+	frame []byte
+}
+
+var answerReaders = sync.Pool{
+	New: func() any { return &answerReader{Reader: bufio.NewReaderSize(nil, 4<<10)} },
+}
+
+// read reads an answer of at most size bytes.
+func (r *answerReader) read(st network.Stream, size int) (*pb.Message, error) {
+	r.Reset(st)
+	frame, err := readFrame(r.Reader, r.frame, size)
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read answer: %w", err)
+	}
+	r.frame = frame
+	return parseMessage(frame)
+}
+
+// release keeps what it took for the next answer, unless few are that long.
+func (r *answerReader) release() {
+	r.Reset(nil)
+	if cap(r.frame) > 64<<10 {
+		r.frame = nil
+	}
+	answerReaders.Put(r)
+}
 
 func exchange(ctx context.Context, st network.Stream, request *pb.Message, size int) (*pb.Message, error) {
 	if err := st.Scope().SetService(ServiceName); err != nil {
@@ -320,16 +350,7 @@ func exchange(ctx context.Context, st network.Stream, request *pb.Message, size 
 	if err := st.CloseWrite(); err != nil {
 		return nil, fmt.Errorf("send request: %w", err)
 	}
-	r := answerReaders.Get().(*bufio.Reader)
-	defer answerReaders.Put(r)
-	r.Reset(st)
-	defer r.Reset(nil)
-	answer, err := readFrame(r, nil, size)
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read answer: %w", err)
-	}
-	return parseMessage(answer)
+	r := answerReaders.Get().(*answerReader)
+	defer r.release()
+	return r.read(st, size)
 }

@@ -7,9 +7,11 @@ import (
 	"container/list"
 	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/record"
 )
 
@@ -28,7 +30,8 @@ const (
 // Each point has a share of its own, of bounded size, so that a hostile one that
 // sends ever new records pushes out nothing but its own.
 type verified struct {
-	seed maphash.Seed
+	seed  maphash.Seed
+	since time.Time // which times are counted from: a wall clock may jump
 
 	mu     sync.Mutex
 	shares map[peer.ID]*share
@@ -48,11 +51,34 @@ type opened struct {
 	envelope []byte
 	signed   *record.Envelope
 	record   *peer.PeerRecord
+	kept     atomic.Int64 // until when the address book keeps it, as verified counts
+}
+
+// slack is how much earlier than its registration ends the address book may forget
+// a record: a TTL in whole seconds says no better when that is.
+const slack = time.Second
+
+// keep puts the record into an address book, unless it is there for about as long
+// already. To be asked again between two refreshes of a registration is the rule,
+// and the book is what costs most of it then (library, DISCOVER 50 of 1,000).
+func (o *opened) keep(book peerstore.CertifiedAddrBook, now, ttl time.Duration) error {
+	until := int64(now + ttl)
+	if until-o.kept.Load() < int64(slack) {
+		return nil
+	}
+	if _, err := book.ConsumePeerRecord(o.signed, ttl); err != nil {
+		return err
+	}
+	o.kept.Store(until)
+	return nil
 }
 
 func newVerified() *verified {
-	return &verified{seed: maphash.MakeSeed(), shares: make(map[peer.ID]*share)}
+	return &verified{seed: maphash.MakeSeed(), since: time.Now(), shares: make(map[peer.ID]*share)}
 }
+
+// now is the time as verified counts.
+func (v *verified) now() time.Duration { return time.Since(v.since) }
 
 // open is openRecord for what a point sent, which it does at most once for the same
 // bytes as long as they are remembered. It reports whether it had done so before.
