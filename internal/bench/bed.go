@@ -164,6 +164,7 @@ type point struct {
 	open   openStorage
 	others []identity // who is registered in it from the start
 
+	storage rendezvous.Storage
 	service *rendezvous.RendezvousService
 	close   func() error
 }
@@ -207,7 +208,7 @@ func (p *point) serve(fill func(rendezvous.Storage) error) error {
 	if err != nil {
 		return err
 	}
-	p.close = closeStorage
+	p.storage, p.close = s, closeStorage
 	if err := fill(s); err != nil {
 		return err
 	}
@@ -242,15 +243,23 @@ const (
 
 // fill registers everyone in the large namespace and the first thousand in the small one.
 func fill(ctx context.Context, s rendezvous.Storage, others []identity) error {
+	return errors.Join(
+		add(ctx, s, large, others, live),
+		add(ctx, s, small, others[:min(1000, len(others))], live))
+}
+
+func add(ctx context.Context, s rendezvous.Storage, ns string, others []identity, live time.Duration) error {
 	deadline := time.Now().Add(live)
 	return inParallel(len(others), func(i int) error {
-		r := rendezvous.Record{Namespace: large, Peer: others[i].id, Envelope: others[i].record, Deadline: deadline}
-		if err := s.Add(ctx, r, rendezvous.Quota{}); err != nil || i >= 1000 {
-			return err
-		}
-		r.Namespace = small
+		r := rendezvous.Record{Namespace: ns, Peer: others[i].id, Envelope: others[i].record, Deadline: deadline}
 		return s.Add(ctx, r, rendezvous.Quota{})
 	})
+}
+
+// refresh registers the small namespace again, for as long as the wire allows: a
+// client takes no longer time than that for what it is, but for new at every moment.
+func (p *point) refresh(ctx context.Context) error {
+	return add(ctx, p.storage, small, p.others[:1000], rendezvous.MaxTTL)
 }
 
 // identity is a peer that is only known by its record.

@@ -38,19 +38,16 @@ type result struct {
 	Rounds    []float64 `json:"rate_ratio_rounds"`
 }
 
-// run measures all sides in turn, round after round; who begins changes.
+// run measures all sides, round after round.
 func (e experiment) run(ctx context.Context, rounds int, length time.Duration) ([]result, error) {
-	samples := make([][]sample, len(e.sides))  // by side and round
-	for round := -1; round < rounds; round++ { // the first is to warm up
-		for i := range e.sides {
-			turn := (i + max(round, 0)) % len(e.sides)
-			s, err := e.sides[turn].run(ctx, round+1, length)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", e.sides[turn].name, err)
-			}
-			if round >= 0 {
-				samples[turn] = append(samples[turn], s)
-			}
+	samples := make([][]sample, len(e.sides)) // by side and round
+	for n := range rounds {
+		round, err := e.round(ctx, n, length)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range round {
+			samples[i] = append(samples[i], s)
 		}
 	}
 	var results []result
@@ -58,6 +55,35 @@ func (e experiment) run(ctx context.Context, rounds int, length time.Duration) (
 		results = append(results, e.result(s.name, samples[i], samples[0]))
 	}
 	return results, nil
+}
+
+// slice is how long one side has its turn. It is short, so that whatever else the
+// machine does meets all sides.
+const slice = 25 * time.Millisecond
+
+// round gives each side its turn again and again, until each has had so much time.
+func (e experiment) round(ctx context.Context, n int, length time.Duration) (samples []sample, err error) {
+	turns := make([]*turns, len(e.sides))
+	for i, s := range e.sides {
+		t, err := s.start(ctx, n)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", s.name, err)
+		}
+		defer t.end()
+		turns[i] = t
+	}
+	runtime.GC() // what came before is not this round's to clean up
+	for k := range max(1, int(length/slice)) {
+		for i := range turns { // who begins changes
+			if err := turns[(i+k)%len(turns)].take(slice); err != nil {
+				return nil, fmt.Errorf("%s: %w", e.sides[(i+k)%len(turns)].name, err)
+			}
+		}
+	}
+	for _, t := range turns {
+		samples = append(samples, t.sample())
+	}
+	return samples, nil
 }
 
 func (e experiment) result(name string, mine, echo []sample) result {
@@ -77,72 +103,115 @@ func (e experiment) result(name string, mine, echo []sample) result {
 	return r
 }
 
-// run has all clients make requests, one after the other each, for so long.
-func (s side) run(ctx context.Context, round int, length time.Duration) (sample, error) {
-	if err := s.prepare(ctx, round); err != nil {
-		return sample{}, fmt.Errorf("prepare: %w", err)
-	}
-	request := make([]func(int) error, len(s.clients))
-	for i, c := range s.clients {
-		r, end, err := s.begin(ctx, c)
-		if err != nil {
-			return sample{}, err
-		}
-		defer end()
-		request[i] = r
-	}
-	times := make([][]time.Duration, len(s.clients))
-	for i := range times {
-		times[i] = make([]time.Duration, 0, 1<<13)
-	}
-	runtime.GC() // what came before is not this round's to clean up
-
-	var wg sync.WaitGroup
-	errs := make([]error, len(s.clients))
-	before := usageNow()
-	for i := range s.clients {
-		wg.Go(func() { times[i], errs[i] = repeat(request[i], before.at.Add(length), times[i]) })
-	}
-	wg.Wait()
-	used := usageNow().since(before)
-	return used.per(slices.Concat(times...)), errors.Join(errs...)
+// turns are those of one side in one round.
+type turns struct {
+	clients []*caller
+	used    usage
 }
 
-// repeat makes requests until a time and appends how long each took.
-func repeat(request func(int) error, until time.Time, times []time.Duration) ([]time.Duration, error) {
-	begun := time.Now()
-	for n := 0; begun.Before(until); n++ {
-		if err := request(n); err != nil {
-			if errors.Is(err, errNoMore) {
-				err = nil
-			}
-			return times, err
-		}
-		now := time.Now()
-		times = append(times, now.Sub(begun))
-		begun = now
+// caller is a client that makes requests.
+type caller struct {
+	request func(n int) error
+	end     func()
+	made    int
+	times   []time.Duration // how long each took
+	err     error
+}
+
+// start readies a side for a round, with one request of each client to warm up.
+func (s side) start(ctx context.Context, round int) (*turns, error) {
+	if err := s.prepare(ctx, round); err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	return times, nil
+	t := &turns{}
+	for _, c := range s.clients {
+		request, end, err := s.begin(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		t.clients = append(t.clients, &caller{request: request, end: end, times: make([]time.Duration, 0, 1<<13)})
+	}
+	if err := t.take(0); err != nil {
+		return nil, err
+	}
+	t.used = usage{}
+	for _, c := range t.clients {
+		c.times = c.times[:0]
+	}
+	return t, nil
+}
+
+func (t *turns) end() {
+	for _, c := range t.clients {
+		c.end()
+	}
+}
+
+// take has all clients make requests, one after the other each, for so long.
+func (t *turns) take(length time.Duration) error {
+	before := usageNow()
+	until := time.Now().Add(length)
+	var wg sync.WaitGroup
+	for _, c := range t.clients {
+		wg.Go(func() { c.err = c.repeat(until) })
+	}
+	wg.Wait()
+	t.used.add(usageNow(), before)
+	var errs []error
+	for _, c := range t.clients {
+		errs = append(errs, c.err)
+	}
+	return errors.Join(errs...)
+}
+
+// repeat makes requests until a time, but one at least.
+func (c *caller) repeat(until time.Time) error {
+	for begun := time.Now(); ; {
+		err := c.request(c.made)
+		switch {
+		case errors.Is(err, errNoMore):
+			return nil
+		case err != nil:
+			return err
+		}
+		c.made++
+		now := time.Now()
+		c.times = append(c.times, now.Sub(begun))
+		if begun = now; !begun.Before(until) {
+			return nil
+		}
+	}
+}
+
+func (t *turns) sample() sample {
+	var times []time.Duration
+	for _, c := range t.clients {
+		times = append(times, c.times...)
+	}
+	return t.used.per(times)
 }
 
 // usage is what the process has used up.
 type usage struct {
-	at            time.Time
 	elapsed, cpu  time.Duration
 	allocs, bytes uint64
 }
 
+// begun is where usage counts elapsed time from.
+var begun = time.Now()
+
 func usageNow() usage {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return usage{at: time.Now(), cpu: cpuTime(), allocs: m.Mallocs, bytes: m.TotalAlloc}
+	return usage{elapsed: time.Since(begun), cpu: cpuTime(), allocs: m.Mallocs, bytes: m.TotalAlloc}
 }
 
-func (u usage) since(before usage) usage {
-	return usage{
-		elapsed: u.at.Sub(before.at), cpu: u.cpu - before.cpu,
-		allocs: u.allocs - before.allocs, bytes: u.bytes - before.bytes,
-	}
+// add adds what was used between two moments.
+func (u *usage) add(after, before usage) {
+	u.elapsed += after.elapsed - before.elapsed
+	u.cpu += after.cpu - before.cpu
+	u.allocs += after.allocs - before.allocs
+	u.bytes += after.bytes - before.bytes
 }
 
 // per divides what was used between requests that took so long each.

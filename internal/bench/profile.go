@@ -48,11 +48,14 @@ func profile(ctx context.Context, dir string) error {
 
 // profile profiles the point in memory, once warm.
 func (e experiment) profile(ctx context.Context, file string) (err error) {
-	for _, s := range e.sides[:2] {
-		if _, err := s.run(ctx, 0, 100*time.Millisecond); err != nil {
-			return err
-		}
+	if _, err := e.round(ctx, 0, slice); err != nil {
+		return err
 	}
+	point, err := e.sides[1].start(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer point.end()
 	f, err := os.Create(file)
 	if err != nil {
 		return err
@@ -62,6 +65,5 @@ func (e experiment) profile(ctx context.Context, file string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	_, err = e.sides[1].run(ctx, 1, 5*time.Second)
-	return err
+	return point.take(10 * time.Second)
 }
