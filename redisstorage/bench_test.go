@@ -67,10 +67,9 @@ func memory(b *testing.B, program string, each int) float64 {
 func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.B)) {
 	s := open(b, url)
 	fill(b, s, 1)
-	ctx := b.Context()
 	b.Run("Add", func(b *testing.B) {
 		var next atomic.Int64
-		parallel(b, servers, func() error { return s.Add(ctx, benchRecord(int(next.Add(1))%benchPeers, 1), quota) })
+		parallel(b, servers, func() error { return s.Add(b.Context(), benchRecord(int(next.Add(1))%benchPeers, 1), quota) })
 		for _, report := range more {
 			report(b)
 		}
@@ -81,13 +80,13 @@ func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.
 		parallel(b, servers, func() error {
 			r := benchRecord(benchPeers+int(next.Add(1)), 1)
 			r.Deadline = time.Now().Add(time.Second)
-			return s.Add(ctx, r, quota)
+			return s.Add(b.Context(), r, quota)
 		})
 	})
 	for _, k := range []int{1, 50} {
 		b.Run(fmt.Sprintf("Sample/%d", k), func(b *testing.B) {
 			parallel(b, servers, func() error {
-				got, err := s.Sample(ctx, "ns0", k)
+				got, err := s.Sample(b.Context(), "ns0", k)
 				if err == nil && len(got) != k {
 					err = fmt.Errorf("sample of %d has %d", k, len(got))
 				}

@@ -16,6 +16,7 @@ import (
 // passing are the beginnings of a server's errors that mean: not now.
 var passing = []string{
 	"LOADING",      // it starts
+	"NOSCRIPT",     // it has just started, again and again
 	"CLUSTERDOWN",  // it waits for a failover
 	"MASTERDOWN",   // it is a replica that waits for one
 	"READONLY",     // it was a master until just now

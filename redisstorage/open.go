@@ -111,7 +111,7 @@ var _ rendezvous.Storage = (*Storage)(nil)
 //
 // While the servers cannot be reached, Open tries again until ctx ends; ctx has no
 // meaning for what Open returns. What will not pass, such as a wrong password, is an
-// error at once.
+// error at once. (That a server speaks no TLS cannot be told from its silence.)
 func Open(ctx context.Context, url string, opts ...Option) (*Storage, error) {
 	s, err := openStorage(ctx, url, opts)
 	if err != nil {
@@ -160,7 +160,7 @@ func openStorage(ctx context.Context, url string, opts []Option) (*Storage, erro
 		now:    c.now,
 	}
 	s.checkPolicy(ctx)
-	keeping, stop := context.WithCancel(context.Background())
+	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopKeepers = stop
 	var visits sync.WaitGroup
 	for n := range shards {
@@ -180,7 +180,7 @@ func connect(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, 
 		if err == nil {
 			return client, nil
 		}
-		if !mayPass(err) {
+		if !mayPass(ctx, err) {
 			return nil, err
 		}
 		if attempt == 0 {
@@ -196,14 +196,14 @@ func connect(ctx context.Context, option rueidis.ClientOption) (rueidis.Client, 
 }
 
 // mayPass reports whether connecting may succeed later although it failed now.
-func mayPass(err error) bool {
+func mayPass(ctx context.Context, err error) bool {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		return false
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return false
 	}
-	return errors.Is(explain(context.Background(), err), rendezvous.ErrUnreachable)
+	return errors.Is(explain(context.WithoutCancel(ctx), err), rendezvous.ErrUnreachable)
 }
 
 // checkPolicy warns of servers that throw away what they were told to keep.

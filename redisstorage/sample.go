@@ -176,8 +176,8 @@ func (s *Storage) look(ctx context.Context, ns string, places []place) (*samplin
 // when none does.
 func (s *Storage) ask(ctx context.Context, ns string, positions [][]string) ([]answer, error) {
 	answers := s.askOnce(ctx, ns, positions)
-	// Twice more at most: the connection was lost, and then the scripts were.
-	for more := 2; more > 0 && s.again(ctx, ns, answers); more-- {
+	// A few times more at most: connections were lost, and then the scripts were.
+	for more := 3; more > 0 && s.again(ctx, ns, answers); more-- {
 		answers = s.askOnce(ctx, ns, positions)
 	}
 	var failed error

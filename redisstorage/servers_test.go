@@ -81,7 +81,9 @@ func (s *server) signal(t testing.TB, sig syscall.Signal) {
 
 // say sends a command and returns the first line of the answer, "" if none comes.
 func (s *server) say(command string) string {
-	conn, err := net.DialTimeout("tcp", s.addr, time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
 	if err != nil {
 		return ""
 	}

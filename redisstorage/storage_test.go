@@ -14,11 +14,13 @@ import (
 // TestContract runs the contract on every kind of server, each test with a registry
 // of its own.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	var registries atomic.Int64
 	run := func(t *testing.T, url string, opts ...storagetest.Option) {
 		t.Helper()
 		opts = append(opts, storagetest.RealTime())
 		storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
+			t.Helper()
 			return open(t, url, WithPrefix(fmt.Sprint("registry", registries.Add(1))))
 		}, opts...)
 	}
