@@ -8,6 +8,7 @@ SHELL := bash
 FUZZTIME ?= 30s
 TESTTIMEOUT ?= 10m
 TESTFLAGS ?=
+BENCHFLAGS ?=
 
 # Tools run at the versions in tools/go.mod; Go builds them once and caches them.
 GOTOOL := go tool -modfile=tools/go.mod
@@ -92,6 +93,21 @@ bin/release/%: .FORCE
 
 .PHONY: .FORCE
 .FORCE:
+
+.PHONY: bench
+bench: ## Measure what a point costs beside an echo of the same bytes (BENCHFLAGS=-quick for less)
+	mkdir -p bin
+	go build -o bin/bench ./internal/bench
+	bin/bench -json bin/bench.json $(BENCHFLAGS)
+
+.PHONY: profile
+profile: ## Show where the time of a REGISTER and of a DISCOVER goes
+	mkdir -p bin
+	go build -o bin/bench ./internal/bench
+	bin/bench -profile bin
+	for request in register discover; do \
+		go tool pprof -top -cum -nodecount=45 -focus='term..handle' bin/bench bin/$$request.pprof; \
+	done
 
 .PHONY: clean
 clean: ## Remove what the targets leave in the tree

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,8 +78,8 @@ func newBed(ctx context.Context, transport string, others []identity) (b *bed, e
 }
 
 func (b *bed) close() {
-	for i := len(b.closers) - 1; i >= 0; i-- {
-		if err := b.closers[i](); err != nil {
+	for _, c := range slices.Backward(b.closers) {
+		if err := c(); err != nil {
 			fmt.Fprintln(os.Stderr, "bench: close:", err)
 		}
 	}
@@ -101,7 +102,10 @@ func (b *bed) newPoint(ctx context.Context, open openStorage, others []identity)
 	p := &point{host: h, open: open, others: others}
 	h.SetStreamHandler(echoID, p.echo.handle)
 	b.closers = append(b.closers, p.stop)
-	return p, p.start(ctx)
+	if err := p.start(ctx); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (b *bed) newClient(ctx context.Context) (*client, error) {

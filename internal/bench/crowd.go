@@ -60,7 +60,7 @@ func measureCrowd(ctx context.Context, transport string) (all []crowd, err error
 	if err != nil {
 		return nil, err
 	}
-	child := exec.CommandContext(ctx, self, "-crowd", addrs[0].String())
+	child := exec.CommandContext(ctx, self, "-crowd", addrs[0].String()) //nolint:gosec // it is this program
 	child.Stderr = os.Stderr
 	tell, err := child.StdinPipe()
 	if err != nil {
@@ -115,12 +115,11 @@ func runCrowd(ctx context.Context, address string) error {
 	if err != nil {
 		return err
 	}
-	hosts := make([]host.Host, crowdSize)
+	hosts := make([]host.Host, crowdSize) // which end with the process
 	for i := range hosts {
 		if hosts[i], err = libp2p.New(libp2p.NoListenAddrs); err != nil {
 			return err
 		}
-		defer hosts[i].Close()
 	}
 	in := bufio.NewReader(os.Stdin)
 	for _, step := range steps {

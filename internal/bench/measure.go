@@ -63,14 +63,18 @@ const slice = 25 * time.Millisecond
 
 // round gives each side its turn again and again, until each has had so much time.
 func (e experiment) round(ctx context.Context, n int, length time.Duration) (samples []sample, err error) {
-	turns := make([]*turns, len(e.sides))
-	for i, s := range e.sides {
+	var turns []*turns
+	defer func() {
+		for _, t := range turns {
+			t.end()
+		}
+	}()
+	for _, s := range e.sides {
 		t, err := s.start(ctx, n)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
-		defer t.end()
-		turns[i] = t
+		turns = append(turns, t)
 	}
 	runtime.GC() // what came before is not this round's to clean up
 	for k := range max(1, int(length/slice)) {
@@ -215,7 +219,7 @@ func (u *usage) add(after, before usage) {
 }
 
 // per divides what was used between requests that took so long each.
-func (u usage) per(times []time.Duration) sample {
+func (u *usage) per(times []time.Duration) sample {
 	if len(times) == 0 {
 		return sample{}
 	}

@@ -1,0 +1,89 @@
+package rendezvous
+
+// Guards for what docs/performance.md says: counts and ratios, never times, since
+// machines differ and are busy.
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// pointWith returns a point's term, with so many registrations in namespace "n".
+func pointWith(t testing.TB, registrations int) *term {
+	t.Helper()
+	s := testStorage(t)
+	r := Record{Namespace: "n", Envelope: make([]byte, 200), Deadline: time.Now().Add(time.Hour)}
+	for i := range registrations {
+		r.Peer = peer.ID(fmt.Sprintf("%032d", i))
+		require.NoError(t, s.Add(t.Context(), r, Quota{}))
+	}
+	term := newTerm(s, defaultServiceConfig())
+	t.Cleanup(term.cancel)
+	return term
+}
+
+// allocsOf counts what a point allocates from a request's bytes to its answer's.
+func allocsOf(t testing.TB, term *term, from peer.ID, request *pb.Message) float64 {
+	t.Helper()
+	frame, err := appendFrame(nil, request)
+	require.NoError(t, err)
+	buf := make([]byte, 0, 1<<10)
+	return testing.AllocsPerRun(200, func() {
+		m, err := parseMessage(frame[len(frame)-sizeOf(frame):])
+		require.NoError(t, err)
+		a, err := term.respond(t.Context(), caller{peer: from}, m, serve)
+		require.NoError(t, err)
+		_, err = a.write(io.Discard, buf)
+		require.NoError(t, err)
+		a.recycle()
+	})
+}
+
+// sizeOf is the size of the message in a frame of up to 16 KiB.
+func sizeOf(frame []byte) int {
+	if frame[0] < 0x80 {
+		return len(frame) - 1
+	}
+	return len(frame) - 2
+}
+
+// TestAllocations: the numbers are what there is, and a few for pools that were
+// just emptied, which under the race detector they are at random.
+func TestAllocations(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	register := registerRequest("n", seal(t, key, id, "/ip4/192.0.2.1/tcp/1"), MaxTTL)
+
+	few, many := pointWith(t, 1000), pointWith(t, 20_000)
+	require.LessOrEqual(t, allocsOf(t, few, id, register), 10.0, "a record that is known is not opened again")
+	for _, limit := range []int{10, 50, 1000} {
+		allocs := allocsOf(t, many, id, discoverRequest("n", limit))
+		require.LessOrEqual(t, allocs, 10.0, "DISCOVER %d: none for each registration", limit)
+		require.InDelta(t, allocsOf(t, few, id, discoverRequest("n", limit)), allocs, 3, "nor for those that are not in the answer")
+	}
+}
+
+// TestCostOfSample: to draw a few costs about the same from many. Where it does not,
+// it is the caches; a scan would cost a hundred times as much.
+func TestCostOfSample(t *testing.T) {
+	few, many := pointWith(t, 1000), pointWith(t, 100_000)
+	fastest := func(term *term) time.Duration {
+		var times []time.Duration
+		for range 200 {
+			begun := time.Now()
+			_, err := term.storage.Sample(t.Context(), "n", 50)
+			require.NoError(t, err)
+			times = append(times, time.Since(begun))
+		}
+		return slices.Min(times)
+	}
+	require.Less(t, float64(fastest(many))/float64(fastest(few)), 25.0)
+}
