@@ -199,25 +199,29 @@ func fresh(ns string) func(*attacker) []byte {
 	}
 }
 
-// waves has many identities come from one address, fifty at a time, each to
+// wave is how many of many identities come at a time.
+const wave = 50
+
+// waves has many identities come from one address, a wave at a time, each to
 // register in several namespaces with a record of its own and leave.
 func waves(ctx context.Context, a *attackers) {
-	for came := 0; came < a.scale.crowd && ctx.Err() == nil; came += 50 {
-		wave := &attackers{bed: a.bed}
-		if wave.recruit(ctx, min(50, a.scale.crowd), true) == nil {
+	whole := context.WithoutCancel(ctx) // a wave that has begun is not cut short
+	for came := 0; came < a.scale.crowd && ctx.Err() == nil; came += wave {
+		arrived := &attackers{bed: a.bed}
+		if arrived.recruit(whole, min(wave, a.scale.crowd), true) == nil {
 			var wg sync.WaitGroup
-			for _, one := range wave.all {
+			for _, one := range arrived.all {
 				wg.Go(func() {
 					s := session{from: one, to: a.bed.point.ID()}
 					for i := range 10 {
 						a.sent.Add(1)
-						s.ask(ctx, register(fmt.Sprint("crowded-", i), one.envelope))
+						s.ask(whole, register(fmt.Sprint("crowded-", i), one.envelope))
 					}
 				})
 			}
 			wg.Wait()
 		}
-		_ = wave.dismiss()
+		_ = arrived.dismiss()
 	}
 	<-ctx.Done()
 }

@@ -34,7 +34,7 @@ type bed struct {
 	members map[peer.ID]time.Time    // honest peers, and until when they may be found; zero: still there
 }
 
-func newBed() (*bed, error) {
+func newBed(opts ...rendezvous.ServiceOption) (*bed, error) {
 	h, err := newPointHost()
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func newBed() (*bed, error) {
 		members: make(map[peer.ID]time.Time),
 	}
 	b.point = &elsewhere{Host: h, where: b.addressOf}
-	b.service = rendezvous.NewRendezvousService(b.point, b.storage)
+	b.service = rendezvous.NewRendezvousService(b.point, b.storage, opts...)
 	if err := b.service.Start(); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
@@ -94,6 +94,13 @@ func (e *experience) note(took time.Duration, err error) {
 		return
 	}
 	e.took = append(e.took, took)
+}
+
+// forget has what was noticed so far not count.
+func (e *experience) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.took, e.failed = nil, nil
 }
 
 // requests is how many there were.

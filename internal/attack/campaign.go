@@ -125,13 +125,12 @@ func (c *campaign) one(ctx context.Context, b *bed, a attack) (result, error) {
 	if err := hostile.recruit(ctx, a.peers(c.scale), a.crowded); err != nil {
 		return r, err
 	}
-	warm := new(experience)
-	stop := b.honest(ctx, c.scale.honest, warm)
-	if err := errors.Join(warmUp(ctx, warm, 2*c.scale.honest), stop()); err != nil {
-		return r, err
+	stop := b.honest(ctx, c.scale.honest, r.honest)
+	if err := warmUp(ctx, r.honest, 2*c.scale.honest); err != nil {
+		return r, errors.Join(err, stop())
 	}
 	lines, heap := c.logs.lines.Load(), take().heap
-	stop = b.honest(ctx, c.scale.honest, r.honest)
+	r.honest.forget()
 	attacking, end := context.WithTimeout(ctx, c.lasting)
 	defer end()
 	highest := watchHeap(attacking)

@@ -15,7 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/record"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-	"github.com/libp2p/go-libp2p/p2p/transport/quic"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-msgio"
 	ma "github.com/multiformats/go-multiaddr"
@@ -46,18 +46,13 @@ func newPointHost() (host.Host, error) {
 
 // newPeer is a host that reaches points over one transport, every other one over
 // QUIC, and knows no limits of its own.
-func newPeer(i int, opts ...libp2p.Option) (host.Host, error) {
+func newPeer(i int) (host.Host, error) {
 	transport, listen := libp2p.Transport(tcp.NewTCPTransport), overTCP
 	if i%2 == 1 {
 		transport, listen = libp2p.Transport(libp2pquic.NewTransport), overQUIC
 	}
-	return libp2p.New(append([]libp2p.Option{
-		transport,
-		libp2p.ListenAddrStrings(listen),
-		libp2p.ResourceManager(&network.NullResourceManager{}),
-		libp2p.DisableRelay(),
-		libp2p.DisableMetrics(),
-	}, opts...)...)
+	return libp2p.New(transport, libp2p.ListenAddrStrings(listen), libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.DisableRelay(), libp2p.DisableMetrics())
 }
 
 func info(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
