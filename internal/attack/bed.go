@@ -212,8 +212,8 @@ func (b *bed) honest(ctx context.Context, n int, e *experience) (stop func() err
 
 // ignoreEnd is err, unless it is only that ctx has ended.
 func ignoreEnd(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if err != nil && ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
