@@ -64,7 +64,7 @@ func WithRedundancy(n int) ClientOption {
 
 // Client speaks to rendezvous points on behalf of its host. All methods may be
 // called at the same time. It has nothing to close: what a call starts ends with
-// that call.
+// that call, or with the channel that it returns.
 type Client struct {
 	host     host.Host
 	config   clientConfig

@@ -238,12 +238,17 @@ func (s *search) inFlight() <-chan struct{} {
 // query asks the points of the namespace, and hands on what each finds when it
 // answers. Where none of those answers at which peers meet, it asks again.
 func (s *search) query(ctx context.Context, limit int, g *giver) {
-	within, cancel := context.WithTimeout(ctx, searchTimeout)
+	until := time.Now().Add(searchTimeout)
+	within, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	for !s.ask(within, limit, g) {
+		wait := s.client.points.retryAfter(s.meeting()...)
+		if time.Until(until) < wait {
+			break
+		}
 		g.give(s.live()...)
 		select {
-		case <-time.After(s.client.points.retryAfter()):
+		case <-time.After(wait):
 		case <-within.Done():
 		}
 	}
@@ -269,9 +274,12 @@ func (s *search) ask(ctx context.Context, limit int, g *giver) (done bool) {
 // met reports whether one of the points answered at which peers meet, or would
 // have, were they not gone.
 func (s *search) met(answered []peer.ID) bool {
-	points := s.client.points
-	there := slices.DeleteFunc(points.meeting(s.ns, s.client.config.redundancy), points.gone)
+	there := slices.DeleteFunc(s.meeting(), s.client.points.gone)
 	return len(there) == 0 || slices.ContainsFunc(there, func(id peer.ID) bool { return slices.Contains(answered, id) })
+}
+
+func (s *search) meeting() []peer.ID {
+	return s.client.points.meeting(s.ns, s.client.config.redundancy)
 }
 
 // note keeps what a point found, and returns the newest that is known of each.

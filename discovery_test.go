@@ -299,6 +299,21 @@ func TestSearchesShareAQuery(t *testing.T) {
 	})
 }
 
+// TestHopelessSearchEnds: at once where points refuse, soon where they fail.
+func TestHopelessSearchEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		for refused, bound := range map[error]time.Duration{ErrNotAuthorized: time.Second, ErrUnavailable: searchTimeout} {
+			hostilePoint(hosts[0], sending(t, refusal(pb.Message_DISCOVER, refused.(*StatusError))))
+			begun := time.Now()
+			require.Empty(t, drain(t, d, "n"))
+			require.LessOrEqual(t, time.Since(begun), bound, refused)
+			time.Sleep(maxBackoff)
+		}
+	})
+}
+
 // TestPointsFallToTheNext: peers agree on the points of a namespace, and on the
 // next when one fails.
 func TestPointsFallToTheNext(t *testing.T) {

@@ -20,6 +20,10 @@ import (
 // none is to have a peer ask all of them many times a second.
 const minRefresh = 3 * time.Second
 
+// maxRenewing is in how many of its namespaces one call of KeepRegistered registers
+// at the same time: hosts bound the streams that a peer may have open.
+const maxRenewing = 32
+
 // renew registers at the points of ns and returns how long to wait before doing so
 // again, also where it fails. It tells each outcome as it comes, from goroutines of
 // its own.
@@ -45,12 +49,12 @@ func (c *Client) renew(ctx context.Context, ns string, ttl time.Duration, tell f
 	case errors.Is(err, ErrNoPoints):
 		return retryDelay, err
 	case err != nil:
-		return c.points.retryAfter(), err
+		return c.points.retryAfter(c.points.known()...), err
 	}
 	next := max(refreshAfter(shortest), minRefresh) - time.Since(begun)
 	for _, point := range c.points.meeting(ns, c.config.redundancy) {
 		if !slices.Contains(answered, point) { // others will look there
-			next = min(next, c.points.retryAfter())
+			next = min(next, c.points.retryAfter(point))
 		}
 	}
 	return max(next, jitter(minBackoff)), nil
@@ -115,7 +119,12 @@ func (n NamespaceState) Findable() bool {
 // everything that KeepRegistered started has, too. Registrations then end by
 // themselves, within their TTL. The error is of what was asked for, and comes at once.
 func (c *Client) KeepRegistered(ctx context.Context, ns ...string) (<-chan State, error) {
-	k := &keeper{client: c, out: make(chan State), changed: make(chan struct{}, 1)}
+	k := &keeper{
+		client:  c,
+		out:     make(chan State),
+		changed: make(chan struct{}, 1),
+		slots:   make(chan struct{}, maxRenewing),
+	}
 	if err := k.prepare(ns); err != nil {
 		return nil, fmt.Errorf("keep registered in %q: %w", ns, err)
 	}
@@ -142,6 +151,7 @@ type keeper struct {
 	kept    []*kept
 	out     chan State
 	changed chan struct{} // holds a token when the state has changed
+	slots   chan struct{} // holds a token for each namespace that is being registered in
 }
 
 // kept is a namespace in which the host is kept registered.
@@ -202,8 +212,15 @@ func signal(c chan struct{}) {
 
 // keep keeps the host registered in one namespace.
 func (k *keeper) keep(ctx context.Context, n *kept) {
-	for ctx.Err() == nil {
-		k.rest(ctx, n, k.renew(ctx, n))
+	for {
+		select {
+		case k.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		next := k.renew(ctx, n)
+		<-k.slots
+		k.rest(ctx, n, next)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // AddrsFactory chooses which of a host's addresses are registered. It is given
 // those that the host announces, gets a slice of its own, and may return others.
 // It is called before each registration, once at a time, and must not call the client.
-type AddrsFactory func([]ma.Multiaddr) []ma.Multiaddr
+type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
 
 // WithAddrsFactory sets which addresses are registered: [AllAddrs], which is the
 // default, [PublicAddrs], or a choice of one's own. It decides about registrations

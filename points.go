@@ -112,12 +112,15 @@ func (p *points) scan() []peer.ID {
 		}
 	}
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id, m := range p.met {
+	before := p.met // which is replaced, never changed
+	p.mu.Unlock()
+	for id, m := range before {
 		if _, still := speaking[id]; !still && p.remembers(id, m, now) && len(speaking) < maxRemembered {
 			speaking[id] = m
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.met, p.scanned = speaking, now
 	maps.DeleteFunc(p.backoff, func(id peer.ID, _ backingOff) bool { _, is := speaking[id]; return !is })
 	return slices.Collect(maps.Keys(speaking))
@@ -233,15 +236,17 @@ func (p *points) blame(id peer.ID, begun time.Time) {
 	p.backoff[id] = backingOff{failures: b.failures + 1, since: now, until: now.Add(jitter(wait))}
 }
 
-// retryAfter is how long to wait before asking again those points that did not
-// answer: until the first backoff ends. Where none is in backoff, points have
-// refused what was asked, and have no reason yet to think better of it.
-func (p *points) retryAfter() time.Duration {
+// retryAfter is how long to wait before asking points again that did not answer:
+// until the first backoff ends. One that is in none has refused what was asked, and
+// has no reason yet to think better of it.
+func (p *points) retryAfter(ids ...peer.ID) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	wait := maxBackoff
-	for _, b := range p.backoff {
-		wait = min(wait, time.Until(b.until))
+	for _, id := range ids {
+		if b, is := p.backoff[id]; is {
+			wait = min(wait, time.Until(b.until))
+		}
 	}
 	return max(wait, jitter(minBackoff))
 }
