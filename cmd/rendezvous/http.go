@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// startHTTP serves HTTP until the point stops. It is stopped last but for what it
-// shows, so that /readyz says so meanwhile.
+// startHTTP serves HTTP for as long as there is a point: also while it starts and
+// stops, which /readyz tells.
 func (p *point) startHTTP(ctx context.Context, c *serveConfig) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.httpAddr)
 	switch {

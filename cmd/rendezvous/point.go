@@ -53,6 +53,11 @@ func startPoint(ctx context.Context, c *serveConfig) (_ *point, err error) {
 	if err := p.openStorage(c); err != nil {
 		return nil, err
 	}
+	if c.httpAddr != "" { // before the service, to be stopped after it
+		if err := p.startHTTP(ctx, c); err != nil {
+			return nil, err
+		}
+	}
 	service := rendezvous.NewRendezvousService(p.host, p.storage, append(c.limits.service, rendezvous.WithMetrics(p.metrics))...)
 	if err := service.Start(); err != nil {
 		return nil, &failure{exitUsage, err} // of a limit that is none
@@ -60,11 +65,6 @@ func startPoint(ctx context.Context, c *serveConfig) (_ *point, err error) {
 	p.onStop(func() error { service.Stop(); return nil })
 	if err := listen(p.host, c.listen); err != nil {
 		return nil, err
-	}
-	if c.httpAddr != "" {
-		if err := p.startHTTP(ctx, c); err != nil {
-			return nil, err
-		}
 	}
 	p.ready.Store(true)
 	return p, nil

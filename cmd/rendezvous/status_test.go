@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -222,6 +223,21 @@ func TestHTTPEndpoint(t *testing.T) {
 	}
 	status, _, _ = get(t, beginPoint(t, "--pprof").url+"debug/pprof/goroutine?debug=1")
 	require.Equal(t, http.StatusOK, status)
+}
+
+// A point is ready when it serves and its storage answers.
+func TestReadiness(t *testing.T) {
+	p := &point{storage: rendezvous.NewMemoryStorage()}
+	ask := func() int {
+		w := httptest.NewRecorder()
+		p.readyz(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return w.Code
+	}
+	require.Equal(t, http.StatusServiceUnavailable, ask(), "while it starts")
+	p.ready.Store(true)
+	require.Equal(t, http.StatusOK, ask())
+	require.NoError(t, p.storage.Close())
+	require.Equal(t, http.StatusServiceUnavailable, ask(), "with a storage that does not answer")
 }
 
 func TestNamespaceSizes(t *testing.T) {
