@@ -24,6 +24,7 @@ test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to 
 # What tests start beyond Go programs: found, or installed from Debian's packages.
 .PHONY: deps
 deps: ## Find or install the servers that tests start
+	.ci/deps
 	.ci/deps-redis
 
 # Every check runs, whichever fails: one lint run shows all there is to mend.

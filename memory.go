@@ -88,21 +88,21 @@ func clampLeft(left time.Duration) time.Duration { return min(max(left, 0), fart
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]Record, error) {
-	return s.appendSample(ctx, nil, namespace, n)
+	return s.draw(ctx, nil, namespace, n)
 }
 
-// appendSample is Sample for callers with a slice to append to: a large sample
-// is most of the garbage that a DISCOVER makes.
+// appendSample is Sample for callers with a slice to append to, who go on to read
+// the envelopes: a large sample is most of the garbage that a DISCOVER makes.
 func (s *memoryStorage) appendSample(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("sampling registrations: %w", err)
-	}
-	dst, err := s.draw(dst, namespace, n)
+	dst, err := s.draw(ctx, dst, namespace, n)
 	fetch(dst)
 	return dst, err
 }
 
-func (s *memoryStorage) draw(dst []Record, namespace string, n int) ([]Record, error) {
+func (s *memoryStorage) draw(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("sampling registrations: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
