@@ -305,7 +305,11 @@ func TestHopelessSearchEnds(t *testing.T) {
 		hosts := simHosts(t, 2)
 		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
 		for refused, bound := range map[error]time.Duration{ErrNotAuthorized: time.Second, ErrUnavailable: searchTimeout} {
-			hostilePoint(hosts[0], sending(t, refusal(pb.Message_DISCOVER, refused.(*StatusError))))
+			hostilePoint(hosts[0], sending(t, refusal(pb.Message_DISCOVER, func() *StatusError {
+				target := &StatusError{}
+				_ = errors.As(refused, &target)
+				return target
+			}())))
 			begun := time.Now()
 			require.Empty(t, drain(t, d, "n"))
 			require.LessOrEqual(t, time.Since(begun), bound, refused)

@@ -51,7 +51,7 @@ func (p *points) await(ctx context.Context, patience time.Duration) {
 		log.Warn("a rendezvous point that the host meets is noticed late", "error", err)
 		return
 	}
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	for len(p.scan()) == 0 {
 		for concerned := false; !concerned; {
 			select {
@@ -68,7 +68,7 @@ func (p *points) await(ctx context.Context, patience time.Duration) {
 // once for all that happens together, and says whether the machine has slept. It
 // returns when ctx ends, and closes sub.
 func (p *points) follow(ctx context.Context, sub event.Subscription, wake func(slept bool)) {
-	defer sub.Close()
+	defer func() { _ = sub.Close() }()
 	ticks := time.NewTicker(sleepCheck)
 	defer ticks.Stop()
 	awake := p.newSleepWatch()

@@ -486,7 +486,7 @@ func FuzzParseRecord(f *testing.F) {
 			if lifetime := time.Duration(binary.BigEndian.Uint64(v[8:])); r.Deadline.Sub(now) > max(lifetime, 0) {
 				t.Errorf("lives %v, %v longer than it was to", r.Deadline.Sub(now), r.Deadline.Sub(now)-lifetime)
 			}
-			if !bytes.HasSuffix(key, []byte(string(r.Namespace)+string(r.Peer))) {
+			if !bytes.HasSuffix(key, []byte(r.Namespace+string(r.Peer))) {
 				t.Errorf("%q in %q from %q", r.Peer, r.Namespace, key)
 			}
 			again := recordKey(r.Namespace, r.Peer)

@@ -37,6 +37,7 @@ func newHost(t testing.TB, opts ...libp2p.Option) host.Host {
 // simHosts returns n real hosts on a simulated network with 20 ms round trips, for
 // use in a synctest bubble.
 func simHosts(t testing.TB, n int) []host.Host {
+	t.Helper()
 	return newSimulation(t, n, 10*time.Millisecond).hosts
 }
 

@@ -53,6 +53,7 @@ type realNode struct {
 	sub   *pubsub.Subscription
 }
 
+//nolint:contextcheck // the test's own context is enough to connect
 func startRealNode(ctx context.Context, t testing.TB, point host.Host, i int) *realNode {
 	t.Helper()
 	n := &realNode{host: newHost(t, libp2p.ListenAddrStrings([]string{overTCP, overQUIC}[i%2]))}

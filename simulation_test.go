@@ -268,6 +268,7 @@ func TestSimulationPointsDie(t *testing.T) {
 
 // hostilePoints do everything wrong that a point can.
 func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *pb.Message) {
+	t.Helper()
 	junk := make([]byte, maxAnswerSize)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(junk)
 	registration := make([]byte, 64)
@@ -414,7 +415,7 @@ func (h *flakyHost) NewStream(ctx context.Context, to peer.ID, ids ...protocol.I
 // deafStream is a stream whose answers are lost.
 type deafStream struct{ network.Stream }
 
-func (s *deafStream) Read(b []byte) (int, error) {
+func (s *deafStream) Read([]byte) (int, error) {
 	if _, err := io.Copy(io.Discard, s.Stream); err != nil {
 		return 0, err
 	}

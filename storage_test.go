@@ -36,6 +36,7 @@ func TestStorages(t *testing.T) {
 				}))
 			}
 			storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
+				t.Helper()
 				return row.open(t, filepath.Join(t.TempDir(), "db"))
 			}, opts...)
 		})

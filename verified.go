@@ -143,11 +143,11 @@ func (v *verified) forgetOldest() {
 
 func (s *share) find(hash uint64, envelope []byte) *opened {
 	e := s.entries[hash]
-	if e == nil || !bytes.Equal(e.Value.(*opened).envelope, envelope) {
+	if e == nil || !bytes.Equal(recordOf(e).envelope, envelope) {
 		return nil
 	}
 	s.recent.MoveToFront(e)
-	return e.Value.(*opened)
+	return recordOf(e)
 }
 
 func (s *share) add(o *opened) {
@@ -162,7 +162,14 @@ func (s *share) add(o *opened) {
 }
 
 func (s *share) remove(e *list.Element) {
-	o := s.recent.Remove(e).(*opened)
+	o := recordOf(e)
+	s.recent.Remove(e)
 	delete(s.entries, o.hash)
 	s.size -= len(o.envelope)
+}
+
+// recordOf returns what an element of recent holds.
+func recordOf(e *list.Element) *opened {
+	o, _ := e.Value.(*opened) // add puts nothing else there
+	return o
 }

@@ -81,7 +81,8 @@ func (w *wheel) expire(now int64, end func(*registration)) {
 		end(r)
 		ended = true
 	}
-	for !ended && w.advance(now, 1, note) {
+	for more := true; more && !ended; {
+		more = w.advance(now, 1, note)
 	}
 	if ended {
 		return

@@ -107,8 +107,10 @@ func endedAlready(s *suite) {
 // anyBytes takes namespaces and peers that a careless key encoding would mix up.
 func anyBytes(s *suite) {
 	var names []string
-	for _, c := range []string{"\x00", "\x01", "\x02", "\xff", "\xfe", "/", ":", "|", "{", "}", "*", "?", "[", "]",
-		"\\", "%", "_", "-", ".", "~", " ", "\t", "\n", "\r\n", "\"", "'", ",", ";", "=", "&", "#", "é", "e\u0301"} {
+	for _, c := range []string{
+		"\x00", "\x01", "\x02", "\xff", "\xfe", "/", ":", "|", "{", "}", "*", "?", "[", "]",
+		"\\", "%", "_", "-", ".", "~", " ", "\t", "\n", "\r\n", "\"", "'", ",", ";", "=", "&", "#", "é", "e\u0301",
+	} {
 		names = append(names, c, c+c, c+"a", "a"+c, "a"+c+"a", "{"+c+"}")
 	}
 	for _, n := range []int{1, 2, 127, 128, 129, 255, 256} {

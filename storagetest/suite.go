@@ -3,6 +3,7 @@ package storagetest
 // What the checks are written with.
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -131,7 +132,7 @@ func (s *suite) holds(ns string, want ...rendezvous.Record) {
 }
 
 func (s *suite) same(a, b rendezvous.Record) bool {
-	return a.Namespace == b.Namespace && a.Peer == b.Peer && string(a.Envelope) == string(b.Envelope) &&
+	return a.Namespace == b.Namespace && a.Peer == b.Peer && bytes.Equal(a.Envelope, b.Envelope) &&
 		s.sameTime(a.Deadline, b.Deadline)
 }
 

@@ -230,7 +230,7 @@ func TestReadiness(t *testing.T) {
 	p := &point{storage: rendezvous.NewMemoryStorage()}
 	ask := func() int {
 		w := httptest.NewRecorder()
-		p.readyz(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		p.readyz(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		return w.Code
 	}
 	require.Equal(t, http.StatusServiceUnavailable, ask(), "while it starts")

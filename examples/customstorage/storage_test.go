@@ -19,8 +19,12 @@ func TestStorage(t *testing.T) {
 		return s
 	}
 	storagetest.Run(t,
-		func(t *testing.T) rendezvous.Storage { return open(t, filepath.Join(t.TempDir(), "db")) },
+		func(t *testing.T) rendezvous.Storage {
+			t.Helper()
+			return open(t, filepath.Join(t.TempDir(), "db"))
+		},
 		storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
+			t.Helper()
 			path := s.(*Storage).db.Path()
 			if err := s.Close(); err != nil {
 				t.Error(err)

@@ -32,7 +32,6 @@ func main() {
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
 
 	c := campaign{scale: full, lasting: *lasting, chosen: chosen, out: os.Stdout, logs: countLogs()}
 	if *soak > 0 {
@@ -40,9 +39,9 @@ func main() {
 	} else {
 		err = c.run(ctx)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "attack:", err)
-		stop()
 		os.Exit(1)
 	}
 }
