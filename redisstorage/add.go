@@ -44,7 +44,7 @@ func (s *Storage) add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 	if err != nil {
 		return err
 	}
-	s.states[n].held.Store(head.length)
+	s.states[n].heard(head)
 	became, err := rest.ToString()
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *Storage) totalArg(n, total int) string {
 	left := int64(total)
 	for i := range s.states {
 		if i != n {
-			left -= s.states[i].held.Load()
+			left -= s.states[i].held()
 		}
 	}
 	return strconv.FormatInt(max(0, left), 10)

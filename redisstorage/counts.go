@@ -34,10 +34,11 @@ func (s *Storage) counts(ctx context.Context) (counts rendezvous.Counts, err err
 		return counts, err
 	}
 	for i, result := range held {
-		if n, err := result.AsInt64(); err == nil {
-			s.states[i].held.Store(n)
+		n, err := result.AsInt64()
+		if err != nil {
+			n = s.states[i].held()
 		}
-		counts.Registrations += int(s.states[i].held.Load())
+		counts.Registrations += int(n)
 	}
 
 	named, err := s.each(ctx, func(sh shard) rueidis.Completed { return s.client.B().Scard().Key(sh.names()).Build() })

@@ -290,7 +290,7 @@ func TestServerFull(t *testing.T) {
 	}, 10*time.Second, 50*time.Millisecond)
 	again, err := fill()
 	require.ErrorIs(t, err, rendezvous.ErrFull)
-	require.Greater(t, again, added/2)
+	require.Greater(t, again, 100)
 }
 
 // TestClocksApart: only the server's clock counts.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -22,9 +23,30 @@ const purgeBatch = 100
 
 // state is what is known of a shard.
 type state struct {
-	held  atomic.Int64 // registrations, as last heard
-	down  atomic.Bool  // it did not answer the keeper
+	down  atomic.Bool // it did not answer the keeper
 	clock clock
+
+	mu    sync.Mutex
+	count int64 // registrations, as last heard,
+	as    int64 // and when that was so by the server's clock, in milliseconds
+}
+
+// heard learns how many registrations a shard holds. Answers may overtake each
+// other: what is older than what is known is no news, unless the clock was set.
+func (s *state) heard(h head) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := h.now < s.as || h.now == s.as && h.length < s.count
+	if !old || s.as-h.now > (5*time.Second).Milliseconds() {
+		s.count, s.as = h.length, h.now
+	}
+}
+
+// held returns how many registrations a shard holds, as last heard.
+func (s *state) held() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
 }
 
 // keep looks at shard n until ctx ends.
@@ -71,7 +93,7 @@ func (s *Storage) purge(ctx context.Context, n int, ns string, positions []int) 
 	if err != nil {
 		return 0, err
 	}
-	s.states[n].held.Store(head.length)
+	s.states[n].heard(head)
 	if purged, err = rest.AsInt64(); err != nil {
 		return 0, err
 	}
