@@ -165,6 +165,7 @@ func TestMasterKilled(t *testing.T) {
 	}
 	c[0].signal(t, syscall.SIGKILL)
 	killed := time.Now()
+	l.failing(time.Second)
 
 	// Samples go on, with what the other masters have.
 	require.Eventually(t, func() bool {
@@ -183,6 +184,37 @@ func TestMasterKilled(t *testing.T) {
 	}
 	require.Len(t, sample(t, s, "ns"), peers)
 	require.Zero(t, s.down.Load())
+}
+
+// TestMasterStopped: a master that hangs delays nobody for long. Who asks for others
+// is answered without it as soon as it is known, and its replica takes over.
+func TestMasterStopped(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, "redis-server")
+	l := startLoad(t, open(t, c.url()))
+	l.normal(time.Now())
+	c[1].signal(t, syscall.SIGSTOP)
+	stopped := time.Now()
+	l.failing(callTimeout + time.Second)
+	require.Less(t, l.normal(stopped), 6*time.Second)
+	c[1].signal(t, syscall.SIGCONT) // it finds that it is a replica now
+	time.Sleep(time.Second)
+	require.Less(t, l.normal(time.Now()), 2*time.Second)
+}
+
+// TestCloseWhileStopped: Close waits for calls under way, and those not for ever.
+func TestCloseWhileStopped(t *testing.T) {
+	t.Parallel()
+	node := startServer(t, "redis-server")
+	s := open(t, node.url())
+	node.signal(t, syscall.SIGSTOP)
+	errs := make(chan error, 1)
+	go func() { errs <- s.Add(context.Background(), testRecord("ns", 1, time.Minute), quota) }()
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	require.NoError(t, s.Close())
+	require.Less(t, time.Since(began), 10*time.Second)
+	require.ErrorIs(t, <-errs, rendezvous.ErrUnreachable)
 }
 
 // TestPointKilled: what one point took is there for the others when it is gone, and
