@@ -102,15 +102,23 @@ func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
 	drawn := dst
 	patience := 64 + 8*n
 	for len(drawn) < len(dst)+n && patience > 0 {
-		i := rand.IntN(len(p.slots))
-		s := &p.slots[i]
-		switch {
-		case s.deadline > now:
-			drawn = append(drawn, *s)
-			s.deadline |= taken
-		case s.deadline > 0:
-			patience--
+		have := len(drawn)
+		for range n - (have - len(dst)) {
+			drawn = append(drawn, slot{deadline: rand.Int64N(int64(len(p.slots)))}) // where to look
 		}
+		kept := have
+		for _, at := range drawn[have:] {
+			s := &p.slots[at.deadline]
+			switch {
+			case s.deadline > now:
+				drawn[kept] = *s
+				kept++
+				s.deadline |= taken
+			case s.deadline > 0:
+				patience--
+			}
+		}
+		drawn = drawn[:kept]
 	}
 	for _, s := range drawn[len(dst):] {
 		p.slots[s.reg.pos[p.kind]].deadline = s.deadline
