@@ -25,7 +25,7 @@ const (
 	// gossipsub would have every second and Bootstrap every tenth of one.
 	minInterval = 750 * time.Millisecond
 	// searchTimeout bounds a search, in which points are asked again where none answers.
-	searchTimeout = 6 * time.Second
+	searchTimeout = 8 * time.Second
 	// defaultLimit is how many peers FindPeers gives when its caller does not say:
 	// several times what a gossipsub mesh needs.
 	defaultLimit = 50

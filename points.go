@@ -204,7 +204,7 @@ func (p *points) meeting(ns string, n int) []peer.ID {
 func (p *points) gone(id peer.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.backoff[id].failures >= 4
+	return p.backoff[id].failures >= 6
 }
 
 // connectedSince reports whether there is a connection to a point that was opened

@@ -425,7 +425,7 @@ func (s *deafStream) Read([]byte) (int, error) {
 // TestSimulationFailingRequests: three of ten requests fail, for an hour.
 func TestSimulationFailingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const points, nodes = 3, 6
+		const points, nodes = 3, 5
 		sim := newSimulation(t, points+nodes, 50*time.Millisecond)
 		var infos []peer.AddrInfo
 		for _, h := range sim.hosts[:points] {
@@ -441,7 +441,7 @@ func TestSimulationFailingRequests(t *testing.T) {
 		defer cancel()
 		finders := startFinders(ctx, t, flaky, "n", infos...)
 		time.Sleep(MaxTTL)
-		found := finders.sample(t, 5*time.Second, time.Hour)
+		found := finders.sample(t, 3*time.Second, time.Hour)
 		share := float64(failed.Load()) / float64(requests.Load())
 		t.Logf("%.1f %% of %d requests failed in an hour: found in at least %.2f %% of searches", 100*share, requests.Load(), 100*found)
 		require.InDelta(t, 0.3, share, 0.05)
