@@ -225,8 +225,9 @@ func (c *campaign) soak(ctx context.Context, lasting time.Duration) error {
 	if err != nil {
 		return err
 	}
-	over, cancel := context.WithTimeout(ctx, lasting)
+	over, cancel := context.WithCancel(ctx) // without a deadline, which honest requests would have, too
 	defer cancel()
+	defer time.AfterFunc(lasting, cancel).Stop()
 	honest := new(experience)
 	var wg sync.WaitGroup
 	for i := range c.scale.honest {
@@ -245,10 +246,12 @@ func (c *campaign) soak(ctx context.Context, lasting time.Duration) error {
 // churn has one honest peer after the other live for a few seconds.
 func (b *bed) churn(ctx context.Context, i int, e *experience) {
 	for ctx.Err() == nil {
-		life, end := context.WithTimeout(ctx, time.Duration(5+3*i)*time.Second)
+		life, end := context.WithCancel(ctx)
+		lasting := time.AfterFunc(time.Duration(5+3*i)*time.Second, end)
 		if err := b.live(life, e); err != nil {
 			e.note(0, err)
 		}
+		lasting.Stop()
 		end()
 	}
 }
@@ -269,10 +272,10 @@ func (c *campaign) rounds(ctx context.Context, b *bed, honest *experience) (afte
 			end()
 			missed = append(missed, ignoreEnd(ctx, err), hostile.dismiss())
 		}
+		pause(ctx, 25*time.Second) // what was registered has ended then
 		if ctx.Err() != nil {
 			break
 		}
-		pause(ctx, 25*time.Second) // what was registered has ended then
 		s := take()
 		after = append(after, s)
 		fmt.Fprintf(c.out, "round %d: %d MiB, %d goroutines, %d streams, %d honest requests, p99 %v\n",
