@@ -128,12 +128,12 @@ type session struct {
 	in   msgio.ReadCloser
 }
 
-// ask sends a request and waits for its answer. It returns false where there was none.
-func (s *session) ask(ctx context.Context, request []byte) bool {
+// ask sends a request and waits for what comes of it.
+func (s *session) ask(ctx context.Context, request []byte) {
 	if s.st == nil {
 		st, err := s.from.NewStream(ctx, s.to, rendezvous.RendezvousID_v001)
 		if err != nil {
-			return false
+			return
 		}
 		s.st, s.in = st, msgio.NewVarintReaderSize(st, 4<<20)
 	}
@@ -148,5 +148,4 @@ func (s *session) ask(ctx context.Context, request []byte) bool {
 		_ = s.st.Reset()
 		s.st = nil
 	}
-	return err == nil
 }
