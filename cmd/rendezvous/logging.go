@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/libp2p/go-libp2p/gologshim"
 	"github.com/urfave/cli/v3"
@@ -59,7 +60,7 @@ func (h *libraryLog) Enabled(ctx context.Context, l slog.Level) bool {
 func (h *libraryLog) WithAttrs(attrs []slog.Attr) slog.Handler {
 	inner := h.Handler.WithAttrs(attrs)
 	for _, a := range attrs {
-		if a.Key == "logger" && a.Value.String() == "rendezvous" {
+		if a.Key == "logger" && strings.HasPrefix(a.Value.String(), "rendezvous") {
 			return inner
 		}
 	}

@@ -50,7 +50,7 @@ func startPoint(ctx context.Context, c *serveConfig) (_ *point, err error) {
 	if err := p.startHost(c); err != nil {
 		return nil, err
 	}
-	if err := p.openStorage(c); err != nil {
+	if err := p.openStorage(ctx, c); err != nil {
 		return nil, err
 	}
 	if c.httpAddr != "" { // before the service, to be stopped after it
@@ -113,8 +113,8 @@ func (p *point) startHost(c *serveConfig) error {
 	return nil
 }
 
-func (p *point) openStorage(c *serveConfig) error {
-	s, closeStorage, err := openStorage(c.storageURL)
+func (p *point) openStorage(ctx context.Context, c *serveConfig) error {
+	s, closeStorage, err := openStorage(ctx, c.storageURL, p.process)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,10 @@ Registrations that survive a restart, metrics and a status page for this machine
 
    rendezvous serve --storage leveldb:/var/lib/rendezvous/db --http 127.0.0.1:8080
 
+One registry for several points, on Redis or Valkey:
+
+   rendezvous serve --storage redis://:password@10.0.0.1:6379/0
+
 Behind a name, on other ports, for the peers of one network only:
 
    rendezvous serve --listen /ip4/0.0.0.0/tcp/443/ws \
@@ -43,7 +47,7 @@ func serveCommand() *cli.Command {
 		&cli.StringSliceFlag{Name: "allow", Usage: "let only `PEER` connect: a peer ID, an IP address or a network like 192.0.2.0/24; repeat for more", Category: "Network"},
 		&cli.StringSliceFlag{Name: "deny", Usage: "keep out `PEER`, also one that is allowed; repeat for more", Category: "Network"},
 		keyFlag("Network"),
-		&cli.StringFlag{Name: "storage", Usage: "keep registrations in `URL`: memory:, or leveldb:PATH to survive restarts", Value: "memory:", Category: "Storage"},
+		&cli.StringFlag{Name: "storage", Usage: "keep registrations in `URL`: memory:, leveldb:PATH to survive restarts, or redis://HOST:PORT to share them between points", Value: "memory:", Category: "Storage"},
 		&cli.StringFlag{Name: "http", Usage: "serve /, /metrics, /healthz and /readyz on `HOST:PORT`; off when empty", Category: "HTTP"},
 		&cli.BoolFlag{Name: "pprof", Usage: "serve /debug/pprof as well, which slows a point down for whoever asks", Category: "HTTP"},
 		&cli.DurationFlag{Name: "stop-timeout", Usage: "end after `DURATION` of stopping, whatever is under way", Value: 10 * time.Second},
@@ -132,7 +136,7 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	for _, a := range p.addrs() {
 		config.log.Info("listening", "address", a)
 	}
-	config.log.Info("serving", "peer", p.host.ID(), "storage", config.storageURL, "version", version())
+	config.log.Info("serving", "peer", p.host.ID(), "storage", storageName(config.storageURL), "version", version())
 	tellSystemd(config.log, "READY=1")
 
 	failed := p.wait(ctx)

@@ -3,15 +3,21 @@ package main
 // Storages by URL.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
+	"github.com/status-im/go-waku-rendezvous/redisstorage"
 )
 
-// openStorage opens what a URL names, and returns how to close it.
-func openStorage(url string) (rendezvous.Storage, func() error, error) {
+// openStorage opens what a URL names, and returns how to close it. What a storage
+// counts of itself is registered with reg.
+func openStorage(ctx context.Context, url string, reg prometheus.Registerer) (rendezvous.Storage, func() error, error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	switch {
 	case scheme == "memory" && rest == "":
@@ -19,9 +25,29 @@ func openStorage(url string) (rendezvous.Storage, func() error, error) {
 		return s, s.Close, nil
 	case scheme == "leveldb" && rest != "":
 		return openLevelDB(strings.TrimPrefix(rest, "//"))
+	case strings.HasPrefix(rest, "//") && isRedis(scheme):
+		return openRedis(ctx, url, reg)
 	default:
-		return nil, nil, usagef("--storage %q is neither memory: nor leveldb:PATH", url)
+		return nil, nil, usagef("--storage is none of memory:, leveldb:PATH and redis://HOST:PORT")
 	}
+}
+
+// storageName is a storage's URL for logs, without what may be a password.
+func storageName(url string) string {
+	scheme, rest, _ := strings.Cut(url, ":")
+	if !isRedis(scheme) {
+		return url
+	}
+	rest = strings.TrimPrefix(rest, "//")
+	return scheme + "://" + rest[strings.LastIndex(rest, "@")+1:]
+}
+
+func isRedis(scheme string) bool {
+	switch scheme {
+	case "redis", "rediss", "valkey", "valkeys":
+		return true
+	}
+	return false
 }
 
 func openLevelDB(path string) (rendezvous.Storage, func() error, error) {
@@ -39,4 +65,20 @@ func openLevelDB(path string) (rendezvous.Storage, func() error, error) {
 		}
 		return nil
 	}, nil
+}
+
+// redisPatience is how long servers that start beside the point may take.
+const redisPatience = 10 * time.Second
+
+func openRedis(ctx context.Context, url string, reg prometheus.Registerer) (rendezvous.Storage, func() error, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	defer cancel()
+	s, err := redisstorage.Open(ctx, url)
+	if err != nil {
+		return nil, nil, &failure{exitCannotStart, err}
+	}
+	if err := reg.Register(s); err != nil {
+		return nil, nil, &failure{exitCannotStart, errors.Join(err, s.Close())}
+	}
+	return s, s.Close, nil
 }
