@@ -74,7 +74,7 @@ func TestAllocations(t *testing.T) {
 // TestCostOfSample: to draw a few costs about the same from many. Where it does not,
 // it is the caches; a scan would cost a hundred times as much.
 func TestCostOfSample(t *testing.T) {
-	few, many := pointWith(t, 1000), pointWith(t, 100_000)
+	few, many := pointWith(t, 500), pointWith(t, 50_000)
 	fastest := func(term *term) time.Duration {
 		var times []time.Duration
 		for range 200 {

@@ -32,6 +32,7 @@ type options struct {
 	only    *regexp.Regexp
 	quick   bool
 	json    string
+	from    string
 	docs    string
 	profile string
 	crowd   string
@@ -57,7 +58,11 @@ func run() error {
 	case o.profile != "":
 		return profile(ctx, o.profile)
 	}
-	r, err := measureAll(ctx, o)
+	measure := func() (*report, error) { return measureAll(ctx, o) }
+	if o.from != "" {
+		measure = func() (*report, error) { return readReport(o.from) }
+	}
+	r, err := measure()
 	if err != nil {
 		return err
 	}
@@ -73,6 +78,7 @@ func parseFlags() (options, error) {
 	flag.StringVar(&only, "only", "", "measure only the experiments whose name matches this `regexp`, and no memory")
 	flag.BoolVar(&o.quick, "quick", false, "measure less, in under a minute: TCP only, shorter rounds")
 	flag.StringVar(&o.json, "json", "", "write the results to this `file`")
+	flag.StringVar(&o.from, "from", "", "show the results in this `file` instead of measuring")
 	flag.StringVar(&o.docs, "docs", "", "put the tables into performance.md in this `directory`, and plots beside it")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles to this `directory` instead of measuring")
 	flag.StringVar(&o.crowd, "crowd", "", "be the peers that connect to the point at this `address` (used by the program itself)")

@@ -58,7 +58,7 @@ func (r *report) writeTables(w io.Writer) {
 }
 
 func (r *report) writeBars(w io.Writer) {
-	fmt.Fprintln(w, "| over TCP | stream | side | requests/s, of the echo's | to reach | LevelDB, of memory's |\n|---|---|---|--:|--:|--:|")
+	fmt.Fprintln(w, "| over TCP | stream | side | requests/s, of the echo's | to reach | CPU, echo's of it | LevelDB, of memory's |\n|---|---|---|--:|--:|--:|--:|")
 	for _, b := range bars {
 		x, ok := r.find(b.request, b.stream, b.side)
 		if !ok {
@@ -72,7 +72,8 @@ func (r *report) writeBars(w io.Writer) {
 		if l, ok := r.find(b.request, b.stream, "LevelDB"); ok && b.side == "memory" {
 			beside = fmt.Sprintf("%.2f", l.RateRatio/x.RateRatio)
 		}
-		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.2f, %s | %s |\n", b.request, b.stream, b.side, x.RateRatio, b.ratio, verdict, beside)
+		fmt.Fprintf(w, "| %s | %s | %s | %.2f | %.2f, %s | %.2f | %s |\n",
+			b.request, b.stream, b.side, x.RateRatio, b.ratio, verdict, x.CPURatio, beside)
 	}
 }
 
@@ -99,6 +100,16 @@ func (r *report) writeMemory(w io.Writer) {
 	for _, c := range r.Crowd {
 		fmt.Fprintf(w, "| %s | %s | %.1f | %.0f |\n", c.What, c.Transport, c.Goroutines, c.Bytes)
 	}
+}
+
+// readReport reads results that were saved.
+func readReport(file string) (*report, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	r := &report{}
+	return r, json.Unmarshal(b, r)
 }
 
 // save writes the results as JSON to a file, and as tables and plots to a

@@ -24,7 +24,7 @@ type plotBar struct {
 
 const (
 	barHeight  = 22
-	labelWidth = 260
+	labelWidth = 300
 	barsWidth  = 400
 	plotWidth  = labelWidth + barsWidth + 90
 )
