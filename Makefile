@@ -6,6 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FUZZTIME ?= 30s
+SOAKTIME ?= 10m
 TESTTIMEOUT ?= 10m
 TESTFLAGS ?=
 BENCHFLAGS ?=
@@ -100,6 +101,22 @@ bench: ## Measure what a point costs beside an echo of the same bytes (BENCHFLAG
 	mkdir -p bin
 	go build -o bin/bench ./internal/bench
 	bin/bench -json bin/bench.json $(BENCHFLAGS)
+
+.PHONY: bench-storage
+bench-storage: ## Measure the storage with a thousand and a million registrations
+	go run ./internal/benchstorage
+
+.PHONY: bench-redis
+bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
+	go test -run '^$$' -bench . -benchtime 3s ./redisstorage
+
+.PHONY: attack
+attack: ## Attack a point on loopback in every known way, and show what honest peers notice
+	go run ./internal/attack
+
+.PHONY: soak
+soak: ## Honest churn and attacks together for SOAKTIME (10m), looking for growth
+	go run ./internal/attack -soak $(SOAKTIME)
 
 .PHONY: profile
 profile: ## Show where the time of a REGISTER and of a DISCOVER goes
