@@ -83,7 +83,7 @@ func (d *Discovery) advertise(ctx context.Context, ns string, opts ...discovery.
 }
 
 // FindPeers searches for peers in namespace ns. The channel gives each once, as
-// points answer, and is closed when they have or their time is up, which is a few
+// points answer, and is closed when they have or their time is up, which is eight
 // seconds; its reader need not read it to the end. Points are not asked again
 // within a moment of the last time: the peers then come from the searches before,
 // for as long as their registrations live, and so they do where no point answers.
