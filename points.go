@@ -228,7 +228,7 @@ func (p *points) blame(id peer.ID, begun time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := p.backoff[id]
-	if begun.Before(b.since) {
+	if !begun.After(b.since) {
 		return
 	}
 	wait := min(maxBackoff, minBackoff<<min(b.failures, 8))

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -155,6 +156,8 @@ func reached(nodes []*gossipNode) int {
 func TestSimulationMesh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const nodes = 200
+		// Handshakes are what this takes, and collecting their garbage.
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
 		sim := newSimulation(t, 1+nodes, 100*time.Millisecond)
 		startPoint(t, sim.hosts[0], testStorage(t))
 		ctx, cancel := context.WithCancel(t.Context())
