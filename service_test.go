@@ -246,8 +246,9 @@ func TestNotARequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			st := openRaw(t, client, point.ID())
 			_, err := st.Write(sent)
-			require.NoError(t, err)
-			_, err = st.next()
+			if err == nil { // the reset may overtake the end of what is written
+				_, err = st.next()
+			}
 			require.ErrorIs(t, err, network.ErrReset)
 			require.Equal(t, pb.Message_OK, openRaw(t, client, point.ID()).ask(discoverRequest("", 1)).GetDiscoverResponse().GetStatus())
 		})
