@@ -47,7 +47,8 @@ Every flag is also an environment variable (--max-ttl is RENDEZVOUS_MAX_TTL) and
 key in the YAML file of --config (max-ttl: 10s). A flag wins over a variable, and
 a variable over the file.
 
-Completion: source <(rendezvous completion bash), and likewise for zsh and fish.
+Completion: source <(rendezvous completion bash), for which bash needs its package
+bash-completion, and likewise for zsh and fish.
 
 EXIT STATUS:
    0  done
