@@ -14,12 +14,14 @@ import (
 )
 
 // registration is one peer in one namespace. A million of them are the bulk of a
-// full point's memory, so each word counts: BenchmarkScale prints the sum.
+// full point's memory, so each word counts; bench-storage prints the sum.
 type registration struct {
-	namespace  *namespace
+	// What a sample reads comes first, so that it is in one cache line or two.
+	namespace *namespace
+	id        peer.ID // the registrant's
+	envelope  []byte  // never written to: samples share it
+
 	registrant *registrant
-	id         peer.ID // the registrant's, here so that a sample need not go there
-	envelope   []byte  // never written to: samples share it
 	deadline   int64
 	pos        [poolKinds]int32
 	prev, next *registration // in the wheel

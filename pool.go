@@ -111,7 +111,7 @@ func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
 			s := &p.slots[at.deadline]
 			switch {
 			case s.deadline > now:
-				drawn[kept] = *s
+				drawn[kept] = slot{at.deadline, s.reg}
 				kept++
 				s.deadline |= taken
 			case s.deadline > 0:
@@ -120,8 +120,11 @@ func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
 		}
 		drawn = drawn[:kept]
 	}
-	for _, s := range drawn[len(dst):] {
-		p.slots[s.reg.pos[p.kind]].deadline = s.deadline
+	for i := range drawn[len(dst):] {
+		d := &drawn[len(dst)+i]
+		s := &p.slots[d.deadline]
+		s.deadline &^= taken
+		d.deadline = s.deadline
 	}
 	return drawn, patience > 0
 }
