@@ -72,7 +72,7 @@ func play(t *testing.T, steps []byte) {
 	t.Cleanup(func() { _ = db.Close() })
 
 	m := make(model)
-	storages := map[string]Storage{"memory": NewMemoryStorage(), "LevelDB": NewStorage(&LevelDB{db})}
+	storages := map[string]Storage{"memory": NewMemoryStorage(), "LevelDB": NewStorage(levelDBOver(t, db))}
 	defer func() {
 		for _, s := range storages {
 			require.NoError(t, s.Close())
@@ -110,7 +110,7 @@ func play(t *testing.T, steps []byte) {
 		case 'r':
 			story = append(story, "close and open LevelDB")
 			require.NoError(t, storages["LevelDB"].Close())
-			storages["LevelDB"] = NewStorage(&LevelDB{db})
+			storages["LevelDB"] = NewStorage(levelDBOver(t, db))
 		case 'c':
 			story = append(story, "wait and count")
 			time.Sleep(2 * time.Second)

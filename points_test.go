@@ -34,7 +34,6 @@ func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := somePoints(t, simHosts(t, 1)[0], 2)
 		bad, good := p.choose("n")[0], p.choose("n")[1]
-		last := time.Duration(0)
 		for want := minBackoff; want < 4*maxBackoff; want *= 2 {
 			begun := time.Now()
 			for range 5 {
@@ -42,7 +41,7 @@ func TestBackoff(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 			require.Equal(t, []peer.ID{good}, p.choose("n"))
-			last = time.Until(p.backoff[bad].until)
+			last := time.Until(p.backoff[bad].until)
 			require.LessOrEqual(t, last, min(want, maxBackoff))
 			require.Greater(t, last, min(want, maxBackoff)*3/4-10*time.Millisecond, "jitter takes a quarter at most")
 			time.Sleep(last)
