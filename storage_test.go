@@ -3,6 +3,7 @@ package rendezvous_test
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb"
@@ -30,9 +31,10 @@ func TestStorages(t *testing.T) {
 			if row.durable {
 				opts = append(opts, storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
 					t.Helper()
-					path := s.(onDisk).path
+					disk, ok := s.(onDisk)
+					require.True(t, ok)
 					require.NoError(t, s.Close())
-					return row.open(t, path)
+					return row.open(t, disk.path)
 				}))
 			}
 			storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
@@ -41,6 +43,12 @@ func TestStorages(t *testing.T) {
 			}, opts...)
 		})
 	}
+}
+
+// By the real clock the suite asks the same, of storages that no bubble holds.
+func TestStorageByTheRealClock(t *testing.T) {
+	storagetest.Run(t, func(*testing.T) rendezvous.Storage { return rendezvous.NewMemoryStorage() },
+		storagetest.RealTime(), storagetest.Resolution(time.Millisecond))
 }
 
 // onDisk is a storage that owns its database.

@@ -84,7 +84,14 @@ func TestSuiteFindsWhatIsWrong(t *testing.T) {
 // with a flaw, and returns what each that fails says first.
 func failures(t *testing.T, flaw, match string) map[string]string {
 	t.Helper()
-	reopen := func(_ *testing.T, s rendezvous.Storage) rendezvous.Storage { return s.(*plain).reopened() }
+	reopen := func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
+		t.Helper()
+		p, ok := s.(*plain)
+		if !ok {
+			t.Fatalf("reopening a %T", s)
+		}
+		return p.reopened()
+	}
 	failed := make(map[string]string)
 	for _, c := range checks {
 		if !strings.Contains(c.name, match) {
@@ -184,7 +191,7 @@ func (p *plain) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	err := p.check(ctx)
-	if err != nil && !(p.is("stores although the context has ended") && !p.closed) {
+	if err != nil && (p.closed || !p.is("stores although the context has ended")) {
 		return err
 	}
 	same := func(other rendezvous.Record) bool { return p.key(other) == p.key(r) }
@@ -203,7 +210,7 @@ func (p *plain) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota
 	if p.is("limits not in one step") {
 		p.mu.Unlock()
 		runtime.Gosched()
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		p.mu.Lock()
 		at = slices.IndexFunc(p.records, same)
 	}

@@ -121,6 +121,13 @@ func (s *suite) sample(ns string, n int) []rendezvous.Record {
 func (s *suite) holds(ns string, want ...rendezvous.Record) {
 	s.Helper()
 	got := s.sample(ns, many)
+	if now := time.Now(); s.realTime {
+		// This process may have been late to ask for what was about to end.
+		want = slices.DeleteFunc(slices.Clone(want), func(r rendezvous.Record) bool {
+			there := func(o rendezvous.Record) bool { return s.same(o, r) }
+			return !r.Deadline.After(now) && !slices.ContainsFunc(got, there)
+		})
+	}
 	order := func(a, b rendezvous.Record) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Peer, b.Peer))
 	}

@@ -87,8 +87,8 @@ func (f *filler) record(i int, ends time.Time) rendezvous.Record {
 	}
 }
 
-func (f *filler) fill(s rendezvous.Storage, from, to int, ends time.Time) {
-	for i := from; i < to; i++ {
+func (f *filler) fill(s rendezvous.Storage, n int, ends time.Time) {
+	for i := range n {
 		must(s.Add(context.Background(), f.record(i, ends), rendezvous.Quota{PerPeer: 1000, Total: 10 * *million}))
 	}
 }
@@ -124,7 +124,7 @@ func measure(n int) cost {
 	s := rendezvous.NewMemoryStorage()
 	defer s.Close()
 	ends := time.Now().Add(*lifetime)
-	f.fill(s, 0, n, ends)
+	f.fill(s, n, ends)
 	runtime.GC()
 	ctx, quota := context.Background(), rendezvous.Quota{PerPeer: 1000, Total: 10 * *million}
 
@@ -166,7 +166,7 @@ func addNew(f *filler, n int, records []rendezvous.Record) time.Duration {
 	best := time.Duration(1<<63 - 1)
 	for range max(1, min(50, len(records)/more)) {
 		s := rendezvous.NewMemoryStorage()
-		f.fill(s, 0, n, time.Now().Add(*lifetime))
+		f.fill(s, n, time.Now().Add(*lifetime))
 		for i := range more {
 			records[i] = f.record(n+i, time.Now().Add(*lifetime))
 		}
@@ -208,7 +208,7 @@ func memory(what string, n, namespaces int) {
 	empty := heap()
 	start := time.Now()
 	ends := start.Add(30 * time.Second)
-	f.fill(s, 0, n, ends)
+	f.fill(s, n, ends)
 	full := heap()
 	each := (full - empty) / n
 	bar(each-envelopeSize <= 300, "%-40s %6d bytes each beside the envelope", fmt.Sprintf("%d in %s", n, what), each-envelopeSize)
@@ -251,7 +251,7 @@ func expireUnderTraffic() (add, sample, took time.Duration) {
 	s := rendezvous.NewMemoryStorage()
 	defer s.Close()
 	ends := time.Now().Add(15 * time.Second)
-	f.fill(s, 0, *million, ends)
+	f.fill(s, *million, ends)
 	runtime.GC()
 	ctx := context.Background()
 	time.Sleep(time.Until(ends) - time.Second/2)
