@@ -122,7 +122,7 @@ func measure(n int) cost {
 	const ops = 100_000
 	f := &filler{namespaces: 1}
 	s := rendezvous.NewMemoryStorage()
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ends := time.Now().Add(*lifetime)
 	f.fill(s, n, ends)
 	runtime.GC()
@@ -204,7 +204,7 @@ func heap() int {
 func memory(what string, n, namespaces int) {
 	f := &filler{namespaces: namespaces}
 	s := rendezvous.NewMemoryStorage()
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	empty := heap()
 	start := time.Now()
 	ends := start.Add(30 * time.Second)
@@ -249,7 +249,7 @@ func massExpiry() {
 func expireUnderTraffic() (add, sample, took time.Duration) {
 	f := &filler{namespaces: 1}
 	s := rendezvous.NewMemoryStorage()
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ends := time.Now().Add(15 * time.Second)
 	f.fill(s, *million, ends)
 	runtime.GC()
