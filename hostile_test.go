@@ -284,6 +284,30 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// TestCrowdOfDeafReaders: where many do not take their answers, those beyond have a second.
+func TestCrowdOfDeafReaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 4)
+		point := &bookkeeper{Host: hosts[0]}
+		startPoint(t, point, biggest{}, WithRateLimit(0, 0))
+		frame, err := appendFrame(nil, discoverRequest("n", 0))
+		require.NoError(t, err)
+		for _, h := range hosts[1:] {
+			connect(t, h, point)
+			for range 50 {
+				_, err = openRaw(t, h, point.ID()).Write(frame)
+				require.NoError(t, err)
+			}
+		}
+		time.Sleep(crowdedTimeout / 2)
+		require.EqualValues(t, 150, point.streams.Load())
+		time.Sleep(crowdedTimeout)
+		require.EqualValues(t, writingCrowd, point.streams.Load())
+		time.Sleep(streamTimeout)
+		require.Zero(t, point.streams.Load())
+	})
+}
+
 // biggest is a storage full of the longest records there can be.
 type biggest struct{ Storage }
 

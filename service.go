@@ -32,10 +32,12 @@ const ServiceName = "vac.waku.rendezvous"
 const (
 	streamTimeout = 10 * time.Second
 	// crowd is how many streams may wait for a request at a time with all of
-	// streamTimeout; those beyond have crowdedTimeout. That is plenty for a peer
-	// with something to say, and clears away a flood of silent streams before
-	// they keep others out.
+	// streamTimeout, and writingCrowd how many for their peer to take an answer;
+	// those beyond have crowdedTimeout. That is plenty for a peer with something to
+	// say, or that listens, and clears away a flood of silent or deaf streams
+	// before they keep others out or fill the memory.
 	crowd          = 256
+	writingCrowd   = 64
 	crowdedTimeout = time.Second
 	// stopTimeout is what peers have, when the service stops, to take the answers
 	// that are being written.
@@ -136,6 +138,7 @@ type term struct {
 	ctx     context.Context // ends with the term
 	cancel  context.CancelFunc
 	waiting atomic.Int32 // streams that wait for a request
+	writing atomic.Int32 // streams that wait for their answer to be taken
 	uncount func()       // ends what the metrics read from the storage
 
 	mu      sync.Mutex
@@ -324,7 +327,9 @@ func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
 		return err
 	}
 	defer a.recycle()
-	_ = t.allow(st.SetWriteDeadline, streamTimeout, stopTimeout) // it may be the last answer
+	timeout := patience(&t.writing, writingCrowd)
+	defer t.writing.Add(-1)
+	_ = t.allow(st.SetWriteDeadline, timeout, stopTimeout) // it may be the last answer
 	sent, err := a.write(&in.out, in.frame[:0])
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)
@@ -333,6 +338,14 @@ func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
 		t.config.metrics.Sampled(sent)
 	}
 	return nil
+}
+
+// patience counts one more that waits for its peer, and is how long it may.
+func patience(waiting *atomic.Int32, crowd int32) time.Duration {
+	if waiting.Add(1) > crowd {
+		return crowdedTimeout
+	}
+	return streamTimeout
 }
 
 // allow gives the remote peer its time to do what set bounds, or where the service
@@ -391,10 +404,7 @@ func (r *requestReader) readFrame(scope network.StreamScope) error {
 // read returns the next request, or io.EOF where there is none. The frame of in is
 // then free for other use.
 func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
-	timeout := streamTimeout
-	if t.waiting.Add(1) > crowd {
-		timeout = crowdedTimeout
-	}
+	timeout := patience(&t.waiting, crowd)
 	defer t.waiting.Add(-1)
 	if err := t.allow(st.SetReadDeadline, timeout, 0); err != nil {
 		return nil, err
