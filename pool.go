@@ -162,7 +162,10 @@ func (p *pool) sweep(now int64) {
 		}
 		kept++
 	}
+	if kept < cap(p.slots)/4 { // most often: it is for where few are live
+		p.slots = append(make([]slot, 0, 2*kept), p.slots[:kept]...)
+		return
+	}
 	clear(p.slots[kept:])
 	p.slots = p.slots[:kept]
-	p.shrink()
 }
