@@ -12,13 +12,19 @@ import (
 // startRedis starts a server that ends with the test, and returns its address.
 func startRedis(t testing.TB, args ...string) string {
 	t.Helper()
+	addr := freeAddr(t)
+	redisProcess(t, addr, args...)
+	return addr
+}
+
+// redisProcess starts a server at an address, with nothing in it.
+func redisProcess(t testing.TB, addr string, args ...string) *process {
+	t.Helper()
 	program, err := exec.LookPath("redis-server")
 	require.NoError(t, err, "redis-server is needed, which .ci/deps-redis installs")
-	addr := freeAddr(t)
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
-	startProcess(t, program, append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", ""}, args...)...)
-	return addr
+	return startProcess(t, program, append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", ""}, args...)...)
 }
 
 // Points of one registry are one point to their peers, and a password is no secret
