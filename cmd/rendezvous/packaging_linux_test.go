@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,31 +121,73 @@ func TestPackagedSettings(t *testing.T) {
 func TestCompose(t *testing.T) {
 	var compose struct {
 		Services map[string]struct {
-			Image   string
-			Build   string
-			Command []string
-			Volumes []string
-			Ports   []string
+			Image       string
+			Build       string
+			Profiles    []string
+			Command     []string
+			Environment map[string]string
+			Volumes     []string
+			Ports       []string
 		}
+		Volumes map[string]any
 	}
 	require.NoError(t, yaml.Unmarshal([]byte(readFile(t, "compose.yaml")), &compose))
-	require.Len(t, compose.Services, 3)
+	require.Len(t, compose.Services, 7)
+	ports := make(map[string]string)
+	owners := make(map[string]string)
 	for name, service := range compose.Services {
 		require.NotEqual(t, service.Image == "", service.Build == "", name)
 		require.NotRegexp(t, `^[^:]*$|:latest$`, service.Image+":", "%s: a version", name)
 		for _, v := range service.Volumes {
-			if from, _, _ := strings.Cut(v, ":"); strings.HasPrefix(from, ".") {
+			from, _, _ := strings.Cut(v, ":")
+			if strings.HasPrefix(from, ".") {
 				_, err := os.Stat(filepath.Join(root, from))
 				require.NoError(t, err, name)
+				continue
 			}
+			require.Contains(t, compose.Volumes, from, name)
+			require.Empty(t, owners[from], "%s: a volume of its own, for its key", name)
+			owners[from] = name
 		}
 		for _, p := range service.Ports {
-			require.Regexp(t, `^(404[01]:|127\.0\.0\.1:)`, p, "%s: only the point is open to others", name)
+			require.Regexp(t, `^(404[0-7]:|127\.0\.0\.1:)`, p, "%s: only points are open to others", name)
+			at := p[:strings.LastIndex(p, ":")] + p[strings.Index(p, "/"):]
+			require.Empty(t, ports[at], "%s: all can run together", name)
+			ports[at] = name
 		}
 	}
-	// What the point is told, it understands.
-	_, errs, _ := command(t, append(compose.Services["point"].Command, "--storage", "none")...)
-	require.Contains(t, errs, "--storage", "and nothing before it")
+	// What the points are told, they understand.
+	points := []string{"point", "shared1", "shared2", "shared3"}
+	for _, name := range points {
+		for setting, value := range compose.Services[name].Environment {
+			t.Setenv(setting, value)
+		}
+		_, errs, _ := command(t, append(compose.Services[name].Command, "--storage", "none")...)
+		require.Contains(t, errs, "--storage", "%s: and nothing before it", name)
+	}
+
+	// Those that share a registry listen where their ports are, and find the server as
+	// they want it.
+	valkey := compose.Services["valkey"]
+	require.Equal(t, []string{"shared"}, valkey.Profiles)
+	require.Empty(t, valkey.Ports, "the registry is for points only")
+	require.Equal(t, "valkey-server", valkey.Command[0])
+	server := freeAddr(t)
+	redisProcess(t, server, valkey.Command[1:]...)
+	for _, name := range points[1:] {
+		service := compose.Services[name]
+		require.Equal(t, []string{"shared"}, service.Profiles, name)
+		for listen := range strings.SplitSeq(service.Environment["RENDEZVOUS_LISTEN"], ",") {
+			part := strings.Split(listen, "/") // "", ip4, 0.0.0.0, tcp, 4042
+			require.Contains(t, service.Ports, part[4]+":"+part[4]+"/"+part[3], name)
+		}
+		at, err := url.Parse(service.Environment["RENDEZVOUS_STORAGE"])
+		require.NoError(t, err)
+		require.Equal(t, "valkey:6379", at.Host, name)
+		require.Contains(t, readFile(t, "packaging/prometheus.yml"), name)
+		point := beginPoint(t, "--storage", strings.Replace(at.String(), at.Host, server, 1))
+		require.NotContains(t, point.errs.String(), `"WARN"`, name)
+	}
 
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(readFile(t, "packaging/prometheus.yml")), 0o600))
