@@ -151,7 +151,8 @@ func TestCompose(t *testing.T) {
 		}
 		for _, p := range service.Ports {
 			require.Regexp(t, `^(404[0-7]:|127\.0\.0\.1:)`, p, "%s: only points are open to others", name)
-			at := p[:strings.LastIndex(p, ":")] + p[strings.Index(p, "/"):]
+			listen, transport, _ := strings.Cut(p, "/")
+			at := listen[:strings.LastIndex(listen, ":")+1] + transport
 			require.Empty(t, ports[at], "%s: all can run together", name)
 			ports[at] = name
 		}
