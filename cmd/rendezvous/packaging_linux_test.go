@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -175,6 +176,10 @@ func TestCompose(t *testing.T) {
 	require.Equal(t, "valkey-server", valkey.Command[0])
 	server := freeAddr(t)
 	redisProcess(t, server, valkey.Command[1:]...)
+	waitFor(t, "the server", func() bool {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", server)
+		return err == nil && c.Close() == nil
+	})
 	for _, name := range points[1:] {
 		service := compose.Services[name]
 		require.Equal(t, []string{"shared"}, service.Profiles, name)
