@@ -4,6 +4,7 @@ package rendezvous
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -45,6 +46,29 @@ func TestProtocolExample(t *testing.T) {
 		}
 		require.NotEmpty(t, frames[frame.String()], "no such frame: %s", frame.String())
 	}
+}
+
+// TestLinks: what a document links to in this repository is there.
+func TestLinks(t *testing.T) {
+	documents, err := filepath.Glob("*.md")
+	require.NoError(t, err)
+	more, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	links := 0
+	for _, document := range append(documents, more...) {
+		text, err := os.ReadFile(document)
+		require.NoError(t, err)
+		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(found[1], "://") {
+				continue // of others, who are not there in a test
+			}
+			links++
+			_, err := os.Stat(filepath.Join(filepath.Dir(document), found[1]))
+			require.NoError(t, err, "%s links to %s", document, found[1])
+		}
+	}
+	require.Greater(t, links, 10)
 }
 
 // fenced returns the blocks of a language in a Markdown text.
