@@ -18,12 +18,9 @@ GOTOOL := go tool -modfile=tools/go.mod
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The simulations, of hundreds of hosts, have a process of their own: together with
-# all other tests they are more than the race detector's runtime survives every time.
 .PHONY: test
 test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
-	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(or $(TESTFLAGS),-skip '^TestSimulation') ./...
-	$(if $(TESTFLAGS),,go test -race -shuffle=on -timeout=$(TESTTIMEOUT) -run '^TestSimulation' .)
+	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
 
 # What tests start beyond Go programs: found, or installed from Debian's packages.
 .PHONY: deps

@@ -43,10 +43,21 @@ type simulation struct {
 	unplugged map[string]bool // IP addresses that no packet reaches or leaves
 }
 
+// oneProcessor has the test run on one processor. On several, the race detector of
+// Go 1.26 comes to grief in a synctest bubble: whoever looks at a channel of a timer
+// that is due runs it there and then, under one and the same identity for the whole
+// bubble (runtime.(*timer).unlockAndRun), and two at the same time crash it.
+func oneProcessor(t testing.TB) {
+	t.Helper()
+	before := runtime.GOMAXPROCS(1)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
+}
+
 // newSimulation connects n hosts by lines of 100 Mbit/s, on which a packet takes
 // latency each way.
 func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
 	t.Helper()
+	oneProcessor(t)
 	s := &simulation{unplugged: make(map[string]bool)}
 	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
 	sim, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
