@@ -32,15 +32,15 @@ func pointWith(t testing.TB, registrations int) *term {
 }
 
 // allocsOf counts what a point allocates from a request's bytes to its answer's.
-func allocsOf(t testing.TB, term *term, from peer.ID, request *pb.Message) float64 {
+func allocsOf(t testing.TB, term *term, from peer.ID, m *pb.Message) float64 {
 	t.Helper()
-	frame, err := appendFrame(nil, request)
+	frame, err := appendFrame(nil, m)
 	require.NoError(t, err)
 	buf := make([]byte, 0, 1<<10)
 	return testing.AllocsPerRun(200, func() {
-		m, err := parseMessage(frame[len(frame)-sizeOf(frame):])
-		require.NoError(t, err)
-		a, err := term.respond(t.Context(), caller{peer: from}, m, serve)
+		var r request
+		require.NoError(t, r.parse(frame[len(frame)-sizeOf(frame):]))
+		a, err := term.respond(&caller{peer: from}, &r, serve, time.Now())
 		require.NoError(t, err)
 		_, err = a.write(io.Discard, buf)
 		require.NoError(t, err)

@@ -45,25 +45,25 @@ func (a Authorizer) check(ctx context.Context, r Request) error {
 	return refuse(pb.Message_E_NOT_AUTHORIZED, "not authorized")
 }
 
-// visible returns those of records that the authorizer lets the peer of r see.
+// visible returns those of found that the authorizer lets the peer of r see.
 // They are the caller's own, and written over.
-func (a Authorizer) visible(ctx context.Context, r Request, records []Record) ([]Record, error) {
+func (a Authorizer) visible(ctx context.Context, r Request, found []listing) ([]listing, error) {
 	if a == nil {
-		return records, nil
+		return found, nil
 	}
 	seen := make(map[string]bool)
-	kept := records[:0]
-	for _, rec := range records {
-		shown, asked := seen[rec.Namespace]
+	kept := found[:0]
+	for _, l := range found {
+		shown, asked := seen[l.namespace]
 		if !asked {
-			r.Namespace = rec.Namespace
+			r.Namespace = l.namespace
 			shown = a.check(ctx, r) == nil
-			seen[rec.Namespace] = shown
+			seen[l.namespace] = shown
 		}
 		if shown {
-			kept = append(kept, rec)
+			kept = append(kept, l)
 		}
 	}
-	clear(records[len(kept):])
+	clear(found[len(kept):])
 	return kept, ctx.Err()
 }

@@ -47,6 +47,14 @@ func sendingBytes(b []byte) func(network.Stream, *pb.Message) {
 	return func(st network.Stream, _ *pb.Message) { _, _ = st.Write(b) }
 }
 
+// registerResponse is a REGISTER answer that grants a TTL.
+func registerResponse(ttl time.Duration) *pb.Message {
+	return &pb.Message{
+		Type:             pb.Message_REGISTER_RESPONSE,
+		RegisterResponse: &pb.Message_RegisterResponse{Ttl: wireSeconds(ttl)},
+	}
+}
+
 // registrations is a DISCOVER answer of these envelopes in namespace "n".
 func registrations(envelopes ...[]byte) *pb.Message {
 	d := new(pb.Message_DiscoverResponse)

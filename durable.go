@@ -111,7 +111,7 @@ func (s *durableStorage) Add(ctx context.Context, r Record, q Quota) error {
 // admitted still when the write is done; nor does anybody close the storage.
 func (s *durableStorage) add(r Record, q Quota) error {
 	s.mu.Lock()
-	err := s.admit(r, q)
+	_, err := s.admit(&r, q, s.now())
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -122,8 +122,7 @@ func (s *durableStorage) add(r Record, q Quota) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(r, s.now())
-	return nil
+	return s.memoryStorage.add(&r, Quota{})
 }
 
 // lock waits for its turn to write.
@@ -246,7 +245,7 @@ func (s *durableStorage) load() {
 		default:
 			loaded++
 			s.mu.Lock()
-			s.put(r, s.now())
+			_ = s.memoryStorage.add(&r, Quota{}) // it is not closed, and without a quota all may
 			s.mu.Unlock()
 		}
 	})

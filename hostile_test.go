@@ -153,7 +153,7 @@ func TestFailedRegistrationsAreNotCounted(t *testing.T) {
 		term := newTerm(failing{err: err}, defaultServiceConfig())
 		t.Cleanup(term.cancel)
 		for range 3 {
-			require.ErrorIs(t, term.add(t.Context(), caller{located: true}, time.Now(), Record{Deadline: time.Now().Add(time.Minute)}), err)
+			require.ErrorIs(t, term.add(t.Context(), &caller{located: true}, time.Now(), &Record{Deadline: time.Now().Add(time.Minute)}), err)
 		}
 		require.Empty(t, term.ledger.held)
 	}
@@ -182,7 +182,7 @@ func TestQuota(t *testing.T) {
 		require.NoError(t, config.apply(opts))
 		term := newTerm(s, config)
 		t.Cleanup(term.cancel)
-		require.NoError(t, term.add(t.Context(), caller{}, time.Now(), Record{}))
+		require.NoError(t, term.add(t.Context(), &caller{}, time.Now(), &Record{}))
 		require.Equal(t, want, s.got)
 	}
 }

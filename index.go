@@ -7,20 +7,18 @@ package rendezvous
 // never go back, and all are above zero, which stands for no time.
 
 import (
-	"bytes"
 	"strings"
+	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // registration is one peer in one namespace. A million of them are the bulk of a
 // full point's memory, so each word counts; bench-storage prints the sum.
+//
+// Its envelope is in the slots of its pools, where a sample finds it without coming here.
 type registration struct {
-	// What a sample reads comes first, so that it is in one cache line or two.
-	namespace *namespace
-	id        peer.ID // the registrant's
-	envelope  []byte  // never written to: samples share it
-
+	namespace  *namespace
 	registrant *registrant
 	deadline   int64
 	pos        [poolKinds]int32
@@ -37,17 +35,27 @@ type namespace struct {
 
 // registrant is a peer that has registrations.
 type registrant struct {
-	id  peer.ID
-	few *registration // a list, to start with
+	id peer.ID
+	// envelope is the one that was registered last. The same bytes in another
+	// namespace, or again, share its memory.
+	envelope envelope
+	few      *registration // a list, to start with
 	// many takes them all once they are too many to search one by one.
 	many *ledger
+}
+
+// envelope is a signed peer record: bytes that nobody writes to.
+type envelope string
+
+// bytes returns the envelope's own bytes, which must not be written to.
+func (e envelope) bytes() []byte {
+	return unsafe.Slice(unsafe.StringData(string(e)), len(e)) //nolint:gosec // it shares what a copy would cost a sample its time for
 }
 
 // ledger holds a peer's registrations by namespace.
 type ledger struct {
 	of       map[*namespace]*registration
-	latest   *registration // the last one added, or nil
-	earliest int64         // no later than any deadline in it
+	earliest int64 // no later than any deadline in it
 }
 
 // fewAtMost is how many registrations of a peer are kept without a map.
@@ -75,26 +83,27 @@ func (x *index) find(name string, id peer.ID) *registration {
 	return p.in(ns)
 }
 
-// admit decides at now whether a registration may be put. One that is expired
-// neither makes another one a refresh nor counts against a quota.
-func (x *index) admit(name string, id peer.ID, q Quota, now int64) error {
+// admit decides at now whether a registration may be put, and returns the one that it
+// would refresh, if any. One that is expired neither makes another one a refresh nor
+// counts against a quota.
+func (x *index) admit(name string, id peer.ID, q Quota, now int64) (*registration, error) {
 	r := x.find(name, id)
 	if r != nil && r.deadline > now {
-		return nil
+		return r, nil
 	}
 	if r != nil {
 		x.expire(r)
 	}
 	if q.PerPeer > 0 && x.live(id, now) >= q.PerPeer {
-		return ErrPeerLimit
+		return nil, ErrPeerLimit
 	}
 	if q.Total > 0 && x.count >= q.Total {
 		x.wheel.expire(now, x.expire)
 		if x.count >= q.Total {
-			return ErrFull
+			return nil, ErrFull
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // live returns how many registrations of a peer are live at now.
@@ -131,23 +140,15 @@ func (x *index) expireOf(l *ledger, now int64) {
 	}
 }
 
-// put keeps a registration until deadline, in place of the one before. The
-// envelope is copied.
-func (x *index) put(name string, id peer.ID, envelope []byte, deadline, now int64) {
-	r := x.find(name, id)
-	if r != nil && r.deadline > now {
-		if !bytes.Equal(r.envelope, envelope) {
-			r.envelope = r.registrant.share(envelope)
-		}
-		x.reschedule(r, deadline)
-		r.registrant.touch(r)
+// put keeps a registration until deadline: it refreshes r, which admit returned at the
+// same time, or is new where that is nil. The bytes are copied.
+func (x *index) put(r *registration, name string, id peer.ID, bytes []byte, deadline int64) {
+	if r != nil {
+		x.renew(r, deadline, r.registrant.share(bytes))
 		return
 	}
-	if r != nil {
-		x.expire(r)
-	}
-	ns, p := x.namespace(name), x.registrant(id)
-	x.insert(&registration{namespace: ns, registrant: p, id: p.id, envelope: p.share(envelope), deadline: deadline})
+	r = &registration{namespace: x.namespace(name), registrant: x.registrant(id), deadline: deadline}
+	x.insert(r, r.registrant.share(bytes))
 }
 
 // namespace returns the namespace of a name, a new one if need be.
@@ -170,25 +171,26 @@ func (x *index) registrant(id peer.ID) *registrant {
 	return p
 }
 
-func (x *index) insert(r *registration) {
+func (x *index) insert(r *registration, e envelope) {
 	x.count++
 	r.namespace.members++
-	r.namespace.pool.add(r)
-	x.all.add(r)
+	r.namespace.pool.add(r, e)
+	x.all.add(r, e)
 	x.wheel.file(r)
 	r.registrant.add(r)
 }
 
-// reschedule gives r, which is live, another deadline.
-func (x *index) reschedule(r *registration, deadline int64) {
+// renew gives r, which is live, another deadline and envelope.
+func (x *index) renew(r *registration, deadline int64, e envelope) {
 	sooner := deadline < r.deadline
 	r.deadline = deadline
-	r.namespace.pool.reschedule(r)
-	x.all.reschedule(r)
+	r.namespace.pool.renew(r, e)
+	x.all.renew(r, e)
 	if sooner {
 		x.wheel.remove(r)
 		x.wheel.file(r)
 	}
+	r.registrant.touch(r)
 }
 
 // expire removes r, which is expired, with all that is there for it alone.
@@ -230,10 +232,10 @@ func (x *index) sample(dst []slot, name string, n int, now int64) []slot {
 	return ns.pool.sample(dst, n, now)
 }
 
-// verified reports whether the peer has registered exactly this envelope.
-func (x *index) verified(id peer.ID, envelope []byte) bool {
+// verified reports whether these are the bytes that the peer registered last.
+func (x *index) verified(id peer.ID, bytes []byte) bool {
 	p := x.peers.get(id)
-	return p != nil && p.known(envelope) != nil
+	return p != nil && string(p.envelope) == string(bytes)
 }
 
 func (p *registrant) in(ns *namespace) *registration {
@@ -283,7 +285,6 @@ func (p *registrant) touch(r *registration) {
 	if p.many == nil {
 		return
 	}
-	p.many.latest = r
 	if p.many.earliest == 0 || r.deadline < p.many.earliest {
 		p.many.earliest = r.deadline
 	}
@@ -292,9 +293,6 @@ func (p *registrant) touch(r *registration) {
 func (p *registrant) remove(r *registration) {
 	if p.many != nil {
 		delete(p.many.of, r.namespace)
-		if p.many.latest == r {
-			p.many.latest = nil
-		}
 		return
 	}
 	for at := &p.few; *at != nil; at = &(*at).sibling {
@@ -309,28 +307,11 @@ func (p *registrant) empty() bool {
 	return p.few == nil && (p.many == nil || len(p.many.of) == 0)
 }
 
-// share returns a copy of the envelope: the one that another registration of
-// the peer holds already, where there is one.
-func (p *registrant) share(envelope []byte) []byte {
-	if known := p.known(envelope); known != nil {
-		return known
+// share returns the envelope of these bytes: the peer's last one if they are the same,
+// or else a copy, which is then the last one.
+func (p *registrant) share(bytes []byte) envelope {
+	if string(p.envelope) != string(bytes) {
+		p.envelope = envelope(bytes)
 	}
-	return append(make([]byte, 0, len(envelope)), envelope...)
-}
-
-// known returns the peer's own copy of an envelope, or nil. Of a peer with many
-// registrations it looks at the last one only.
-func (p *registrant) known(envelope []byte) []byte {
-	if p.many != nil {
-		if r := p.many.latest; r != nil && bytes.Equal(r.envelope, envelope) {
-			return r.envelope
-		}
-		return nil
-	}
-	for r := p.few; r != nil; r = r.sibling {
-		if bytes.Equal(r.envelope, envelope) {
-			return r.envelope
-		}
-	}
-	return nil
+	return p.envelope
 }

@@ -138,12 +138,12 @@ func newRequestLimit(perSecond float64, burst int) *requestLimit {
 }
 
 // spent tells whether the caller's next request would be dropped. It costs the caller nothing.
-func (l *requestLimit) spent(c caller, now time.Time) bool {
+func (l *requestLimit) spent(c *caller, now time.Time) bool {
 	return l.peers.spent(c.peer, now) || c.located && l.subnets.spent(c.subnet, now)
 }
 
 // take charges the caller for a request.
-func (l *requestLimit) take(c caller, now time.Time) verdict {
+func (l *requestLimit) take(c *caller, now time.Time) verdict {
 	v := l.peers.take(c.peer, now)
 	if c.located && v != drop {
 		v = max(v, l.subnets.take(c.subnet, now))
@@ -300,7 +300,7 @@ func (l *subnetLedger) ticks(t time.Time) tick {
 // reserve counts a registration that is about to be made, so that no two can take
 // a subnet's last place. One that lives already is not counted again and never
 // refused. What comes of it is told by keep or, where it is fresh, by release.
-func (l *subnetLedger) reserve(c caller, key uint64, until, now time.Time) (fresh bool, err error) {
+func (l *subnetLedger) reserve(c *caller, key uint64, until, now time.Time) (fresh bool, err error) {
 	if l.limit == 0 || !c.located {
 		return false, nil
 	}
@@ -319,7 +319,7 @@ func (l *subnetLedger) reserve(c caller, key uint64, until, now time.Time) (fres
 
 // keep records that a registration was made, and until when it lives. It counts
 // against the subnet that it was last made from, if there is room.
-func (l *subnetLedger) keep(c caller, key uint64, until time.Time) {
+func (l *subnetLedger) keep(c *caller, key uint64, until time.Time) {
 	if l.limit == 0 || !c.located {
 		return
 	}

@@ -111,7 +111,7 @@ func TestSubnetShare(t *testing.T) {
 		for i := range 1000 {
 			c := caller{peer: peer.ID(fmt.Sprint(at, i)), subnet: at, located: located}
 			for range burst {
-				if limit.take(c, now) == serve {
+				if limit.take(&c, now) == serve {
 					served++
 				}
 			}
@@ -119,8 +119,8 @@ func TestSubnetShare(t *testing.T) {
 		return served
 	}
 	require.Equal(t, peersPerSubnet*burst, flood(1, true))
-	require.True(t, limit.spent(caller{peer: "a new one", subnet: 1, located: true}, now), "far beyond is not heard")
-	require.Equal(t, serve, limit.take(caller{peer: "elsewhere", subnet: 2, located: true}, now))
+	require.True(t, limit.spent(&caller{peer: "a new one", subnet: 1, located: true}, now), "far beyond is not heard")
+	require.Equal(t, serve, limit.take(&caller{peer: "elsewhere", subnet: 2, located: true}, now))
 	require.Equal(t, 1000*burst, flood(3, false), "loopback is exempt")
 
 	limit.sweep(now.Add(time.Minute))
@@ -143,10 +143,10 @@ func (b *book) register(name string, at subnet, ttl time.Duration) error {
 	key := b.key("n", peer.ID(name))
 	c := caller{peer: peer.ID(name), subnet: at, located: true}
 	until := b.now.Add(ttl)
-	if _, err := b.reserve(c, key, until, b.now); err != nil {
+	if _, err := b.reserve(&c, key, until, b.now); err != nil {
 		return err
 	}
-	b.keep(c, key, until)
+	b.keep(&c, key, until)
 	return nil
 }
 
@@ -193,7 +193,7 @@ func TestLedgerRelease(t *testing.T) {
 	b := newBook(1)
 	c := caller{subnet: 1, located: true}
 	for range 3 {
-		fresh, err := b.reserve(c, 7, b.now.Add(time.Second), b.now)
+		fresh, err := b.reserve(&c, 7, b.now.Add(time.Second), b.now)
 		require.NoError(t, err)
 		require.True(t, fresh)
 		b.release(7)

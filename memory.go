@@ -57,27 +57,28 @@ func (s *memoryStorage) Add(ctx context.Context, r Record, q Quota) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.admit(r, q); err != nil {
+	return s.add(&r, q)
+}
+
+// add adds a record, if it may. The caller holds the lock.
+func (s *memoryStorage) add(r *Record, q Quota) error {
+	now := s.now()
+	before, err := s.admit(r, q, now)
+	if err != nil {
 		return err
 	}
-	s.put(r, s.now())
+	left := clampLeft(r.Deadline.Sub(now))
+	s.index.put(before, r.Namespace, r.Peer, r.Envelope, s.elapsed(now)+int64(left))
+	s.setTimer()
 	return nil
 }
 
-// admit decides whether a record may be put. The caller holds the lock.
-func (s *memoryStorage) admit(r Record, q Quota) error {
+// admit decides whether a record may be added. The caller holds the lock.
+func (s *memoryStorage) admit(r *Record, q Quota, now time.Time) (*registration, error) {
 	if s.closed {
-		return ErrClosed
+		return nil, ErrClosed
 	}
-	return s.index.admit(r.Namespace, r.Peer, q, s.elapsed(s.now()))
-}
-
-// put puts a record. The caller holds the lock.
-func (s *memoryStorage) put(r Record, now time.Time) {
-	left := clampLeft(r.Deadline.Sub(now))
-	elapsed := s.elapsed(now)
-	s.index.put(r.Namespace, r.Peer, r.Envelope, elapsed+int64(left), elapsed)
-	s.setTimer()
+	return s.index.admit(r.Namespace, r.Peer, q, s.elapsed(now))
 }
 
 // clampLeft keeps what is left of a registration's life within what can be
@@ -88,68 +89,53 @@ func clampLeft(left time.Duration) time.Duration { return min(max(left, 0), fart
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]Record, error) {
-	return s.draw(ctx, nil, namespace, n)
+	var records []Record
+	err := s.draw(ctx, namespace, n, func(drawn []slot, now time.Time, elapsed int64) {
+		records = make([]Record, 0, len(drawn))
+		for _, d := range drawn {
+			records = append(records, Record{
+				Namespace: d.reg.namespace.name,
+				Peer:      d.reg.registrant.id,
+				Envelope:  d.envelope.bytes(),
+				Deadline:  now.Add(time.Duration(d.deadline - elapsed)),
+			})
+		}
+	})
+	return records, err
 }
 
-// appendSample is Sample for callers with a slice to append to, who go on to read
-// the envelopes: a large sample is most of the garbage that a DISCOVER makes.
-func (s *memoryStorage) appendSample(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error) {
-	dst, err := s.draw(ctx, dst, namespace, n)
-	fetch(dst)
+// appendSample makes it a [sampler].
+func (s *memoryStorage) appendSample(ctx context.Context, dst []listing, namespace string, n int) ([]listing, error) {
+	err := s.draw(ctx, namespace, n, func(drawn []slot, _ time.Time, elapsed int64) {
+		dst = slices.Grow(dst, len(drawn))
+		for _, d := range drawn {
+			name := namespace
+			if name == "" {
+				name = d.reg.namespace.name
+			}
+			dst = append(dst, listing{namespace: name, envelope: d.envelope.bytes(), left: time.Duration(d.deadline - elapsed)})
+		}
+	})
 	return dst, err
 }
 
-func (s *memoryStorage) draw(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error) {
+// draw hands a sample to use, which must not keep it, with the time as the clock and
+// as the index have it.
+func (s *memoryStorage) draw(ctx context.Context, namespace string, n int, use func(drawn []slot, now time.Time, elapsed int64)) error {
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("sampling registrations: %w", err)
+		return fmt.Errorf("sampling registrations: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	now := s.now()
 	elapsed := s.elapsed(now)
 	drawn := s.index.sample(s.drawn[:0], namespace, n, elapsed)
-	defer s.reuse(drawn)
-	dst = slices.Grow(dst, len(drawn))
-	touch(drawn)
-	for _, slot := range drawn {
-		dst = append(dst, Record{
-			Namespace: slot.reg.namespace.name,
-			Peer:      slot.reg.id,
-			Envelope:  slot.reg.envelope,
-			Deadline:  now.Add(time.Duration(slot.deadline - elapsed)),
-		})
-	}
-	return dst, nil
-}
-
-// touch reads from each registration, and so has them all on their way from memory
-// at the same time; see "Sample(50)" of bench-storage.
-//
-//go:noinline
-func touch(drawn []slot) (all byte) {
-	for _, s := range drawn {
-		all ^= byte(s.reg.pos[0]) ^ byte(len(s.reg.id))
-	}
-	return all
-}
-
-// fetch reads a byte in each cache line of the envelopes, which are all over the
-// memory. Here the processor waits for many of them at the same time; where they
-// are copied, it would wait for one after the other. That halves what DISCOVER 50
-// and 1000 of 100,000 cost beyond the echo.
-//
-//go:noinline
-func fetch(records []Record) (all byte) {
-	const line = 64
-	for i := range records {
-		for e := records[i].Envelope; len(e) > 0; e = e[min(line, len(e)):] {
-			all ^= e[0]
-		}
-	}
-	return all
+	use(drawn, now, elapsed)
+	s.reuse(drawn)
+	return nil
 }
 
 // reuse keeps the memory of a sample for the next, unless it is uncommonly much,

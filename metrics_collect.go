@@ -109,11 +109,12 @@ func (s *tracedStorage) Add(ctx context.Context, r Record, q Quota) error {
 	return err
 }
 
-func (s *tracedStorage) Sample(ctx context.Context, namespace string, n int) ([]Record, error) {
+// appendSample makes it a [sampler], whatever the storage is.
+func (s *tracedStorage) appendSample(ctx context.Context, dst []listing, namespace string, n int) ([]listing, error) {
 	started := time.Now()
-	records, err := s.Storage.Sample(ctx, namespace, n)
+	found, err := sample(ctx, s.Storage, dst, namespace, n)
 	s.metrics.Stored(StorageSample, err, time.Since(started))
-	return records, err
+	return found, err
 }
 
 // frameSize is what a message of n bytes takes on the wire.

@@ -13,10 +13,12 @@ type pool struct {
 	kind  poolKind
 }
 
-// slot repeats the deadline so that passing over the expired ones reads
-// memory in order instead of chasing a pointer each.
+// slot has all that an answer says of a registration, so that drawing reads one
+// cache line for each and chases no pointer but the envelope's; see DISCOVER 1000 of
+// 100,000 in docs/performance.md.
 type slot struct {
 	deadline int64
+	envelope envelope
 	reg      *registration
 }
 
@@ -29,9 +31,9 @@ const (
 	poolKinds
 )
 
-func (p *pool) add(r *registration) {
+func (p *pool) add(r *registration, e envelope) {
 	r.pos[p.kind] = int32(len(p.slots))
-	p.slots = append(p.slots, slot{r.deadline, r})
+	p.slots = append(p.slots, slot{r.deadline, e, r})
 }
 
 // holds reports whether r is here. Sampling drops a registration that it finds
@@ -41,9 +43,9 @@ func (p *pool) holds(r *registration) bool {
 	return i < len(p.slots) && p.slots[i].reg == r
 }
 
-// reschedule notes r's new deadline.
-func (p *pool) reschedule(r *registration) {
-	p.slots[r.pos[p.kind]].deadline = r.deadline
+// renew notes r's new deadline and envelope.
+func (p *pool) renew(r *registration, e envelope) {
+	p.slots[r.pos[p.kind]] = slot{r.deadline, e, r}
 }
 
 // remove takes r out, if it is here.
@@ -106,12 +108,13 @@ func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
 		for range n - (have - len(dst)) {
 			drawn = append(drawn, slot{deadline: rand.Int64N(int64(len(p.slots)))}) // where to look
 		}
+		p.touch(drawn[have:])
 		kept := have
 		for _, at := range drawn[have:] {
 			s := &p.slots[at.deadline]
 			switch {
 			case s.deadline > now:
-				drawn[kept] = slot{at.deadline, s.reg}
+				drawn[kept] = slot{at.deadline, s.envelope, s.reg}
 				kept++
 				s.deadline |= taken
 			case s.deadline > 0:
@@ -127,6 +130,17 @@ func (p *pool) pick(dst []slot, n int, now int64) ([]slot, bool) {
 		d.deadline = s.deadline
 	}
 	return drawn, patience > 0
+}
+
+// touch reads from each slot that is to be looked at, and does so little else that
+// the processor has them all on their way from memory at the same time.
+//
+//go:noinline
+func (p *pool) touch(where []slot) (all int64) {
+	for i := range where {
+		all ^= p.slots[where[i].deadline].deadline
+	}
+	return all
 }
 
 // shuffle is the beginning of a Fisher-Yates shuffle, in place, since the order

@@ -98,11 +98,11 @@ func TestVectors(t *testing.T) {
 				require.EqualValues(t, want.Status, m.GetRegisterResponse().GetStatus())
 				require.Equal(t, want.StatusText, m.GetRegisterResponse().GetStatusText())
 				require.Equal(t, want.TTL, m.GetRegisterResponse().GetTtl())
-				answer := registerResponse(time.Duration(want.TTL) * time.Second)
-				if want.Status != 0 {
-					answer = refusal(pb.Message_REGISTER, refuse(Status(want.Status), want.StatusText))
+				if want.Status == 0 {
+					ours = appendRegistered(nil, time.Duration(want.TTL)*time.Second)
+					break
 				}
-				ours, err = appendFrame(nil, answer)
+				ours, err = appendFrame(nil, refusal(pb.Message_REGISTER, refuse(Status(want.Status), want.StatusText)))
 				require.NoError(t, err)
 			case pb.Message_DISCOVER:
 				require.Equal(t, want.Ns, m.GetDiscover().GetNs())
@@ -117,8 +117,7 @@ func TestVectors(t *testing.T) {
 					require.NoError(t, err)
 					break
 				}
-				now := time.Now()
-				var records []Record
+				var found []listing
 				require.Len(t, m.GetDiscoverResponse().GetRegistrations(), len(want.Registrations))
 				for i, got := range m.GetDiscoverResponse().GetRegistrations() {
 					require.Equal(t, want.Registrations[i].Ns, got.GetNs())
@@ -126,13 +125,10 @@ func TestVectors(t *testing.T) {
 					_, rec, err := openRecord(got.GetSignedPeerRecord())
 					require.NoError(t, err)
 					require.Equal(t, want.Registrations[i].PeerID, rec.PeerID.String())
-					records = append(records, Record{
-						Namespace: got.GetNs(),
-						Envelope:  got.GetSignedPeerRecord(),
-						Deadline:  now.Add(time.Duration(got.GetTtl())*time.Second + grace),
-					})
+					left := time.Duration(got.GetTtl())*time.Second + grace
+					found = append(found, listing{namespace: got.GetNs(), envelope: got.GetSignedPeerRecord(), left: left})
 				}
-				ours, _ = discoverFrame(t, records, now)
+				ours, _ = discoverFrame(t, found)
 			}
 			require.Equal(t, v.Frame, hex.EncodeToString(ours))
 		})
@@ -225,7 +221,6 @@ func TestGrantLimit(t *testing.T) {
 }
 
 func TestRemainingSeconds(t *testing.T) {
-	now := time.Now()
 	for left, want := range map[time.Duration]int64{
 		20*time.Second + grace:                    20, // just registered
 		20*time.Second + grace - time.Nanosecond:  20,
@@ -235,7 +230,7 @@ func TestRemainingSeconds(t *testing.T) {
 		grace:                                     1, // only the grace is left
 		time.Nanosecond:                           1,
 	} {
-		require.Equal(t, want, remainingSeconds(now.Add(left), now), "%v left", left)
+		require.Equal(t, want, remainingSeconds(left), "%v left", left)
 	}
 }
 
@@ -250,16 +245,15 @@ func TestStatedTTL(t *testing.T) {
 // TestDiscoverResponseFits: an answer is cut before it exceeds what a client reads,
 // and not a record earlier.
 func TestDiscoverResponseFits(t *testing.T) {
-	now := time.Now()
-	records := make([]Record, MaxDiscoverLimit)
-	for i := range records {
-		records[i] = Record{
-			Namespace: strings.Repeat("n", MaxNamespaceSize),
-			Envelope:  bytes.Repeat([]byte{'e'}, maxEnvelopeSize),
-			Deadline:  now.Add(MaxTTL + grace),
+	found := make([]listing, MaxDiscoverLimit)
+	for i := range found {
+		found[i] = listing{
+			namespace: strings.Repeat("n", MaxNamespaceSize),
+			envelope:  bytes.Repeat([]byte{'e'}, maxEnvelopeSize),
+			left:      MaxTTL + grace,
 		}
 	}
-	frame, sent := discoverFrame(t, records, now)
+	frame, sent := discoverFrame(t, found)
 	require.LessOrEqual(t, len(frame), maxAnswerSize)
 	require.Greater(t, len(frame)+len(frame)/sent+1, maxAnswerSize)
 
@@ -270,11 +264,11 @@ func TestDiscoverResponseFits(t *testing.T) {
 	require.Len(t, m.GetDiscoverResponse().GetRegistrations(), sent)
 }
 
-// discoverFrame is the frame of an answer, and how many of records it holds.
-func discoverFrame(t testing.TB, records []Record, now time.Time) (frame []byte, sent int) {
+// discoverFrame is the frame of an answer, and how many of those found it holds.
+func discoverFrame(t testing.TB, found []listing) (frame []byte, sent int) {
 	t.Helper()
 	var out bytes.Buffer
-	sent, err := writeDiscoverResponse(&out, nil, records, now)
+	sent, err := writeDiscoverResponse(&out, nil, found)
 	require.NoError(t, err)
 	return out.Bytes(), sent
 }

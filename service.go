@@ -59,7 +59,7 @@ const (
 	// discoverMemory is reserved while a DISCOVER is answered that asks for more than
 	// a small sample: a buffer, through which an answer of any size is written, and
 	// the sample, without the envelopes that the storage has anyway.
-	discoverMemory = bigAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(Record{}))
+	discoverMemory = bigAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(listing{}))
 	bigAnswer      = 64 << 10
 )
 
@@ -130,6 +130,7 @@ func (s *RendezvousService) Stop() {
 type term struct {
 	storage  Storage
 	config   serviceConfig
+	mayWait  bool // whether a request may wait for something else than its peer
 	requests *requestLimit
 	ledger   *subnetLedger
 
@@ -142,7 +143,7 @@ type term struct {
 	uncount func()       // ends what the metrics read from the storage
 
 	mu      sync.Mutex
-	streams map[network.Stream]struct{}
+	streams map[*inbound]struct{}
 	running sync.WaitGroup // one for each of streams, and one for the sweeper
 }
 
@@ -154,15 +155,17 @@ func begin(s Storage, config serviceConfig) *term {
 
 func newTerm(s Storage, config serviceConfig) *term {
 	ctx, cancel := context.WithCancel(context.Background())
+	_, inMemory := s.(*memoryStorage)
 	return &term{
 		storage:  traced(s, config.metrics),
 		config:   config,
+		mayWait:  !inMemory || config.authorize != nil,
 		requests: newRequestLimit(config.rate, config.burst),
 		ledger:   newLedger(config.perSubnet, time.Now()),
 		ctx:      ctx,
 		cancel:   cancel,
 		uncount:  config.metrics.Started(s),
-		streams:  make(map[network.Stream]struct{}),
+		streams:  make(map[*inbound]struct{}),
 	}
 }
 
@@ -173,9 +176,9 @@ func (t *term) end() {
 	t.cancel() // under the lock: no stream enters any more
 	streams := slices.Collect(maps.Keys(t.streams))
 	t.mu.Unlock()
-	for _, st := range streams {
-		setDeadline(st.SetReadDeadline, 0)
-		setDeadline(st.SetWriteDeadline, stopTimeout)
+	for _, v := range streams {
+		setDeadline(v.stream.SetReadDeadline, 0)
+		setDeadline(v.stream.SetWriteDeadline, stopTimeout)
 	}
 	t.running.Wait()
 	t.uncount()
@@ -204,49 +207,77 @@ func setDeadline(set func(time.Time) error, in time.Duration) {
 	}
 }
 
-func (t *term) enter(st network.Stream) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ctx.Err() != nil {
-		return false
-	}
-	t.streams[st] = struct{}{}
-	t.running.Add(1)
-	return true
-}
-
-func (t *term) leave(st network.Stream) {
-	t.mu.Lock()
-	delete(t.streams, st)
-	t.mu.Unlock()
-	t.running.Done()
-}
-
-// handle serves a stream and ends it, whatever happens. It is where a panic stops.
+// handle serves a stream and ends it, whatever happens.
+//
+// What it calls is kept flat, and what is rare in functions of their own: a stream's
+// goroutine has a small stack, and to grow it for each stream is half of what REGISTER
+// again costs beside the echo. Closing a stream goes deepest of all.
 func (t *term) handle(st network.Stream) {
-	if !t.enter(st) {
+	v := t.enter(st)
+	if v == nil {
 		_ = st.ResetWithError(network.StreamShutdown)
 		return
 	}
-	defer t.leave(st)
-	t.config.metrics.StreamOpened()
-	err := errPanic
-	defer func() {
-		if r := recover(); r != nil {
-			if n, due := t.panics.due(); due {
-				log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
-			}
-			_ = st.Reset()
-		}
-		t.config.metrics.StreamClosed(err)
-	}()
-	err = t.serve(st)
+	defer t.leave(v)
+	err := t.guard(v)
 	if err == nil {
 		_ = st.Close()
-		return
+	} else {
+		abort(v, err)
 	}
-	log.Debug("stream ended", "peer", st.Conn().RemotePeer(), "error", err)
-	_ = st.ResetWithError(resetCode(err))
+	t.config.metrics.StreamClosed(err)
+}
+
+// abort ends a stream because of an error.
+func abort(v *inbound, err error) {
+	log.Debug("stream ended", "peer", v.caller.peer, "error", err)
+	_ = v.stream.ResetWithError(resetCode(err))
+}
+
+// guard attaches a stream to the service and serves it. It is where a panic stops.
+func (t *term) guard(v *inbound) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = t.panicked(r)
+		}
+	}()
+	if err := v.stream.Scope().SetService(ServiceName); err != nil {
+		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
+	}
+	return t.serve(v)
+}
+
+func (t *term) panicked(r any) error {
+	if n, due := t.panics.due(); due {
+		log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
+	}
+	return errPanic
+}
+
+// enter begins to serve a stream, unless the term has ended.
+func (t *term) enter(st network.Stream) *inbound {
+	v := &inbound{stream: st, caller: callerOf(st.Conn()), requestReader: requestReaders.Get().(*requestReader)}
+	v.patience.stream = st
+	v.Reset(st)
+	v.out = meter{st, t.config.metrics}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		v.release()
+		return nil
+	}
+	t.streams[v] = struct{}{}
+	t.running.Add(1)
+	t.config.metrics.StreamOpened()
+	return v
+}
+
+func (t *term) leave(v *inbound) {
+	t.mu.Lock()
+	delete(t.streams, v)
+	t.mu.Unlock()
+	v.release()
+	t.running.Done()
 }
 
 var (
@@ -275,89 +306,179 @@ func resetCode(err error) network.StreamErrorCode {
 
 // serve answers a stream's requests, one after the other, until the peer has no
 // more. An error means that the stream must be reset.
-func (t *term) serve(st network.Stream) error {
-	scope := st.Scope()
-	if err := scope.SetService(ServiceName); err != nil {
-		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
-	}
-	in := requestReaders.Get().(*requestReader)
-	defer in.release(scope)
-	in.Reset(st)
-	in.out = meter{st, t.config.metrics}
-	c := callerOf(st.Conn())
+func (t *term) serve(v *inbound) error {
+	defer v.unreserve()
+	defer v.patience.end()
 	for answered := 0; ; answered++ {
-		err := t.serveOne(st, c, in)
-		if err != nil && answered == 0 {
-			t.requests.take(c, time.Now()) // a stream with no request costs one
+		err := t.read(v)
+		if err == nil {
+			err = t.reply(v)
+		} else if answered == 0 {
+			t.requests.take(&v.caller, time.Now()) // a stream with no request costs one
 		}
 		switch {
+		case err == nil:
 		case errors.Is(err, io.EOF), errors.Is(err, errShutdown) && answered > 0:
 			return nil // and not a reset, which would overtake the last answer
-		case err != nil:
+		default:
 			return err
 		}
 	}
 }
 
-// serveOne answers a stream's next request. It returns io.EOF itself where there
-// is none.
-func (t *term) serveOne(st network.Stream, c caller, in *requestReader) error {
-	if t.requests.spent(c, time.Now()) {
+// read reads the stream's next request. It returns io.EOF itself where there is none.
+// Where the service stops, end has set the stream a deadline after the term's context
+// had ended.
+func (t *term) read(v *inbound) error {
+	now := time.Now()
+	if t.requests.spent(&v.caller, now) {
 		return errRate
 	}
-	request, err := t.read(st, in)
-	if err != nil {
-		return err
+	v.patience.until(now.Add(timeFor(&t.waiting, crowd)))
+	defer t.waiting.Add(-1)
+	if t.ctx.Err() != nil {
+		return errShutdown
 	}
-	v := t.requests.take(c, time.Now())
-	if v == drop {
-		return errRate
+	if err := v.readFrame(); err != nil {
+		return t.unread(err)
 	}
+	v.patience.rest()
+	t.config.metrics.Received(frameSize(len(v.frame)))
+	return v.request.parse(v.frame)
+}
 
-	ctx, cancel := context.WithTimeout(t.ctx, streamTimeout)
-	defer cancel()
-	if memory := memoryFor(request); memory > 0 {
-		if err := st.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
-			v, memory = decline, 0
-		}
-		defer st.Scope().ReleaseMemory(memory)
+// unread is what an error says that a request was not read for.
+func (t *term) unread(err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return err
+	case t.ctx.Err() != nil:
+		return errShutdown
+	default:
+		return fmt.Errorf("read request: %w", err)
 	}
-	a, err := t.respond(ctx, c, request, v)
+}
+
+// reply answers the request that was read.
+func (t *term) reply(v *inbound) error {
+	now := time.Now()
+	fate := t.requests.take(&v.caller, now)
+	if fate == drop {
+		return errRate
+	}
+	if memory := t.memoryFor(&v.request); memory > 0 {
+		if err := v.stream.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
+			fate, memory = decline, 0
+		}
+		defer v.stream.Scope().ReleaseMemory(memory)
+	}
+	a, err := t.respond(&v.caller, &v.request, fate, now)
 	if err != nil {
 		return err
 	}
 	defer a.recycle()
-	timeout := patience(&t.writing, writingCrowd)
+	return t.write(v, &a)
+}
+
+// write sends an answer, in place of the request.
+func (t *term) write(v *inbound, a *answer) error {
+	v.patience.until(time.Now().Add(timeFor(&t.writing, writingCrowd)))
 	defer t.writing.Add(-1)
-	_ = t.allow(st.SetWriteDeadline, timeout, stopTimeout) // it may be the last answer
-	sent, err := a.write(&in.out, in.frame[:0])
+	sent, err := a.write(&v.out, v.frame[:0])
 	if err != nil {
 		return fmt.Errorf("write answer: %w", err)
 	}
-	if a.message == nil {
+	if a.kind == pb.Message_DISCOVER && a.refused == nil {
 		t.config.metrics.Sampled(sent)
 	}
 	return nil
 }
 
-// patience counts one more that waits for its peer, and is how long it may.
-func patience(waiting *atomic.Int32, crowd int32) time.Duration {
+// timeFor counts one more that waits for its peer, and is how long it may.
+func timeFor(waiting *atomic.Int32, crowd int32) time.Duration {
 	if waiting.Add(1) > crowd {
 		return crowdedTimeout
 	}
 	return streamTimeout
 }
 
-// allow gives the remote peer its time to do what set bounds, or where the service
-// stops, the other time and errShutdown. The deadlines that end sets come after the
-// term's context has ended, and so after those that are set here while it has not.
-func (t *term) allow(set func(time.Time) error, in, stopping time.Duration) error {
-	setDeadline(set, in)
-	if t.ctx.Err() != nil {
-		setDeadline(set, stopping)
-		return errShutdown
+// inbound is a stream that is being served.
+type inbound struct {
+	stream   network.Stream
+	caller   caller
+	patience patience
+	request  request // as read last, parts of the reader's frame
+	*requestReader
+}
+
+// patience resets a stream whose peer lets the point wait for too long. One timer
+// does for a whole stream: it is touched where time runs out sooner than it was
+// set for, and looks by itself whether there has come to be more. A deadline of the
+// stream's own would be a new timer for each request and each answer, which is a
+// hundredth of REGISTER again.
+type patience struct {
+	stream network.Stream
+
+	mu    sync.Mutex
+	timer *time.Timer // nil before the first until
+	rings time.Time   // when timer does, if it does
+	due   time.Time   // when the peer's time is up, if that is what is waited for
+	ended bool
+}
+
+// until gives the peer time for what is next.
+func (p *patience) until(due time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due = due
+	switch {
+	case p.timer == nil:
+		p.timer = time.AfterFunc(time.Until(due), p.look)
+	case p.rings.IsZero(), due.Before(p.rings):
+		p.timer.Reset(time.Until(due))
+	default:
+		return
 	}
-	return nil
+	p.rings = due
+}
+
+// rest waits for nothing of the peer's.
+func (p *patience) rest() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.due = time.Time{}
+}
+
+// look resets the stream if time is up.
+func (p *patience) look() {
+	if p.isUp() {
+		_ = p.stream.Reset()
+	}
+}
+
+func (p *patience) isUp() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rings = time.Time{}
+	if p.ended || p.due.IsZero() {
+		return false
+	}
+	left := time.Until(p.due)
+	if left > 0 {
+		p.timer.Reset(left)
+		p.rings = p.due
+	}
+	return left <= 0
+}
+
+// end stops looking.
+func (p *patience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 }
 
 // requestReader is what it takes to read requests from a stream.
@@ -372,159 +493,168 @@ var requestReaders = sync.Pool{
 	New: func() any { return &requestReader{Reader: bufio.NewReaderSize(nil, 1<<10)} },
 }
 
-func (r *requestReader) release(scope network.StreamScope) {
-	if r.reserved > 0 {
-		scope.ReleaseMemory(r.reserved)
-		r.reserved = 0
-	}
+func (r *requestReader) release() {
 	r.Reset(nil)
 	r.out = meter{}
 	requestReaders.Put(r)
 }
 
 // readFrame reads the frame of a request, once there is memory for it.
-func (r *requestReader) readFrame(scope network.StreamScope) error {
-	size, err := readSize(r.Reader, maxRequestSize)
+func (v *inbound) readFrame() error {
+	size, err := readSize(v.Reader, maxRequestSize)
 	if err != nil {
 		return err
 	}
-	if size > smallRequest && r.reserved == 0 {
-		if err := scope.ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
+	if size > smallRequest && v.reserved == 0 {
+		if err := v.stream.Scope().ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
 			return fmt.Errorf("%w: %w", errResource, err)
 		}
-		r.reserved = requestMemory
+		v.reserved = requestMemory
 	}
-	frame, err := readBody(r.Reader, r.frame, size)
+	frame, err := readBody(v.Reader, v.frame, size)
 	if err == nil {
-		r.frame = frame
+		v.frame = frame
 	}
 	return err
 }
 
-// read returns the next request, or io.EOF where there is none. The frame of in is
-// then free for other use.
-func (t *term) read(st network.Stream, in *requestReader) (*pb.Message, error) {
-	timeout := patience(&t.waiting, crowd)
-	defer t.waiting.Add(-1)
-	if err := t.allow(st.SetReadDeadline, timeout, 0); err != nil {
-		return nil, err
+func (v *inbound) unreserve() {
+	if v.reserved > 0 {
+		v.stream.Scope().ReleaseMemory(v.reserved)
+		v.reserved = 0
 	}
-	err := in.readFrame(st.Scope())
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil, err
-	case err != nil && t.ctx.Err() != nil:
-		return nil, errShutdown
-	case err != nil:
-		return nil, fmt.Errorf("read request: %w", err)
-	}
-	t.config.metrics.Received(frameSize(len(in.frame)))
-	return parseMessage(in.frame)
 }
 
 // memoryFor is what answering a request takes, beyond what reading it took.
-func memoryFor(request *pb.Message) int {
-	if request.GetType() == pb.Message_DISCOVER && grantLimit(request.GetDiscover().GetLimit(), MaxDiscoverLimit) > smallSample {
+func (t *term) memoryFor(r *request) int {
+	if r.kind == pb.Message_DISCOVER && grantLimit(r.discover.limit, t.config.discoverLimit) > smallSample {
 		return discoverMemory
 	}
 	return 0
 }
 
-// answer is what a request gets: a message, or the records that a DISCOVER found,
-// in one of samples.
+// answer is what a request of a kind gets.
 type answer struct {
-	message *pb.Message
-	records []Record // where message is nil
+	kind    pb.Message_MessageType
+	refused *StatusError  // or nil, and then
+	ttl     time.Duration // what a REGISTER is granted, or
+	found   []listing     // what a DISCOVER found, in one of samples
 }
 
 // write writes the answer's frame to w, a short one through buf, and returns how
-// many records were in it.
-func (a answer) write(w io.Writer, buf []byte) (sent int, err error) {
-	if a.message == nil {
+// many registrations were in it.
+func (a *answer) write(w io.Writer, buf []byte) (sent int, err error) {
+	switch {
+	case a.refused != nil:
+		if buf, err = appendFrame(buf, refusal(a.kind, a.refused)); err != nil {
+			return 0, err
+		}
+		_, err = w.Write(buf)
+	case a.kind == pb.Message_REGISTER:
+		_, err = w.Write(appendRegistered(buf, a.ttl))
+	default:
 		buffers := &smallBuffers
-		if len(a.records) > smallSample {
+		if len(a.found) > smallSample {
 			buffers = &bigBuffers
 		}
 		through := buffers.Get().(*[]byte)
 		defer buffers.Put(through)
-		return writeDiscoverResponse(w, *through, a.records, time.Now())
+		return writeDiscoverResponse(w, *through, a.found)
 	}
-	frame, err := appendFrame(buf, a.message)
-	if err != nil {
-		return 0, err
-	}
-	_, err = w.Write(frame)
 	return 0, err
 }
 
 // recycle gives back what the answer is made of, which is garbage enough to keep
 // the collector busy otherwise.
-func (a answer) recycle() {
-	if a.message == nil {
-		clear(a.records)
-		empty := a.records[:0]
+func (a *answer) recycle() {
+	if a.found != nil {
+		clear(a.found)
+		empty := a.found[:0]
 		samples.Put(&empty)
 	}
 }
 
 var (
-	samples      = sync.Pool{New: func() any { return new([]Record) }}
+	samples      = sync.Pool{New: func() any { return new([]listing) }}
 	smallBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, smallAnswer)) }}
 	bigBuffers   = sync.Pool{New: func() any { return new(make([]byte, 0, bigAnswer)) }}
 )
 
-// respond does what a request asks, or declines it, and returns the answer. An
-// error means that the request has none.
-func (t *term) respond(ctx context.Context, c caller, request *pb.Message, v verdict) (answer, error) {
-	var err error
-	started := time.Now()
-	defer func() { t.config.metrics.Answered(request.GetType(), err, time.Since(started)) }()
-	switch kind := request.GetType(); {
-	case kind != pb.Message_REGISTER && kind != pb.Message_DISCOVER:
-		return answer{}, fmt.Errorf("%w: %s is not a request", ErrProtocol, kind)
+// respond does what a request that was read at now asks, or declines it, and returns
+// the answer. An error means that the request has none.
+func (t *term) respond(c *caller, r *request, v verdict, now time.Time) (a answer, err error) {
+	a.kind = r.kind
+	switch {
+	case r.kind != pb.Message_REGISTER && r.kind != pb.Message_DISCOVER:
+		return a, fmt.Errorf("%w: %s is not a request", ErrProtocol, r.kind)
 	case v != serve:
 		err = errTooMany
-	case kind == pb.Message_REGISTER:
-		var ttl time.Duration
-		if ttl, err = t.register(ctx, c, request.GetRegister()); err == nil {
-			return answer{message: registerResponse(ttl)}, nil
-		}
+	case !t.mayWait: // so a limit of time has nothing to limit
+		err = t.perform(t.ctx, c, r, &a, now)
 	default:
-		a := answer{records: *samples.Get().(*[]Record)}
-		if a.records, err = t.discover(ctx, c, request.GetDiscover(), a.records); err == nil {
-			return a, nil
-		}
+		err = t.performInTime(c, r, &a, now)
 	}
-	log.Debug("request refused", "peer", c.peer, "type", request.GetType(), "error", err)
+	t.config.metrics.Answered(r.kind, err, time.Since(now))
+	if err != nil {
+		a.refused = t.refuse(c, r, err)
+	}
+	return a, nil
+}
+
+func (t *term) performInTime(c *caller, r *request, a *answer, now time.Time) error {
+	ctx, cancel := context.WithTimeout(t.ctx, streamTimeout)
+	defer cancel()
+	return t.perform(ctx, c, r, a, now)
+}
+
+func (t *term) perform(ctx context.Context, c *caller, r *request, a *answer, now time.Time) (err error) {
+	if r.kind == pb.Message_REGISTER {
+		a.ttl, err = t.register(ctx, c, &r.register, now)
+	} else {
+		a.found, err = t.discover(ctx, c, &r.discover, *samples.Get().(*[]listing))
+	}
+	return err
+}
+
+// refuse returns what a request is refused with, for an error that the operator hears of.
+func (t *term) refuse(c *caller, r *request, err error) *StatusError {
+	log.Debug("request refused", "peer", c.peer, "type", r.kind, "error", err)
 	t.report(err)
-	return answer{message: refusal(request.GetType(), answerTo(err))}, nil
+	return answerTo(err)
 }
 
 // register is REGISTER, its checks in the order of the wire's table. It returns
 // the granted TTL.
-func (t *term) register(ctx context.Context, c caller, request *pb.Message_Register) (time.Duration, error) {
-	ns, envelope := request.GetNs(), request.GetSignedPeerRecord()
+func (t *term) register(ctx context.Context, c *caller, r *claim, now time.Time) (time.Duration, error) {
+	ns := string(r.namespace)
 	if err := checkNamespace(ns); err != nil {
 		return 0, err
 	}
-	if err := t.checkOwner(c.peer, envelope); err != nil {
+	if err := t.checkOwner(c.peer, r.envelope); err != nil {
 		return 0, err
 	}
-	ttl, err := grantTTL(request.GetTtl(), t.config.ttl, t.config.maxTTL)
+	ttl, err := grantTTL(r.ttl, t.config.ttl, t.config.maxTTL)
 	if err != nil {
 		return 0, err
 	}
-	err = t.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: true, Namespace: ns})
-	if err != nil {
+	if err := t.authorize(ctx, c, ns, true); err != nil {
 		return 0, err
 	}
-	now := time.Now()
-	return ttl, t.add(ctx, c, now, Record{
+	return ttl, t.add(ctx, c, now, &Record{
 		Namespace: ns,
 		Peer:      c.peer,
-		Envelope:  envelope,
+		Envelope:  r.envelope,
 		Deadline:  now.Add(ttl + grace),
 	})
+}
+
+// authorize asks the authorizer, if there is one, whether the caller may register in a
+// namespace, or discover it.
+func (t *term) authorize(ctx context.Context, c *caller, ns string, register bool) error {
+	if t.config.authorize == nil {
+		return nil
+	}
+	return t.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: register, Namespace: ns})
 }
 
 // verifier is a [Storage] that remembers which bytes it was given for a peer, so
@@ -552,13 +682,13 @@ func (t *term) checkOwner(from peer.ID, envelope []byte) error {
 
 // add keeps a registration, within the limits of the caller's address, of the peer
 // and of the point.
-func (t *term) add(ctx context.Context, c caller, now time.Time, r Record) error {
+func (t *term) add(ctx context.Context, c *caller, now time.Time, r *Record) error {
 	key := t.ledger.key(r.Namespace, r.Peer)
 	fresh, err := t.ledger.reserve(c, key, r.Deadline, now)
 	if err != nil {
 		return err
 	}
-	if err := t.storage.Add(ctx, r, t.config.quota); err != nil {
+	if err := t.storage.Add(ctx, *r, t.config.quota); err != nil {
 		if fresh {
 			t.ledger.release(key)
 		}
@@ -568,34 +698,39 @@ func (t *term) add(ctx context.Context, c caller, now time.Time, r Record) error
 	return nil
 }
 
-// appender is a [Storage] that samples into a slice of the caller's.
-type appender interface {
-	appendSample(ctx context.Context, dst []Record, namespace string, n int) ([]Record, error)
-}
-
 // discover is DISCOVER. It appends what it finds to dst, which is empty.
-func (t *term) discover(ctx context.Context, c caller, request *pb.Message_Discover, dst []Record) ([]Record, error) {
-	ns := request.GetNs()
+func (t *term) discover(ctx context.Context, c *caller, q *query, dst []listing) ([]listing, error) {
+	ns := string(q.namespace)
 	if err := checkNamespaceSize(ns); err != nil {
 		return nil, err
 	}
-	asked := Request{Peer: c.peer, Addr: c.addr, Namespace: ns}
-	if err := t.config.authorize.check(ctx, asked); err != nil {
+	if err := t.authorize(ctx, c, ns, false); err != nil {
 		return nil, err
 	}
-	records, err := t.sample(ctx, ns, grantLimit(request.GetLimit(), t.config.discoverLimit), dst)
+	found, err := sample(ctx, t.storage, dst, ns, grantLimit(q.limit, t.config.discoverLimit))
 	if err != nil || ns != "" {
-		return records, err
+		return found, err
 	}
-	return t.config.authorize.visible(ctx, asked, records)
+	return t.config.authorize.visible(ctx, Request{Peer: c.peer, Addr: c.addr}, found)
 }
 
-func (t *term) sample(ctx context.Context, ns string, n int, dst []Record) ([]Record, error) {
-	if s, ok := t.storage.(appender); ok {
-		return s.appendSample(ctx, dst, ns, n)
+// sampler is a [Storage] that appends what an answer needs of a sample to a slice: to
+// make records of a large one is most of the garbage that a DISCOVER makes.
+type sampler interface {
+	appendSample(ctx context.Context, dst []listing, namespace string, n int) ([]listing, error)
+}
+
+// sample appends a sample of what s holds to dst.
+func sample(ctx context.Context, s Storage, dst []listing, namespace string, n int) ([]listing, error) {
+	if s, ok := s.(sampler); ok {
+		return s.appendSample(ctx, dst, namespace, n)
 	}
-	records, err := t.storage.Sample(ctx, ns, n)
-	return append(dst, records...), err
+	records, err := s.Sample(ctx, namespace, n)
+	now := time.Now()
+	for _, r := range records {
+		dst = append(dst, listing{namespace: r.Namespace, envelope: r.Envelope, left: r.Deadline.Sub(now)})
+	}
+	return dst, err
 }
 
 // report logs an error of which the operator should know: that the storage is full,
