@@ -2,14 +2,11 @@ package rendezvous
 
 import (
 	"fmt"
-	"hash/maphash"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
-
-	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
 func sealedRecords(t testing.TB, n int) [][]byte {
@@ -63,12 +60,18 @@ func TestVerifiedIsBounded(t *testing.T) {
 		require.NoError(t, err)
 	}
 	hostile := v.shares["hostile"]
-	require.LessOrEqual(t, len(hostile.entries), maxShareEntries)
-	require.LessOrEqual(t, hostile.size, maxShareSize)
-	require.Equal(t, len(hostile.entries), hostile.recent.Len())
+	for _, h := range []half{hostile.young, hostile.old} {
+		require.LessOrEqual(t, len(h.entries), maxShareEntries/2)
+		require.LessOrEqual(t, h.size, maxShareSize/2)
+		size := 0
+		for _, o := range h.entries {
+			size += len(o.envelope)
+		}
+		require.Equal(t, size, h.size)
+	}
 	for _, e := range honest {
-		require.NotNil(t, v.shares["honest"].find(maphash.Bytes(v.seed, e), e))
-		require.Nil(t, hostile.find(maphash.Bytes(v.seed, e), e))
+		require.NotNil(t, v.shares["honest"].find(v.hash(e)))
+		require.Nil(t, hostile.find(v.hash(e)))
 	}
 	for i := range 3 * maxShares {
 		_, _, err := v.open(peer.ID(fmt.Sprint(i)), honest[0])
@@ -84,19 +87,19 @@ func TestVerifiedIsBounded(t *testing.T) {
 // one that was.
 func BenchmarkAccept(b *testing.B) {
 	h := newHost(b)
-	var answer []*pb.Message_Register
+	var answer []claim
 	for _, e := range sealedRecords(b, 50) {
-		answer = append(answer, &pb.Message_Register{Ns: "n", SignedPeerRecord: e, Ttl: 20})
+		answer = append(answer, claim{namespace: []byte("n"), envelope: e, ttl: 20})
 	}
 	b.Run("new", func(b *testing.B) {
 		for b.Loop() {
-			require.Len(b, NewClient(h).accept("a point", "n", len(answer), answer), len(answer))
+			require.Len(b, NewClient(h).accept("a point", "n", answer), len(answer))
 		}
 	})
 	b.Run("known", func(b *testing.B) {
 		c := NewClient(h)
 		for b.Loop() {
-			require.Len(b, c.accept("a point", "n", len(answer), answer), len(answer))
+			require.Len(b, c.accept("a point", "n", answer), len(answer))
 		}
 	})
 }

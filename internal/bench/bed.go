@@ -168,6 +168,8 @@ type point struct {
 	open   openStorage
 	others []identity // who is registered in it from the start
 
+	refreshed time.Time // when the small namespace last was
+
 	storage rendezvous.Storage
 	service *rendezvous.RendezvousService
 	close   func() error
@@ -260,9 +262,14 @@ func add(ctx context.Context, s rendezvous.Storage, ns string, others []identity
 	})
 }
 
-// refresh registers the small namespace again, for as long as the wire allows: a
-// client takes no longer time than that for what it is, but for new at every moment.
+// refresh registers the small namespace again, for as long as the wire allows, once
+// half of that is over, as peers do: a client takes no longer time than that for what
+// it is, but for new at every moment.
 func (p *point) refresh(ctx context.Context) error {
+	if time.Since(p.refreshed) < rendezvous.MaxTTL/2 {
+		return nil
+	}
+	p.refreshed = time.Now()
 	return add(ctx, p.storage, small, p.others[:1000], rendezvous.MaxTTL)
 }
 
