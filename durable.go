@@ -49,6 +49,12 @@ type durableStorage struct {
 	closing chan struct{}
 	close   sync.Once
 
+	// writes takes what is to be added to the writer, of which there is one while
+	// writer is set; that is guarded by writing.
+	writes  chan addition
+	writer  bool
+	writers sync.WaitGroup
+
 	owner []byte // what ownerKey holds for as long as db is ours
 
 	// What failed since it was last logged, and when that was; guarded by writing.
@@ -59,6 +65,16 @@ type durableStorage struct {
 	// still; guarded by mu.
 	ended []ended
 }
+
+// addition is an Add on its way to the database.
+type addition struct {
+	record Record
+	quota  Quota
+	done   chan<- error // has room for one
+}
+
+// writerLingers is how long a writer waits for something to write before it ends.
+const writerLingers = time.Second
 
 type ended struct {
 	namespace string
@@ -71,6 +87,7 @@ func newDurableStorage(db DB, now func() time.Time) *durableStorage {
 		db:            db,
 		writing:       make(chan struct{}, 1),
 		closing:       make(chan struct{}),
+		writes:        make(chan addition),
 	}
 	s.evict = s.evictAll
 	s.index.ended = func(r *registration) {
@@ -95,15 +112,57 @@ func (s *durableStorage) Add(ctx context.Context, r Record, q Quota) error {
 	// this returns, so what may outlast it has a copy.
 	r.Envelope = bytes.Clone(r.Envelope)
 	done := make(chan error, 1)
-	go func() {
-		defer s.unlock()
-		done <- s.add(r, q)
-	}()
+	if !s.writer {
+		s.writer = true
+		s.writers.Go(s.write)
+	}
+	select { // nobody else has a turn, so the writer waits for this
+	case s.writes <- addition{r, q, done}:
+	case <-s.closing:
+		s.unlock()
+		return ErrClosed
+	}
 	select {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for the database to take a registration: %w", ctx.Err())
+	}
+}
+
+// write makes additions, for as long as there are more of them every now and then: a
+// goroutine for each would have to grow its stack each time, which is a fifth of what
+// a refresh costs over LevelDB. Whoever hands one over has the turn to write, which
+// then is the writer's.
+func (s *durableStorage) write() {
+	idle := time.NewTimer(writerLingers)
+	defer idle.Stop()
+	for {
+		select {
+		case a := <-s.writes:
+			a.done <- s.add(a.record, a.quota)
+			s.unlock()
+			idle.Reset(writerLingers)
+		case <-idle.C:
+			if s.retire() {
+				return
+			}
+			idle.Reset(writerLingers)
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// retire ends the writer, unless somebody has a turn and may be about to need it.
+func (s *durableStorage) retire() bool {
+	select {
+	case s.writing <- struct{}{}:
+		defer s.unlock()
+		s.writer = false
+		return true
+	default:
+		return false
 	}
 }
 
@@ -147,6 +206,7 @@ func (s *durableStorage) Close() error {
 	s.close.Do(func() { close(s.closing) })
 	s.writing <- struct{}{}
 	defer s.unlock()
+	s.writers.Wait()
 	return s.memoryStorage.Close()
 }
 
