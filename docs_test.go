@@ -3,12 +3,22 @@ package rendezvous
 // What the documents show is what the code does.
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -50,16 +60,10 @@ func TestProtocolExample(t *testing.T) {
 
 // TestLinks: what a document links to in this repository is there.
 func TestLinks(t *testing.T) {
-	documents, err := filepath.Glob("*.md")
-	require.NoError(t, err)
-	more, err := filepath.Glob("docs/*.md")
-	require.NoError(t, err)
 	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 	links := 0
-	for _, document := range append(documents, more...) {
-		text, err := os.ReadFile(document)
-		require.NoError(t, err)
-		for _, found := range link.FindAllStringSubmatch(string(text), -1) {
+	for document, text := range documents(t) {
+		for _, found := range link.FindAllStringSubmatch(text, -1) {
 			if strings.Contains(found[1], "://") {
 				continue // of others, who are not there in a test
 			}
@@ -69,6 +73,560 @@ func TestLinks(t *testing.T) {
 		}
 	}
 	require.Greater(t, links, 10)
+}
+
+// documents returns the text of each document, by its path.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		paths, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		for _, p := range paths {
+			text, err := os.ReadFile(p)
+			require.NoError(t, err)
+			texts[p] = string(text)
+		}
+	}
+	require.Greater(t, len(texts), 10)
+	return texts
+}
+
+// guide is the document whose blocks marked sh cmd/rendezvous's TestGuideCommands runs.
+const guide = "docs/operating.md"
+
+// run does what a document says, or as much of it as a test has time for, or shows
+// who does. The tree is a copy of this one, for what leaves something in it.
+type run func(t *testing.T, tree, command string)
+
+// runs has every command in the documents. The command rendezvous is not here:
+// cmd/rendezvous's TestCommands runs what documents do with it.
+var runs = map[string]run{
+	"make":                               listsTargets,
+	"make build":                         whole,
+	"make demo":                          stageOfCI,
+	"make test":                          stageOfCI,
+	"make lint":                          stageOfCI,
+	"make fuzz":                          stageOfCI,
+	"make fmt":                           withToolOf("lint-code", "golangci-lint"),
+	"make generate":                      withToolOf("lint-generated", ".ci/check-generated"),
+	"make test TESTFLAGS='-run Name -v'": expandsTo("go test -race .* -run Name -v ./..."),
+
+	"make attack":        recipe("go run ", "-only '^$'"),
+	"make soak":          recipe("go run ", "-h"),    // a round takes minutes; internal/attack tests a little of each attack
+	"make profile":       recipe("bin/bench ", "-h"), // as long as it is, it profiles for 20 s
+	"make bench-storage": recipe("go run ", "-n 1000 -costs"),
+	"make bench-redis":   expandsTo("go test .*-bench . .* ./redisstorage"),
+	"make bench":         testIn(".", "TestBenchCommands"),
+
+	"make bench BENCHFLAGS=-quick":                                   testIn(".", "TestBenchCommands"),
+	`make bench BENCHFLAGS='-only "REGISTER again, TCP" -rounds 15'`: testIn(".", "TestBenchCommands"),
+	"make bench BENCHFLAGS='-docs docs'":                             testIn(".", "TestBenchCommands"),
+
+	"go test -run TestSimulation -v .":                hasTests,
+	"go test -run TestChurn -v .":                     hasTests,
+	"go test -run '^$' -bench BenchmarkAccept .":      hasBenchmarks,
+	"go test -run xxx -bench Refresh .":               hasBenchmarks,
+	"go run":                                          testIn("examples", "TestExamples"),
+	"go get " + module:                                inNewModule,
+	"go install " + module + "/cmd/rendezvous@latest": inNewModule,
+
+	// There is no Docker in CI: the test reads the file, and starts its points without.
+	"docker compose up":                  testIn("cmd/rendezvous", "TestCompose"),
+	"docker compose --profile shared up": testIn("cmd/rendezvous", "TestCompose"),
+
+	"install -m 755 bin/rendezvous /usr/local/bin/":                    testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"install -m 644 packaging/rendezvous.yml /etc/":                    testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"install -m 644 packaging/rendezvous.service /etc/systemd/system/": testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"systemctl daemon-reload":                                          testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"systemctl enable --now rendezvous":                                testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"journalctl -u rendezvous -f":                                      testIn("cmd/rendezvous", "TestSystemdCommands"),
+	"kill -9":                                                          testIn(".", "TestAcknowledgedSurvivesKill"),
+}
+
+const module = "github.com/status-im/go-waku-rendezvous"
+
+// TestCommands: what documents say to type works.
+func TestCommands(t *testing.T) { //nolint:tparallel // the commands share a tree
+	t.Parallel() // with TestBenchCommands, and with no other, which could be held up
+	tree := copyTree(t)
+	said := make(map[string]bool)
+	for document, text := range documents(t) {
+		for _, command := range commands(t, document, text) {
+			said[command] = true
+			if strings.HasPrefix(command, "rendezvous ") {
+				testIn("cmd/rendezvous", "TestCommands")(t, tree, command)
+				continue
+			}
+			assert.NotNil(t, runs[command], "%s: %s: nothing runs this command: say in runs, in docs_test.go, what does", document, command)
+		}
+	}
+	for _, command := range slices.Sorted(maps.Keys(runs)) {
+		t.Run(command, func(t *testing.T) {
+			require.True(t, said[command], "no document says so: remove it from runs, in docs_test.go")
+			runs[command](t, tree, command)
+		})
+	}
+}
+
+// programs are what commands in a text begin with.
+var programs = []string{"make", "go", "rendezvous", "docker", "kill", "curl", "systemctl", "git", "sudo"}
+
+// commands returns what a document says to type, but for what TestGuideCommands runs.
+func commands(t *testing.T, document, text string) []string {
+	t.Helper()
+	found := indented(text)
+	for _, language := range languages(text) {
+		for _, block := range fenced(text, language) {
+			switch {
+			case language == "text", language == "sh" && document != guide:
+				found = append(found, lines(block)...)
+			case language == "":
+				require.NotRegexp(t, `(?m)^(`+strings.Join(programs, "|")+`) `, block, "%s: commands are in blocks marked sh or text", document)
+			default:
+				require.True(t, language == "sh" || language == "go" && document == "README.md",
+					"%s: no test knows blocks marked %s here", document, language)
+			}
+		}
+	}
+	for _, code := range inline(text) {
+		if first, more, _ := strings.Cut(code, " "); slices.Contains(programs, first) && (more != "" || first == "make") {
+			found = append(found, code)
+		}
+	}
+	return found
+}
+
+// output is a line that a program prints, in an indented block: shares of a profile.
+var output = regexp.MustCompile(`^ *\d+\.\d% `)
+
+// indented returns the commands in the blocks that are indented.
+func indented(text string) []string {
+	var found []string
+	for line := range strings.Lines(outsideOfFences(text)) {
+		if code, is := strings.CutPrefix(line, "    "); is && !output.MatchString(code) {
+			found = append(found, lines(code)...)
+		}
+	}
+	return found
+}
+
+// lines returns a block's commands, without what a comment says of them.
+func lines(block string) []string {
+	var found []string
+	comment := regexp.MustCompile(`\s+# .*`)
+	for line := range strings.Lines(regexp.MustCompile(`\\\n\s*`).ReplaceAllString(block, "")) {
+		if line = strings.TrimSpace(comment.ReplaceAllString(line, "")); line != "" {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// inline returns what a text has in backticks.
+func inline(text string) []string {
+	text = regexp.MustCompile(`(?m)^    .*`).ReplaceAllString(outsideOfFences(text), "")
+	var found []string
+	for _, code := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(text, -1) {
+		found = append(found, strings.Join(strings.Fields(code[1]), " "))
+	}
+	return found
+}
+
+var fence = regexp.MustCompile("(?s)\n```(\\w*)\n.*?\n```")
+
+func outsideOfFences(text string) string { return fence.ReplaceAllString(text, "") }
+
+// languages returns those that a text's blocks are marked with.
+func languages(text string) []string {
+	var found []string
+	for _, block := range fence.FindAllStringSubmatch(text, -1) {
+		found = append(found, block[1])
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// copyTree copies what is here, but for what was built and what git keeps.
+func copyTree(t *testing.T) string {
+	t.Helper()
+	tree := t.TempDir()
+	shell(t, ".", "tar --exclude=./.git --exclude=./bin -cf - . | tar -xf - -C "+tree)
+	return tree
+}
+
+// shell runs a command to its end, with nothing to read, and returns what it printed.
+// It builds as cmd/rendezvous's tests do, without C, so that they share what is built.
+func shell(t *testing.T, dir, command string, env ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), append(env, "CGO_ENABLED=0")...)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s: %s", command, out)
+	return string(out)
+}
+
+// whole runs a command as it is.
+func whole(t *testing.T, tree, command string) {
+	t.Helper()
+	shell(t, tree, command)
+}
+
+// listsTargets runs make alone, which has to list every target that a document names.
+func listsTargets(t *testing.T, tree, command string) {
+	t.Helper()
+	list := shell(t, tree, command)
+	for document, text := range documents(t) {
+		for _, named := range commands(t, document, text) {
+			if words := strings.Fields(named); words[0] == "make" && len(words) > 1 {
+				require.Regexp(t, `(?m)^  make `+words[1]+` `, list)
+			}
+		}
+	}
+}
+
+// stageOfCI: .ci/run runs it, maybe with settings that make it shorter.
+func stageOfCI(t *testing.T, tree, command string) {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join(tree, ".ci", "run"))
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^stage \w+ \w+ `+command+`( [A-Z]+=\w+)*$`, string(script))
+}
+
+// withToolOf: it is the other use of what a part of make lint, which CI runs, has to find
+// nothing to do for. To run it would write into the tree that CI checks.
+func withToolOf(part, tool string) run {
+	return func(t *testing.T, tree, command string) {
+		t.Helper()
+		stageOfCI(t, tree, "make lint")
+		require.Contains(t, shell(t, tree, "make -n lint"), tool)
+		checks := shell(t, tree, "make -n "+part)
+		if script, err := os.ReadFile(filepath.Join(tree, tool)); err == nil {
+			checks += strings.ReplaceAll(string(script), `-C "$tmp/generated" `, "")
+		}
+		does := strings.TrimSuffix(strings.TrimSpace(shell(t, tree, "make -n "+command[len("make "):])), " fmt")
+		require.Contains(t, checks, does)
+	}
+}
+
+// expandsTo: it is what is run elsewhere with other settings. To run it takes long.
+func expandsTo(pattern string) run {
+	return func(t *testing.T, tree, command string) {
+		t.Helper()
+		require.Regexp(t, `(?m)^`+pattern+`$`, shell(t, tree, "make -n "+command[len("make "):]))
+	}
+}
+
+// recipe runs what make would, up to and with the line that begins with a program, to
+// which it gives flags that make it short.
+func recipe(program, flags string) run {
+	return func(t *testing.T, tree, command string) {
+		t.Helper()
+		var script strings.Builder
+		for line := range strings.Lines(shell(t, tree, "make -n "+command[len("make "):])) {
+			if strings.HasPrefix(line, program) {
+				shell(t, tree, script.String()+strings.TrimSpace(line)+" "+flags)
+				return
+			}
+			script.WriteString(line)
+		}
+		require.Fail(t, "make does not run "+program, script.String())
+	}
+}
+
+// testIn: a test runs it, which says so itself.
+func testIn(dir, name string) run {
+	return func(t *testing.T, tree, command string) {
+		t.Helper()
+		paths, err := filepath.Glob(filepath.Join(tree, dir, "*_test.go"))
+		require.NoError(t, err)
+		for _, p := range paths {
+			text, err := os.ReadFile(p)
+			require.NoError(t, err)
+			if strings.Contains(string(text), "\nfunc "+name+"(t *testing.T) {") {
+				return
+			}
+		}
+		require.Fail(t, "there is no "+name+" in "+dir, "which is to run %s", command)
+	}
+}
+
+// thisTest runs the tests of this package, which are built already, with the flags that
+// a command gives to go test.
+func thisTest(t *testing.T, command string, flags ...string) string {
+	t.Helper()
+	require.Regexp(t, ` \.$`, command, "they are those of this package")
+	given := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(command, "go test"), " ."), " -", " -test.")
+	return shell(t, ".", os.Args[0]+given+" "+strings.Join(flags, " "))
+}
+
+// hasTests: all tests run in CI, those that a command picks among them.
+func hasTests(t *testing.T, _, command string) {
+	t.Helper()
+	picked := regexp.MustCompile(`-run (\w+)`).FindStringSubmatch(command)
+	require.NotNil(t, picked)
+	require.Regexp(t, `(?m)^`+picked[1], thisTest(t, command, "-test.list", picked[1]))
+}
+
+// hasBenchmarks runs what a command picks once.
+func hasBenchmarks(t *testing.T, _, command string) {
+	t.Helper()
+	require.Regexp(t, `(?m)^Benchmark\S+\s+1\s`, thisTest(t, command, "-test.benchtime", "1x"))
+}
+
+// inNewModule runs a command of the go tool in a program of somebody who has nothing
+// but this tree: the release is what it stands for.
+func inNewModule(t *testing.T, _, command string) {
+	t.Helper()
+	here, err := filepath.Abs(".")
+	require.NoError(t, err)
+	mod, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	require.NotRegexp(t, `(?m)^(replace|exclude)\b`, string(mod), "go install refuses such a module")
+	dir, bin := t.TempDir(), t.TempDir()
+	env := []string{"GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off", "GOBIN=" + bin}
+	shell(t, dir, "go mod init example.org/program && go mod edit -replace "+module+"="+here+" && go get "+module, env...)
+	shell(t, dir, strings.TrimSuffix(command, "@latest"), env...)
+	if strings.HasPrefix(command, "go install ") {
+		require.FileExists(t, filepath.Join(bin, "rendezvous"))
+	}
+}
+
+// TestBenchCommands runs make bench with all the flags that documents give it, those
+// that make it short among them, and has it write a document's tables.
+func TestBenchCommands(t *testing.T) {
+	t.Parallel()
+	tree := copyTree(t)
+	var flags []string
+	for command := range runs {
+		if given, is := strings.CutPrefix(command, "make bench BENCHFLAGS="); is {
+			flags = append(flags, strings.Trim(given, "'"))
+		}
+	}
+	require.Contains(t, flags, "-quick")
+	document := filepath.Join(tree, "docs", "performance.md")
+	before, err := os.ReadFile(document)
+	require.NoError(t, err)
+	shell(t, tree, "make bench BENCHFLAGS='"+strings.Join(flags, " ")+"'")
+	after, err := os.ReadFile(document)
+	require.NoError(t, err)
+	require.NotEqual(t, string(before), string(after))
+	require.Contains(t, string(after), "| REGISTER again | TCP | fresh | echo |")
+	require.FileExists(t, filepath.Join(tree, "bin", "bench.json"))
+}
+
+// TestNames: what documents have in backticks is there.
+func TestNames(t *testing.T) {
+	known := readNames(t)
+	for document, text := range documents(t) {
+		for _, code := range inline(text) {
+			assert.True(t, runs[code] != nil || checkedByCommand.MatchString(code) || known.has(t, code),
+				"%s: `%s` is not the name of anything; if it is of others, it belongs in ofOthers, in docs_test.go", document, code)
+		}
+	}
+}
+
+// checkedByCommand is what tests in cmd/rendezvous look up in the documents: commands,
+// flags, their variables, metrics.
+var checkedByCommand = regexp.MustCompile(`^(rendezvous [a-z].*|--[a-z].*|RENDEZVOUS_\w+|libp2p_\w+)$`)
+
+// ofOthers is what documents say and nothing here is called.
+var ofOthers = []string{
+	// Other libraries and protocols, to compare.
+	"/rendezvous/1.0.0", "UNREGISTER", "E_INVALID_COOKIE", "go-libp2p-core", "github.com/libp2p/go-libp2p-core",
+	// What tests cannot read.
+	"SHA-256(bytes of the point's peer ID ‖ namespace)", `"floodsub:" + topic`, "//nolint:gosec // the key is a test's own",
+	"GOMEMLIMIT", // Go's own
+	// Settings of Redis: cmd/rendezvous starts one with them.
+	`save ""`, "appendonly no", "maxmemory", "lazyfree-lazy-expire", "replica-lazy-flush", "yes", "cluster-node-timeout", "cluster-node-timeout 1500",
+	"rediss://",                  // which URLs begin with, as redisstorage's client knows them
+	"/2",                         // the end of a URL
+	"libp2p-peer-record",         // libp2p's domain of envelopes, which is signed in every record
+	"/waku/2/default-waku/proto", // the namespace of the example that TestProtocolExample reads
+	"sh",                         // how a block is marked
+}
+
+// packages are those that documents name, and that nothing here imports by that name.
+var packages = map[string]string{"drouting": "github.com/libp2p/go-libp2p/p2p/discovery/routing"}
+
+// names is what this repository calls things.
+type names struct {
+	code     map[string]bool   // Name, Type.Name, package.Name
+	imports  map[string]string // path, by the name in code
+	literals strings.Builder   // what code, packages and targets say
+}
+
+func readNames(t *testing.T) *names {
+	t.Helper()
+	n := &names{code: make(map[string]bool), imports: maps.Clone(packages)}
+	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			if p == ".git" || p == "bin" {
+				return fs.SkipDir
+			}
+			return err
+		}
+		if path.Ext(p) == ".go" {
+			n.readCode(t, p)
+		} else if slices.Contains([]string{"packaging", "pb", "."}, path.Dir(p)) && path.Ext(p) != ".md" {
+			text, err := os.ReadFile(p)
+			n.literals.Write(text)
+			return err
+		}
+		return nil
+	}))
+	return n
+}
+
+func (n *names) readCode(t *testing.T, p string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	for _, i := range file.Imports {
+		whole, err := strconv.Unquote(i.Path.Value)
+		require.NoError(t, err)
+		name := path.Base(whole)
+		if i.Name != nil {
+			name = i.Name.Name
+		}
+		n.imports[name] = whole
+		n.literals.WriteString(whole + "\n")
+	}
+	for _, d := range file.Decls {
+		n.readDeclaration(strings.TrimSuffix(file.Name.Name, "_test"), d)
+	}
+	if strings.HasSuffix(p, "_test.go") {
+		return // what tests say is not what is there
+	}
+	ast.Inspect(file, func(node ast.Node) bool {
+		if l, is := node.(*ast.BasicLit); is && l.Kind == token.STRING {
+			n.literals.WriteString(l.Value + "\n")
+		}
+		return true
+	})
+}
+
+// readDeclaration takes what a package declares: "rendezvous" is the one whose names
+// documents give without it, and whose methods without their types.
+func (n *names) readDeclaration(pkg string, d ast.Decl) {
+	add := func(of, name string) {
+		if of != "" {
+			name = of + "." + name
+		}
+		n.code[pkg+"."+name] = true
+		if pkg == "rendezvous" {
+			n.code[name] = true
+			n.code[name[strings.LastIndex(name, ".")+1:]] = true
+		}
+	}
+	n.code[pkg] = n.code[pkg] || pkg != "main"
+	if f, is := d.(*ast.FuncDecl); is {
+		add(receiver(f), f.Name.Name)
+		return
+	}
+	for _, spec := range d.(*ast.GenDecl).Specs {
+		switch s := spec.(type) {
+		case *ast.ValueSpec:
+			for _, name := range s.Names {
+				add("", name.Name)
+			}
+		case *ast.TypeSpec:
+			add("", s.Name.Name)
+			for _, method := range methods(s) {
+				add(s.Name.Name, method)
+			}
+		}
+	}
+}
+
+// methods returns those of an interface.
+func methods(s *ast.TypeSpec) (names []string) {
+	if i, is := s.Type.(*ast.InterfaceType); is {
+		for _, m := range i.Methods.List {
+			for _, name := range m.Names {
+				names = append(names, name.Name)
+			}
+		}
+	}
+	return names
+}
+
+// receiver returns the name of the type that a function is a method of.
+func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
+	of := f.Recv.List[0].Type
+	if star, is := of.(*ast.StarExpr); is {
+		of = star.X
+	}
+	if generic, is := of.(*ast.IndexExpr); is {
+		of = generic.X
+	}
+	if name, is := of.(*ast.Ident); is {
+		return name.Name
+	}
+	return ""
+}
+
+// has reports whether what is in backticks is there: a file, code, or a word of what
+// code and packages say.
+func (n *names) has(t *testing.T, code string) bool {
+	t.Helper()
+	if slices.Contains(ofOthers, code) {
+		return true
+	}
+	if _, err := os.Stat(code); err == nil && !strings.HasPrefix(code, "/") {
+		return true
+	}
+	if n.says(code) {
+		return true
+	}
+	if !regexp.MustCompile(`^[\w.(), …]+$`).MatchString(code) {
+		return false
+	}
+	for _, part := range regexp.MustCompile(`(^|[(, ])([A-Za-z_][\w.]*)`).FindAllStringSubmatch(code, -1) {
+		argument := part[1] != "" && regexp.MustCompile(`^[a-z]+$`).MatchString(part[2]) // may have any name
+		if !argument && !n.hasCode(t, part[2]) {
+			return false
+		}
+	}
+	return true
+}
+
+// says reports whether code, other than tests, and packages say a word.
+func (n *names) says(word string) bool {
+	text := n.literals.String()
+	for at := 0; ; at++ {
+		next := strings.Index(text[at:], word)
+		if next < 0 {
+			return false
+		}
+		at += next
+		if apart(text[:at], word) && apart(word, text[at+len(word):]) {
+			return true
+		}
+	}
+}
+
+// apart reports whether a word ends where one text ends and the other begins.
+func apart(left, right string) bool {
+	return !regexp.MustCompile(`\w$`).MatchString(left[max(len(left)-1, 0):]) || !regexp.MustCompile(`^\w`).MatchString(right[:min(1, len(right))])
+}
+
+// hasCode reports whether something is declared here, on the wire, or by who is imported.
+func (n *names) hasCode(t *testing.T, name string) bool {
+	t.Helper()
+	of, member, _ := strings.Cut(name, ".")
+	switch {
+	case n.code[name] || n.says(name):
+		return true
+	case of == "Message": // of pb/rendezvous.proto
+		return n.says(member)
+	case n.imports[of] == "":
+		return false
+	}
+	return exec.CommandContext(t.Context(), "go", "doc", n.imports[of]+"."+member).Run() == nil
 }
 
 // fenced returns the blocks of a language in a Markdown text.
