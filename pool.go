@@ -32,6 +32,10 @@ const (
 )
 
 func (p *pool) add(r *registration, e envelope) {
+	const few = 16 // most namespaces have fewer, and room for more would be most of their memory
+	if n := len(p.slots); n == cap(p.slots) && n < few {
+		p.slots = append(make([]slot, 0, n+2), p.slots...)
+	}
 	r.pos[p.kind] = int32(len(p.slots))
 	p.slots = append(p.slots, slot{r.deadline, e, r})
 }
