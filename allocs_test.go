@@ -12,13 +12,14 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
 // pointWith returns a point's term, with so many registrations in namespace "n".
-func pointWith(t testing.TB, registrations int) *term {
+func pointWith(t testing.TB, registrations int, opts ...ServiceOption) *term {
 	t.Helper()
 	s := testStorage(t)
 	r := Record{Namespace: "n", Envelope: make([]byte, 200), Deadline: time.Now().Add(time.Hour)}
@@ -26,7 +27,9 @@ func pointWith(t testing.TB, registrations int) *term {
 		r.Peer = peer.ID(fmt.Sprintf("%032d", i))
 		require.NoError(t, s.Add(t.Context(), r, Quota{}))
 	}
-	term := newTerm(s, defaultServiceConfig())
+	config := defaultServiceConfig()
+	require.NoError(t, config.apply(opts))
+	term := newTerm(s, config)
 	t.Cleanup(term.cancel)
 	return term
 }
@@ -62,13 +65,33 @@ func TestAllocations(t *testing.T) {
 	key, id := newKey(t, crypto.Ed25519)
 	register := registerRequest("n", seal(t, key, id, "/ip4/192.0.2.1/tcp/1"), MaxTTL)
 
-	few, many := pointWith(t, 1000), pointWith(t, 20_000)
-	require.LessOrEqual(t, allocsOf(t, few, id, register), 10.0, "a record that is known is not opened again")
-	for _, limit := range []int{10, 50, 1000} {
-		allocs := allocsOf(t, many, id, discoverRequest("n", limit))
-		require.LessOrEqual(t, allocs, 10.0, "DISCOVER %d: none for each registration", limit)
-		require.InDelta(t, allocsOf(t, few, id, discoverRequest("n", limit)), allocs, 3, "nor for those that are not in the answer")
+	for name, opts := range map[string][]ServiceOption{"plain": nil, "with metrics": {WithMetrics(prometheus.NewRegistry())}} {
+		t.Run(name, func(t *testing.T) {
+			few, many := pointWith(t, 1000, opts...), pointWith(t, 20_000, opts...)
+			require.LessOrEqual(t, allocsOf(t, few, id, register), 3.0, "a record that is known is not opened again")
+			for _, limit := range []int{10, 50, 1000} {
+				allocs := allocsOf(t, many, id, discoverRequest("n", limit))
+				require.LessOrEqual(t, allocs, 7.0, "DISCOVER %d: none for each registration", limit)
+				require.InDelta(t, allocsOf(t, few, id, discoverRequest("n", limit)), allocs, 3, "nor for those that are not in the answer")
+			}
+		})
 	}
+}
+
+// TestAllocationsOfAnswer: a client that has verified 50 registrations before makes
+// none for each of them.
+func TestAllocationsOfAnswer(t *testing.T) {
+	c := NewClient(newHost(t))
+	var sent []listing
+	for _, e := range sealedRecords(t, 50) {
+		sent = append(sent, listing{namespace: "n", envelope: e, left: MaxTTL + grace})
+	}
+	frame, _ := discoverFrame(t, sent)
+	var d discovered
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
+		require.NoError(t, d.parse(frame[len(frame)-sizeOf(frame):], len(sent)))
+		require.Len(t, c.accept("a point", "n", d.claims), len(sent))
+	}), 20.0)
 }
 
 // TestCostOfSample: to draw a few costs about the same from many. Where it does not,

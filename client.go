@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -22,7 +23,8 @@ import (
 // requestTimeout bounds a request to one point, the dialling of it included.
 const requestTimeout = 5 * time.Second
 
-// ClientOption configures a [Client], and what [NewRendezvousDiscovery] returns.
+// ClientOption configures a [Client], and what [NewRendezvousDiscovery] returns. Of an
+// option that is given twice the last counts, but [WithPoints] adds.
 type ClientOption func(*clientConfig) error
 
 type clientConfig struct {
@@ -32,7 +34,8 @@ type clientConfig struct {
 	metrics    ClientMetricsTracer
 }
 
-// WithPoints names the rendezvous points to use, which are dialled as needed. A
+// WithPoints names the rendezvous points to use, which are dialled as needed;
+// [peer.AddrInfoFromString] makes one of an address that ends in /p2p/ and a peer ID. A
 // host that is one of them leaves itself out. Without points a client uses every
 // peer that its host knows to speak the protocol, and remembers it for an hour when
 // it is gone.
@@ -40,7 +43,7 @@ func WithPoints(points ...peer.AddrInfo) ClientOption {
 	return func(c *clientConfig) error {
 		for _, p := range points {
 			if err := p.ID.Validate(); err != nil {
-				return fmt.Errorf("rendezvous point %v: %w", p, err)
+				return fmt.Errorf("rendezvous point at %v has no peer ID, such as its address ends in after /p2p/: %w", p.Addrs, err)
 			}
 		}
 		c.points = append(c.points, points...)
@@ -62,7 +65,8 @@ func WithRedundancy(n int) ClientOption {
 
 // Client speaks to rendezvous points on behalf of its host. All methods may be
 // called at the same time. It has nothing to close: what a call starts ends with
-// that call, or with the channel that it returns.
+// that call, or with the channel that it returns. The zero value is of no use:
+// [NewClient] makes one.
 type Client struct {
 	host     host.Host
 	config   clientConfig
@@ -70,19 +74,31 @@ type Client struct {
 	points   *points
 	own      ownRecord
 	verified *verified
+
+	began      time.Time
+	registered atomic.Int64 // when it last was, in nanoseconds since it began
+	complaints logLimit
 }
 
-// NewClient returns a client for h. What is wrong with an option is told by every call.
+// NewClient returns a client for h. What is wrong with an option is logged, and told by
+// every call.
 func NewClient(h host.Host, opts ...ClientOption) *Client {
-	c := &Client{host: h, config: clientConfig{redundancy: 2, metrics: noClientMetrics{}}}
+	c := &Client{host: h, config: clientConfig{redundancy: 2, metrics: noClientMetrics{}}, began: time.Now()}
 	if h == nil {
 		c.err = errors.New("rendezvous client: a host is needed")
 		return c
 	}
-	for _, opt := range opts {
-		if err := opt(&c.config); err != nil {
+	for i, opt := range opts {
+		err := fmt.Errorf("option %d is nil", i+1)
+		if opt != nil {
+			err = opt(&c.config)
+		}
+		if err != nil {
 			c.err = errors.Join(c.err, fmt.Errorf("rendezvous client: %w", err))
 		}
+	}
+	if c.err != nil {
+		log.Error("no rendezvous: what is wrong with the client's options fails every call", "error", c.err)
 	}
 	c.points = newPoints(h, c.config.points)
 	c.own = ownRecord{host: h, addrs: c.config.addrs}
@@ -108,13 +124,14 @@ type Registration struct {
 	// newer, whichever point gave it.
 	Seq uint64
 	// TTL is how long the registration still lives if the peer does not refresh
-	// it, in whole seconds.
+	// it, in whole seconds, and at most [MaxTTL] whatever the point says.
 	TTL time.Duration
 }
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up
 // to whole seconds; 0 leaves it to the point. It returns the TTL that the point
-// granted. The registration ends then, unless it is made again before.
+// granted, and never more than was asked for, which for 0 is [DefaultTTL]. The
+// registration ends then, unless it is made again before.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
 	started := time.Now()
 	granted, err := c.register(ctx, point, ns, ttl)
@@ -318,7 +335,9 @@ func (c *Client) open(ctx context.Context, point peer.ID) (network.Stream, error
 	// The host's own backoff from addresses that did not answer grows to five
 	// minutes, in which a point that is back would not be dialled. To dial directly
 	// is to ignore it; the client has backoffs of its own.
-	if c.host.Connect(network.WithForceDirectDial(ctx, ServiceName), peer.AddrInfo{ID: point}) != nil {
+	// What it says is also why the point is not reached; the first error may say no
+	// more than that there is a backoff.
+	if err := c.host.Connect(network.WithForceDirectDial(ctx, ServiceName), peer.AddrInfo{ID: point}); err != nil {
 		return nil, err
 	}
 	return c.host.NewStream(ctx, point, RendezvousID_v001)

@@ -266,3 +266,15 @@ func TestOwnRecord(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, theirs, first, "the host's own")
 }
+
+// TestPointDownSaysWhy: also when the host already knows better than to dial, the error
+// is what dialling came to.
+func TestPointDownSaysWhy(t *testing.T) {
+	h, gone := newHost(t), newHost(t)
+	c := NewClient(h, WithPoints(peer.AddrInfo{ID: gone.ID(), Addrs: gone.Addrs()}))
+	require.NoError(t, gone.Close())
+	for range 3 {
+		_, err := c.Discover(t.Context(), gone.ID(), "n", 0)
+		require.ErrorContains(t, err, "refused")
+	}
+}

@@ -32,7 +32,8 @@ const (
 )
 
 // Discovery registers a host in namespaces and finds the peers that did the same.
-// It implements [discovery.Discovery]. All methods may be called at the same time.
+// It implements [discovery.Discovery]. All methods may be called at the same time. The
+// zero value is of no use: [NewRendezvousDiscovery] makes one.
 type Discovery struct {
 	client *Client
 
@@ -45,7 +46,10 @@ var _ discovery.Discovery = (*Discovery)(nil)
 // NewRendezvousDiscovery returns a [discovery.Discovery] for h, to pass to
 // pubsub.WithDiscovery. It uses the points that [WithPoints] names, or else every
 // peer of the host that speaks the protocol, also those that it meets later. What
-// is wrong with an option is told by every call.
+// is wrong with an option is logged, and told by every call. Its value is a *[Discovery].
+//
+// The namespace of a gossipsub topic is "floodsub:" and the topic's name, which is
+// gossipsub's choice: to ask a point who is in topic "news", discover "floodsub:news".
 func NewRendezvousDiscovery(h host.Host, opts ...ClientOption) discovery.Discovery {
 	return &Discovery{client: NewClient(h, opts...), searches: make(map[string]*search)}
 }

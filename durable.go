@@ -30,8 +30,8 @@ import (
 // db; the last one made does, and those before it no longer delete from it.
 // With a nil db, NewStorage is [NewMemoryStorage].
 func NewStorage(db DB) Storage {
-	if db == nil {
-		log.Warn("no database given: registrations are kept in memory only")
+	if unopened, is := db.(*LevelDB); db == nil || is && unopened == nil {
+		log.Error("no database given: registrations are kept in memory only")
 		return NewMemoryStorage()
 	}
 	return newDurableStorage(db, time.Now)
@@ -282,7 +282,7 @@ func (s *durableStorage) noteWrite(err error) error {
 	s.failures++
 	if now := s.now(); now.Sub(s.logged) >= logEvery {
 		log.Error("database does not take writes; what it does not take is not registered",
-			"failures", s.failures, "err", err)
+			"failures", s.failures, "error", err)
 		s.failures, s.logged = 0, now
 	}
 	return err
@@ -313,7 +313,7 @@ func (s *durableStorage) load() {
 		_ = s.noteWrite(s.db.Delete(key))
 	}
 	if err != nil {
-		log.Error("reading registrations from the database failed half-way", "loaded", loaded, "err", err)
+		log.Error("reading registrations from the database failed half-way", "loaded", loaded, "error", err)
 	}
 	if len(drop) > 0 {
 		log.Warn("dropped registrations from the database",

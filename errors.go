@@ -62,7 +62,7 @@ var (
 	ErrProtocol = errors.New("protocol violation")
 	// ErrNoPoints: no rendezvous point is known. Pass some to [WithPoints], or
 	// connect the host to one.
-	ErrNoPoints = errors.New("no rendezvous point known")
+	ErrNoPoints = errors.New("no rendezvous point known: name one with WithPoints, or connect the host to one")
 	// ErrNoAddresses: the host has no address that others could use, so there is
 	// nothing to register yet.
 	ErrNoAddresses = errors.New("host has no addresses to register")

@@ -28,6 +28,29 @@ const maxRenewing = 32
 // again, also where it fails. It tells each outcome as it comes, from goroutines of
 // its own.
 func (c *Client) renew(ctx context.Context, ns string, ttl time.Duration, tell func(point peer.ID, granted time.Duration, err error)) (time.Duration, error) {
+	next, err := c.renewAt(ctx, ns, ttl, tell)
+	if ctx.Err() == nil {
+		c.complain(ns, err)
+	}
+	return next, err
+}
+
+// complain logs that nobody finds the host, once that has been so for as long as a
+// registration lives: gossipsub, for one, keeps the errors of its discovery to itself.
+func (c *Client) complain(ns string, err error) {
+	if err == nil {
+		c.registered.Store(int64(time.Since(c.began)))
+		return
+	}
+	if time.Since(c.began)-time.Duration(c.registered.Load()) < DefaultTTL {
+		return
+	}
+	if n, due := c.complaints.due(); due {
+		log.Error("no rendezvous point takes this host's registrations, so nobody finds it", "namespace", ns, "error", err, "times", n)
+	}
+}
+
+func (c *Client) renewAt(ctx context.Context, ns string, ttl time.Duration, tell func(point peer.ID, granted time.Duration, err error)) (time.Duration, error) {
 	// What is wrong on this side is found out before it looks like a point's fault.
 	if _, err := c.own.envelope(); err != nil {
 		return retryDelay, err

@@ -29,6 +29,8 @@ var ErrDatabaseLocked = errors.New("database is in use")
 //
 // After a write has failed, as it does on a full disk, it opens the database anew
 // with a later write, for LevelDB itself would not write again.
+//
+// The zero value is of no use: [OpenLevelDB] makes one.
 type LevelDB struct {
 	open func() (*leveldb.DB, error)
 	db   atomic.Pointer[leveldb.DB]
@@ -48,6 +50,9 @@ const reopenEvery = time.Second
 // A corrupt database is repaired: what can be read is kept, and a log line says
 // so. A path that is open already fails with [ErrDatabaseLocked].
 func OpenLevelDB(path string) (*LevelDB, error) {
+	if path == "" {
+		return nil, errors.New("opening LevelDB: the path of a directory is needed")
+	}
 	return newLevelDB(func() (*leveldb.DB, error) { return openLevelDB(path) })
 }
 
@@ -65,7 +70,7 @@ func newLevelDB(open func() (*leveldb.DB, error)) (*LevelDB, error) {
 func openLevelDB(path string) (*leveldb.DB, error) {
 	db, err := leveldb.OpenFile(path, nil)
 	if dberrors.IsCorrupted(err) {
-		log.Warn("database is corrupt: keeping what can be read of it", "path", path, "err", err)
+		log.Warn("database is corrupt: keeping what can be read of it", "path", path, "error", err)
 		db, err = leveldb.RecoverFile(path, nil)
 	}
 	switch {
@@ -118,7 +123,7 @@ func (l *LevelDB) reopen(failed *leveldb.DB) bool {
 	_ = failed.Close() // it lets go of its files, whatever it says
 	db, err := l.open()
 	if err != nil {
-		log.Error("database does not write, and cannot be opened anew", "err", err)
+		log.Error("database does not write, and cannot be opened anew", "error", err)
 		return false
 	}
 	log.Warn("database did not write and was opened anew")

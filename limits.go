@@ -272,7 +272,7 @@ type tick uint32
 
 const tickLength = 100 * time.Millisecond
 
-func newLedger(limit int, now time.Time) *subnetLedger {
+func newSubnetLedger(limit int, now time.Time) *subnetLedger {
 	return &subnetLedger{
 		limit: limit,
 		seed:  maphash.MakeSeed(),

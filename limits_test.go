@@ -136,7 +136,7 @@ type book struct {
 
 func newBook(limit int) *book {
 	now := time.Now()
-	return &book{newLedger(limit, now), now}
+	return &book{newSubnetLedger(limit, now), now}
 }
 
 func (b *book) register(name string, at subnet, ttl time.Duration) error {

@@ -1,5 +1,7 @@
 package rendezvous
 
+// What is logged, and how often.
+
 import (
 	"sync"
 	"time"

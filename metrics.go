@@ -21,7 +21,8 @@ import (
 const metricNamespace = "libp2p_rendezvous"
 
 // MetricsTracer is told what a rendezvous point does. All methods may be called at
-// the same time and should return at once: requests wait for them.
+// the same time and should return at once: requests wait for them. Methods may be added
+// to it in later versions.
 type MetricsTracer interface {
 	// Started is called when a point begins to serve what s holds, and what it
 	// returns when that has ended. Gauges are read from s in between.
@@ -42,7 +43,8 @@ type MetricsTracer interface {
 	// Verified is called for each signed peer record that holds; cached when its
 	// bytes had been verified before and were not again.
 	Verified(cached bool)
-	// Stored is called for each call to the storage.
+	// Stored is called for each Add and Sample, and by the tracer of [WithMetrics] for
+	// the Counts that it reads itself.
 	Stored(op StorageOp, err error, took time.Duration)
 }
 
@@ -56,7 +58,12 @@ const (
 	StorageCounts
 )
 
-func (op StorageOp) String() string { return storageOps[op] }
+func (op StorageOp) String() string {
+	if op < 0 || int(op) >= len(storageOps) {
+		return fmt.Sprintf("StorageOp(%d)", int(op))
+	}
+	return storageOps[op]
+}
 
 var storageOps = [...]string{StorageAdd: "add", StorageSample: "sample", StorageCounts: "counts"}
 
@@ -237,7 +244,9 @@ func (m *serviceMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.registered, prometheus.GaugeValue, float64(sum.Registrations))
 		ch <- prometheus.MustNewConstMetric(m.namespaces, prometheus.GaugeValue, float64(sum.Namespaces))
 	}
-	ch <- prometheus.MustNewConstMetric(m.expired, prometheus.CounterValue, float64(expired(serving)))
+	if n, known := expired(serving); known {
+		ch <- prometheus.MustNewConstMetric(m.expired, prometheus.CounterValue, float64(n))
+	}
 	m.collectors.Collect(ch) // last, for it holds how the counting went
 }
 
@@ -258,14 +267,17 @@ func (m *serviceMetrics) count(ctx context.Context, serving []*Storage) (Counts,
 	return sum, nil
 }
 
-// expired adds up what has expired in the storages that know.
-func expired(serving []*Storage) (n uint64) {
+// expired adds up what has expired in the storages that count it. It is not known
+// where there are storages and none of them does.
+func expired(serving []*Storage) (n uint64, known bool) {
+	known = len(serving) == 0
 	for _, s := range serving {
 		if c, ok := (*s).(ExpiryCounter); ok {
 			n += c.Expired()
+			known = true
 		}
 	}
-	return n
+	return n, known
 }
 
 var streamResults = []string{"ok", "protocol_violation", "resource_limit", "rate_limited", "stopping", "panic", "failed"}

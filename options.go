@@ -98,11 +98,12 @@ func WithMaxRegistrationsPerIP(n int) ServiceOption {
 	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.perSubnet = n })
 }
 
-// maxTTL bounds the TTLs that a point can be told to grant.
-const maxTTL = 24 * time.Hour
+// longestTTL bounds the TTLs that a point can be told to grant.
+const longestTTL = 24 * time.Hour
 
 // WithTTL sets the TTL of registrations that do not ask for one, and the longest
-// that one may ask for; a longer one is answered E_INVALID_TTL. Both are whole
+// that one may ask for; a longer one is answered E_INVALID_TTL. Clients of this library
+// ask for 20 seconds, and so are refused where most is less. Both are whole
 // seconds, def at most most, and most at most 24 hours. 0 is the protocol's: 20
 // seconds for either, which is the default too. It is the time for which a peer
 // that is gone may still be found.
@@ -114,8 +115,8 @@ func WithTTL(def, most time.Duration) ServiceOption {
 		def = min(DefaultTTL, most)
 	}
 	return func(c *serviceConfig) error {
-		if def < time.Second || def > most || most > maxTTL || def%time.Second != 0 || most%time.Second != 0 {
-			return fmt.Errorf("TTLs of %v by default and %v at most: they must be whole seconds, in this order, from 1s to %v", def, most, maxTTL)
+		if def < time.Second || def > most || most > longestTTL || def%time.Second != 0 || most%time.Second != 0 {
+			return fmt.Errorf("TTL of %v by default and %v at most: both must be whole seconds from 1s to %v, and the first no longer than the second", def, most, longestTTL)
 		}
 		c.ttl, c.maxTTL = def, most
 		return nil
@@ -163,7 +164,11 @@ func setLimit(of string, n int, set func(*serviceConfig)) ServiceOption {
 // apply applies opts, and returns all that is wrong with them.
 func (c *serviceConfig) apply(opts []ServiceOption) error {
 	var wrong []error
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			wrong = append(wrong, fmt.Errorf("option %d is nil", i+1))
+			continue
+		}
 		wrong = append(wrong, opt(c))
 	}
 	return errors.Join(wrong...)

@@ -78,3 +78,33 @@ func TestOptions(t *testing.T) {
 		require.Len(t, st.ask(discoverRequest("n", asked)).GetDiscoverResponse().GetRegistrations(), got)
 	}
 }
+
+// TestNilOptions: an option that is nil is an error like any other.
+func TestNilOptions(t *testing.T) {
+	h := newHost(t)
+	require.ErrorContains(t, NewRendezvousService(h, testStorage(t), WithTTL(0, 0), nil).Start(), "option 2 is nil")
+	_, err := NewClient(h, nil).Discover(t.Context(), h.ID(), "n", 0)
+	require.ErrorContains(t, err, "option 1 is nil")
+	_, err = NewRendezvousDiscovery(h, nil).Advertise(t.Context(), "n")
+	require.ErrorContains(t, err, "option 1 is nil")
+}
+
+// TestOnePointForEachHost: a second service does not take the first one's streams.
+func TestOnePointForEachHost(t *testing.T) {
+	h := newHost(t)
+	first, second := NewRendezvousService(h, testStorage(t)), NewRendezvousService(h, testStorage(t))
+	require.NoError(t, first.Start())
+	require.ErrorContains(t, second.Start(), "the host has one already")
+	first.Stop()
+	require.NoError(t, second.Start())
+	second.Stop()
+}
+
+// TestUnopenedLevelDB: the database of a call whose error was not looked at is none.
+func TestUnopenedLevelDB(t *testing.T) {
+	db, err := OpenLevelDB("")
+	require.ErrorContains(t, err, "path")
+	s := NewStorage(db)
+	require.NoError(t, s.Add(t.Context(), testRecord("n", "p", time.Minute), Quota{}))
+	require.NoError(t, s.Close())
+}

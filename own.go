@@ -22,9 +22,10 @@ import (
 // It is called before each registration, once at a time, and must not call the client.
 type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
 
-// WithAddrsFactory sets which addresses are registered: [AllAddrs], which is the
-// default, [PublicAddrs], or a choice of one's own. It decides about registrations
-// only: peers learn a host's addresses from identify, too, once they are connected.
+// WithAddrsFactory sets which addresses are registered: [AllAddrs], [PublicAddrs], or a
+// choice of one's own. The default is the host's own record, as identify sends it, which
+// has all of them, too. It decides about registrations only: peers learn a host's
+// addresses from identify, too, once they are connected.
 func WithAddrsFactory(f AddrsFactory) ClientOption {
 	return func(c *clientConfig) error {
 		if f == nil {

@@ -1,7 +1,7 @@
 package rendezvous
 
-// What a point keeps its registrations in: the contract, and NewStorage, which
-// keeps them in memory with a database behind.
+// What a point keeps its registrations in: the contract of a storage, and that of a
+// database for NewStorage.
 
 import (
 	"context"
@@ -90,7 +90,12 @@ type Storage interface {
 }
 
 // Iterator walks over keys in ascending byte order. It starts before the first;
-// Key and Value are valid until the next move and must not be written to.
+// Key and Value are valid until the next move and must not be written to. One goroutine
+// at a time uses it.
+//
+// [NewStorage] calls Next, Key, Value and Release; Prev and Seek are what adapters have
+// had from the start. An Iterator with a method Error() error is asked at its end why it
+// ended. One may give keys without the prefix: they are passed over.
 type Iterator interface {
 	Release()
 	Next() bool
@@ -101,7 +106,9 @@ type Iterator interface {
 }
 
 // DB is an ordered key-value database, such as [LevelDB]. Put and Delete may be
-// called while iterators are open.
+// called while iterators are open, one call at a time. Put keeps neither key nor value,
+// which are the caller's, and returns when what it wrote survives the process. To delete
+// a key that is not there is no error.
 type DB interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error

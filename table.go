@@ -1,5 +1,7 @@
 package rendezvous
 
+// A map that shrinks.
+
 import (
 	"hash/maphash"
 	"maps"

@@ -142,8 +142,8 @@ func (v *verified) known(point peer.ID, sent []claim) []*opened {
 		}
 	}
 	touch(found)
-	for i, o := range found {
-		if o != nil && !bytes.Equal(o.envelope, sent[i].envelope) {
+	for i := range sent {
+		if o := found[i]; o != nil && !bytes.Equal(o.envelope, sent[i].envelope) {
 			found[i] = nil // the hash is the same by chance
 		}
 	}

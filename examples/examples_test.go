@@ -22,7 +22,11 @@ import (
 // TestExamples starts the programs as their documentation says, from the folder of the
 // module, and sees in what they print that they do what they are for.
 func TestExamples(t *testing.T) {
-	point := start(t, "go run ./examples/customstorage [file]", "[file]", filepath.Join(t.TempDir(), "db")).sees(`^(/\S+/p2p/\S+)$`)
+	t.Setenv("TMPDIR", t.TempDir())
+	custom := start(t, "go run ./examples/customstorage")
+	join := custom.sees(`^(go run ./examples/gossipsub -point \S+)$`)
+	begin(t, join).sees(`^(You are )`)
+	point := join[strings.LastIndex(join, " ")+1:]
 
 	// Each is told of the other, and of nobody else.
 	watch := "go run ./examples/watch -point /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… -namespace chat"

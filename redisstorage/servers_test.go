@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,14 +116,20 @@ func (s *server) tool(t testing.TB, program string, args ...string) string {
 
 func (s *server) url() string { return "redis://" + s.addr }
 
-// freeAddr returns an address of loopback that nobody listens on.
+// freeAddr returns an address of loopback that nobody listens on, and none twice: it
+// takes a server a moment until it does.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer l.Close()
+	if _, twice := givenAddrs.LoadOrStore(l.Addr().String(), true); twice {
+		return freeAddr(t) // while this one is taken, so it is another
+	}
 	return l.Addr().String()
 }
+
+var givenAddrs sync.Map
 
 // cluster is three masters and then three replicas.
 type cluster []*server

@@ -17,10 +17,10 @@ const benchDescription = `Loads a point with peers that register and discover in
 at a steady rate, and says how fast it answered. Ask for more than a point can do
 and it shows what it can: whatever a request waits for its turn counts as its time.
 
-   rendezvous bench --point /ip4/127.0.0.1/tcp/4040/p2p/12D3KooW… --peers 100 --rate 2000
+   rendezvous bench --point /ip4/127.0.0.1/tcp/4040/p2p/12D3KooW… --peers 100 --requests 2000
 
 Use it on points of your own. A point limits what one peer may ask, so a rate needs
-enough peers; --rate / --peers is what each of them asks per second.`
+enough peers; --requests / --peers is what each of them asks per second.`
 
 func benchCommand() *cli.Command {
 	return &cli.Command{
@@ -30,7 +30,7 @@ func benchCommand() *cli.Command {
 		Flags: []cli.Flag{
 			pointFlag(),
 			&cli.IntFlag{Name: "peers", Usage: "be `N` peers", Value: 100},
-			&cli.IntFlag{Name: "rate", Usage: "make `N` requests per second, of all peers together", Value: 500},
+			&cli.IntFlag{Name: "requests", Usage: "make `N` requests per second, of all peers together", Value: 500},
 			&cli.DurationFlag{Name: "duration", Usage: "measure for `DURATION`", Value: 10 * time.Second},
 			&cli.FloatFlag{Name: "discover", Usage: "the `SHARE` of requests that discover; the others register", Value: 0.5},
 			&cli.IntFlag{Name: "limit", Usage: "discover `N` peers at most", Value: 50},
@@ -68,7 +68,7 @@ func bench(ctx context.Context, cmd *cli.Command) error {
 func newLoadPlan(cmd *cli.Command) (loadPlan, error) {
 	plan := loadPlan{
 		peers:    cmd.Int("peers"),
-		rate:     cmd.Int("rate"),
+		rate:     cmd.Int("requests"),
 		duration: cmd.Duration("duration"),
 		discover: cmd.Float("discover"),
 		limit:    cmd.Int("limit"),
@@ -78,7 +78,7 @@ func newLoadPlan(cmd *cli.Command) (loadPlan, error) {
 	case plan.peers < 1 || plan.peers > 10_000:
 		return plan, usagef("--peers is %d, 1 to 10000 are possible", plan.peers)
 	case plan.rate < 1 || plan.rate > 1_000_000:
-		return plan, usagef("--rate is %d, 1 to 1000000 are possible", plan.rate)
+		return plan, usagef("--requests is %d, 1 to 1000000 are possible", plan.rate)
 	case plan.duration <= 0 || plan.duration > time.Hour:
 		return plan, usagef("--duration is %s, up to an hour is possible", plan.duration)
 	case plan.discover < 0 || plan.discover > 1:

@@ -78,12 +78,12 @@ func TestCommandsPrintJSON(t *testing.T) {
 func TestBench(t *testing.T) {
 	t.Parallel()
 	point := beginPoint(t)
-	out, errs, code := command(t, "bench", "--point", point.addrs[0], "--point", point.addrs[1], "--peers", "10", "--rate", "200", "--duration", "1s")
+	out, errs, code := command(t, "bench", "--point", point.addrs[0], "--point", point.addrs[1], "--peers", "10", "--requests", "200", "--duration", "1s")
 	require.Zero(t, code, errs)
 	require.Regexp(t, `(?m)^REQUEST +SENT +OK +REFUSED +FAILED`, out)
 	require.Regexp(t, `(?m)^register +\d+ +\d+ +0 +0 `, out)
 
-	out, _, code = command(t, "bench", "--json", "--point", point.addrs[0], "--peers", "4", "--rate", "100", "--duration", "500ms", "--discover", "0")
+	out, _, code = command(t, "bench", "--json", "--point", point.addrs[0], "--peers", "4", "--requests", "100", "--duration", "500ms", "--discover", "0")
 	require.Zero(t, code)
 	var results []result
 	require.NoError(t, json.Unmarshal([]byte(out), &results))
@@ -94,7 +94,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchTellsOfRefusals(t *testing.T) {
 	point := beginPoint(t, "--max-registrations", "3")
-	_, errs, code := command(t, "bench", "--point", point.addrs[0], "--peers", "5", "--rate", "50", "--duration", "200ms")
+	_, errs, code := command(t, "bench", "--point", point.addrs[0], "--peers", "5", "--requests", "50", "--duration", "200ms")
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "is full")
 }
@@ -136,7 +136,7 @@ func TestMistakes(t *testing.T) {
 		"bad address":         {[]string{"serve", "--listen", "127.0.0.1:4040"}, exitUsage, "no multiaddr"},
 		"bad announcement":    {[]string{"serve", "--announce", "here"}, exitUsage, "no multiaddr"},
 		"bad deny list":       {[]string{"serve", "--deny", "everybody"}, exitUsage, "no peer ID"},
-		"bad storage":         {[]string{"serve", "--storage", "postgres:x"}, exitUsage, "none of"},
+		"bad storage":         {[]string{"serve", "--storage", "postgres:x"}, exitUsage, `"postgres"…: memory:`},
 		"bad storage host":    {[]string{"serve", "--storage", "redis://127.0.0.1:none"}, exitCannotStart, "port"},
 		"bad limit":           {[]string{"serve", "--max-ttl", "100h"}, exitUsage, "TTL"},
 		"bad rate":            {[]string{"serve", "--rate", "-1"}, exitUsage, "rate limit"},
@@ -144,7 +144,7 @@ func TestMistakes(t *testing.T) {
 		"port taken":          {[]string{"serve", "--listen", "/ip4/127.0.0.1/tcp/" + takenPort}, exitCannotStart, "taken"},
 		"UDP port taken":      {[]string{"serve", "--listen", "/ip4/127.0.0.1/udp/" + takenPort + "/quic-v1"}, exitCannotStart, "taken"},
 		"HTTP port taken":     {[]string{"serve", "--http", taken.Addr().String()}, exitCannotStart, "taken"},
-		"bad HTTP address":    {[]string{"serve", "--http", "8080"}, exitCannotStart, "--http"},
+		"bad HTTP address":    {[]string{"serve", "--http", "8080"}, exitUsage, "127.0.0.1:8080"},
 		"database in use":     {[]string{"serve", "--storage", "leveldb:" + locked}, exitCannotStart, "in use by another process"},
 		"database no folder":  {[]string{"serve", "--storage", "leveldb:" + notDir}, exitCannotStart, "not a directory"},
 		"key others may read": {[]string{"serve", "--key", file("open", "x", 0o644)}, exitCannotStart, "chmod 600"},
@@ -227,7 +227,7 @@ key: `+filepath.Join(dir, "key")+`
 	require.NotEmpty(t, p.url)
 
 	t.Setenv("RENDEZVOUS_POINT", p.addrs[0]+","+p.addrs[1])
-	_, errs, code := command(t, "bench", "--peers", "2", "--rate", "10", "--duration", "200ms")
+	_, errs, code := command(t, "bench", "--peers", "2", "--requests", "10", "--duration", "200ms")
 	require.Equal(t, exitRefused, code, errs)
 	require.Contains(t, errs, "is full", "the limit in the file counts")
 }

@@ -104,7 +104,11 @@ func discoverNamespace(cmd *cli.Command) (string, error) {
 	if cmd.Bool("all") {
 		return "", noArguments(cmd)
 	}
-	return namespace(cmd)
+	ns, err := namespace(cmd)
+	if err == nil && ns == "" { // an unset variable, most likely
+		err = usagef("the namespace is empty; --all asks across all of them")
+	}
+	return ns, err
 }
 
 func printFound(cmd *cli.Command, ns string, list []found) error {

@@ -262,10 +262,11 @@ func TestGuideMetrics(t *testing.T) {
 	t.Parallel()
 	point := beginPoint(t, "--storage", "redis://"+startRedis(t))
 	_, ofPoint, _ := get(t, point.url+"metrics")
+	_, inMemory, _ := get(t, beginPoint(t).url+"metrics")
 	_, ofClient, _ := get(t, "http://"+startClient(t, point.addrs[0]))
 	for _, text := range documents(t) {
 		for _, name := range regexp.MustCompile(`libp2p_rendezvous_\w+`).FindAllString(text, -1) {
-			require.Contains(t, ofPoint+ofClient, "# TYPE "+name+" ", name)
+			require.Contains(t, ofPoint+inMemory+ofClient, "# TYPE "+name+" ", name)
 		}
 	}
 	for _, reason := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(section(t, "### RendezvousRefusesMany"), -1) {

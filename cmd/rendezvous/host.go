@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/urfave/cli/v3"
 )
 
@@ -24,10 +25,13 @@ func userAgent() libp2p.Option { return libp2p.UserAgent("rendezvous/" + version
 // listen has h listen on every address. libp2p itself is content with one of them.
 func listen(h host.Host, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
-		err := h.Network().Listen(a)
+		err := tryPort(a)
+		if err == nil {
+			err = h.Network().Listen(a)
+		}
 		switch {
 		case isErrno(err, syscall.EADDRINUSE):
-			return failf(exitCannotStart, "listen on %s: the port is taken by another process", a)
+			return failf(exitCannotStart, "listen on %s: the port is taken by another process; --listen chooses another", a)
 		case isErrno(err, syscall.EACCES):
 			return failf(exitCannotStart, "listen on %s: not allowed, ports below 1024 need a privilege", a)
 		case err != nil:
@@ -35,6 +39,19 @@ func listen(h host.Host, addrs []ma.Multiaddr) error {
 		}
 	}
 	return nil
+}
+
+// tryPort listens on a TCP address for a moment. libp2p shares ports with whoever does
+// the same, and so with another point, and connections then go to either.
+func tryPort(a ma.Multiaddr) error {
+	if len(a) < 2 || a[1].Code() != ma.P_TCP {
+		return nil
+	}
+	l, err := manet.Listen(a[:2])
+	if err != nil {
+		return fmt.Errorf("try the port: %w", err)
+	}
+	return l.Close()
 }
 
 // isErrno is errors.Is, for errors that libp2p keeps only the text of.

@@ -21,7 +21,7 @@ func (p *point) startHTTP(ctx context.Context, c *serveConfig) error {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", c.httpAddr)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return failf(exitCannotStart, "--http %s: the port is taken by another process", c.httpAddr)
+		return failf(exitCannotStart, "--http %s: the port is taken by another process; choose another", c.httpAddr)
 	case err != nil:
 		return failf(exitCannotStart, "--http %s: %w", c.httpAddr, err)
 	}

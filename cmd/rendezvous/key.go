@@ -21,7 +21,7 @@ func loadKey(path string) (crypto.PrivKey, error) {
 		key, err = createKey(path)
 	}
 	if err != nil {
-		return nil, failf(exitCannotStart, "key file %s: %w", path, cause(err))
+		return nil, failf(exitCannotStart, "key file %s: %w; --key chooses another, which is made where there is none", path, cause(err))
 	}
 	return key, nil
 }

@@ -6,12 +6,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 const serveDescription = `Listens on TCP, QUIC and WebSocket until SIGTERM or Ctrl-C. On the first run it
@@ -100,6 +103,12 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 		pprof:      cmd.Bool("pprof"),
 	}
 	var err error
+	if c.keyPath, err = filepath.Abs(c.keyPath); err != nil {
+		return nil, usagef("--key %q: %w", cmd.String("key"), err)
+	}
+	if _, _, err := net.SplitHostPort(c.httpAddr); c.httpAddr != "" && err != nil {
+		return nil, usagef("--http %q is no HOST:PORT such as 127.0.0.1:8080", c.httpAddr)
+	}
 	if c.log, err = newLogger(cmd.Root().ErrWriter, cmd.String("log-level"), cmd.String("log-format")); err != nil {
 		return nil, err
 	}
@@ -136,7 +145,11 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	for _, a := range p.addrs() {
 		config.log.Info("listening", "address", a)
 	}
-	config.log.Info("serving", "peer", p.host.ID(), "storage", storageName(config.storageURL), "version", version())
+	config.log.Info("serving", "peer", p.host.ID(), "key", config.keyPath, "storage", storageName(config.storageURL), "version", version())
+	if cmd.Duration("max-ttl") < rendezvous.DefaultTTL {
+		config.log.Warn("peers that ask for the usual TTL are refused, those of this library among them",
+			"max_ttl", cmd.Duration("max-ttl"), "usual", rendezvous.DefaultTTL)
+	}
 	tellSystemd(config.log, "READY=1")
 
 	failed := p.wait(ctx)

@@ -28,7 +28,7 @@ func openStorage(ctx context.Context, url string, reg prometheus.Registerer) (re
 	case strings.HasPrefix(rest, "//") && isRedis(scheme):
 		return openRedis(ctx, url, reg)
 	default:
-		return nil, nil, usagef("--storage is none of memory:, leveldb:PATH and redis://HOST:PORT")
+		return nil, nil, usagef("--storage %q…: memory:, leveldb:PATH and redis://HOST:PORT are possible", scheme)
 	}
 }
 

@@ -1,6 +1,9 @@
 // Command customstorage is a rendezvous point with a storage of its own making:
 //
-//	go run ./examples/customstorage [file]
+//	go run ./examples/customstorage
+//
+// It prints the command with which others meet through it. The registrations are in a
+// file in the folder for temporary files; -file names another.
 //
 // What a storage must do is in the package documentation of
 // [rendezvous.Storage]; that this one does, storage_test.go shows in a few lines.
@@ -9,9 +12,11 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/libp2p/go-libp2p"
@@ -22,13 +27,15 @@ import (
 )
 
 func main() {
-	path := "rendezvous.bolt"
-	if len(os.Args) > 1 {
-		path = os.Args[1]
+	path := flag.String("file", filepath.Join(os.TempDir(), "rendezvous.bolt"), "where to keep registrations")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "customstorage: there is no argument %q; see -help\n", flag.Arg(0))
+		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, path); err != nil {
+	if err := run(ctx, *path); err != nil {
 		fmt.Fprintln(os.Stderr, "customstorage:", err)
 		os.Exit(1)
 	}
@@ -40,7 +47,7 @@ func run(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, storage.Close()) }()
-	h, err := libp2p.New()
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	if err != nil {
 		return err
 	}
@@ -63,7 +70,7 @@ func printAddresses(h host.Host) error {
 		return err
 	}
 	for _, a := range addrs {
-		fmt.Println(a)
+		fmt.Println("go run ./examples/gossipsub -point", a)
 	}
 	return nil
 }

@@ -79,17 +79,24 @@ func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func
 		cancel()
 		return err
 	}
-	for e := range events {
-		if !each(e) {
-			break
+	for {
+		select {
+		case e, more := <-events:
+			if more && each(e) {
+				continue
+			}
+			cancel()
+			for range registered { // closed when all that was started has ended
+			}
+			for range events {
+			}
+			return nil
+		case state := <-registered:
+			if at := state.Namespaces; len(at) > 0 && at[0].Err != nil {
+				fmt.Fprintln(os.Stderr, "not registered:", at[0].Err)
+			}
 		}
 	}
-	cancel()
-	for range registered { // closed when all that was started has ended
-	}
-	for range events {
-	}
-	return nil
 }
 
 func show(out io.Writer, e rendezvous.Event) {
