@@ -113,10 +113,10 @@ var runs = map[string]run{
 	"make test TESTFLAGS='-run Name -v'": expandsTo("go test -race .* -run Name -v ./..."),
 
 	"make attack":        recipe("go run ", "-only '^$'"),
-	"make soak":          recipe("go run ", "-h"),    // a round takes minutes; internal/attack tests a little of each attack
-	"make profile":       recipe("bin/bench ", "-h"), // as long as it is, it profiles for 20 s
+	"make soak":          recipe("go run ", "-h"), // a round takes minutes; internal/attack tests a little of each attack
+	"make profile":       stageOfCI,
 	"make bench-storage": recipe("go run ", "-n 1000 -costs"),
-	"make bench-redis":   expandsTo("go test .*-bench . .* ./redisstorage"),
+	"make bench-redis":   stageOfCI,
 	"make bench":         testIn(".", "TestBenchCommands"),
 
 	"make bench BENCHFLAGS=-quick":                                   testIn(".", "TestBenchCommands"),
@@ -661,4 +661,57 @@ func unindent(code string) string {
 		lines[i] = strings.TrimLeft(line, "\t")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// withoutExample are functions that nobody calls to begin with.
+var withoutExample = []string{
+	"Error", "Is", "String", // of errors and names
+	"Expired", "Describe", "Collect", // for Prometheus to call
+	"WithMetricsTracer", "WithClientMetricsTracer", // for those with metrics of another kind: metrics_collect.go has what to write
+}
+
+// TestEntryPointsHaveExamples: what a program calls of this package is shown in an
+// example, which is compiled and run.
+func TestEntryPointsHaveExamples(t *testing.T) {
+	var shown strings.Builder
+	examples, err := filepath.Glob("example*_test.go")
+	require.NoError(t, err)
+	for _, p := range examples {
+		text, err := os.ReadFile(p)
+		require.NoError(t, err)
+		shown.Write(text)
+	}
+	sources, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	entries := 0
+	for _, p := range sources {
+		if strings.HasSuffix(p, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), p, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, d := range file.Decls {
+			f, is := d.(*ast.FuncDecl)
+			if !is || !f.Name.IsExported() || !exportedReceiver(f) || slices.Contains(withoutExample, f.Name.Name) {
+				continue
+			}
+			entries++
+			assert.Regexp(t, `\.`+f.Name.Name+`\b`, shown.String(), "%s in %s is in no example", f.Name.Name, p)
+		}
+	}
+	require.Greater(t, entries, 30)
+}
+
+// exportedReceiver reports whether a function is of the package, or of a type that others
+// can name.
+func exportedReceiver(f *ast.FuncDecl) bool {
+	if f.Recv == nil {
+		return true
+	}
+	of := f.Recv.List[0].Type
+	if star, is := of.(*ast.StarExpr); is {
+		of = star.X
+	}
+	name, is := of.(*ast.Ident)
+	return is && name.IsExported()
 }

@@ -15,7 +15,7 @@ const maxNameSize = 1<<16 - 1
 
 // Add implements [rendezvous.Storage]. What it has to do is one step of the server.
 // The deadline is given to the server as the time left, and ends by the server's
-// clock. That the server is out of memory is an [rendezvous.ErrFull].
+// clock. That the server is out of memory is a [rendezvous.ErrFull].
 func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
 	if err := s.enter(); err != nil {
 		return err

@@ -11,7 +11,7 @@
 //
 // It keeps the contract of [rendezvous.Storage], save that on a cluster, where no
 // step spans two slots, the total of [rendezvous.Quota] may be exceeded by what
-// the points add within [refreshInterval], and that a Sample of all namespaces is
+// the points add within a quarter of a second, and that a Sample of all namespaces is
 // uniform over what is there but not when many registrations come and go meanwhile.
 //
 // Redis 6.2 is the oldest that will do. It should have maxmemory-policy noeviction.

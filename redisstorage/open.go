@@ -43,7 +43,7 @@ type config struct {
 
 // WithPrefix sets what the names of all keys begin with, "rendezvous" by default.
 // Registries with different prefixes can share a server. It may not hold braces,
-// with which Redis Cluster marks what it distributes keys by.
+// with which Redis Cluster marks what it distributes keys by, nor be empty.
 func WithPrefix(prefix string) Option {
 	return func(c *config) error {
 		if prefix == "" || strings.ContainsAny(prefix, "{}") {
@@ -56,7 +56,7 @@ func WithPrefix(prefix string) Option {
 
 // WithTLS sets how to speak TLS with the servers: which authorities to trust, what
 // certificate to show. The URL must be of scheme rediss. The configuration belongs
-// to the storage from then on.
+// to the storage from then on; nil is an error.
 func WithTLS(t *tls.Config) Option {
 	return func(c *config) error {
 		if t == nil {
