@@ -30,12 +30,13 @@ func ExampleNewClient() {
 
 // Who is in a namespace, asked once.
 func ExampleClient_Discover() {
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	point, stop := examplePoint()
 	defer stop()
 	for range 3 {
 		h := exampleHost()
-		defer h.Close()
+		context.AfterFunc(ctx, func() { _ = h.Close() })
 		client := rendezvous.NewClient(h, rendezvous.WithPoints(point), rendezvous.WithAddrsFactory(rendezvous.AllAddrs))
 		if _, err := client.Register(ctx, point.ID, "my-app", 0); err != nil {
 			log.Fatal(err)
