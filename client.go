@@ -213,7 +213,7 @@ func (c *Client) discover(ctx context.Context, point peer.ID, ns string, limit i
 	if err := answer.parse(frame, limit); err != nil {
 		return nil, fmt.Errorf("read answer: %w", err)
 	}
-	if answer.kind != pb.Message_DISCOVER_RESPONSE || !answer.is {
+	if answer.kind != pb.Message_DISCOVER_RESPONSE || !answer.answered {
 		return nil, fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.kind)
 	}
 	if err := statusError(answer.status, answer.text); err != nil {

@@ -139,7 +139,7 @@ func FuzzParse(f *testing.F) {
 		require.NoError(t, d.parse(body, len(body)))
 		want := m.GetDiscoverResponse()
 		require.Equal(t, m.GetType(), d.kind)
-		require.Equal(t, want != nil, d.is)
+		require.Equal(t, want != nil, d.answered)
 		require.Equal(t, want.GetStatus(), d.status)
 		require.Equal(t, want.GetStatusText(), d.text)
 		require.Len(t, d.claims, len(want.GetRegistrations()))

@@ -106,11 +106,11 @@ func (q *query) parse(b []byte) (err error) {
 
 // discovered is an answer to DISCOVER as it was read.
 type discovered struct {
-	kind   pb.Message_MessageType
-	is     bool // whether there is a DiscoverResponse in it
-	status Status
-	text   string
-	claims []claim // as many as were asked for at most
+	kind     pb.Message_MessageType
+	answered bool // whether there is a DiscoverResponse in it
+	status   Status
+	text     string
+	claims   []claim // as many as were asked for at most
 }
 
 // parse reads an answer from the bytes of its frame, in place of what d held, and no
@@ -124,7 +124,7 @@ func (d *discovered) parse(frame []byte, limit int) (err error) {
 		case f.is(fieldType, protowire.VarintType):
 			d.kind = pb.Message_MessageType(int32(f.number))
 		case f.is(fieldDiscoverResponse, protowire.BytesType):
-			d.is = true
+			d.answered = true
 			err = d.parseResponse(f.bytes, limit)
 		}
 	}
