@@ -23,7 +23,8 @@ import (
 var log = gologshim.Logger("rendezvous-redis")
 
 const (
-	// callTimeout bounds every call to a server, however long its caller would wait.
+	// callTimeout bounds every call to a server, with all its tries, however long its
+	// caller would wait.
 	callTimeout = 2 * time.Second
 	// dialTimeout bounds connecting, and greeting after that.
 	dialTimeout = time.Second

@@ -48,7 +48,8 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendez
 
 func (s *Storage) sample(ctx context.Context, ns string, n int) ([]rendezvous.Record, error) {
 	known := s.lengths.of(ns, len(s.shards))
-	yield := 0.0 // of the places drawn, how many had something; 0: not tried
+	lost := make([]bool, len(s.shards)) // those that did not answer: nobody waits for them twice
+	yield := 0.0                        // of the places drawn, how many had something; 0: not tried
 	for attempt := 1; ; attempt++ {
 		sizes := bounds(known)
 		size := sum(sizes)
@@ -56,7 +57,7 @@ func (s *Storage) sample(ctx context.Context, ns string, n int) ([]rendezvous.Re
 			yield = float64(max(1, sum(known))) / float64(size)
 		}
 		places := draw(sizes, enough(n, size, yield))
-		got, err := s.look(ctx, ns, places)
+		got, err := s.look(ctx, ns, places, lost)
 		if err != nil {
 			return nil, err
 		}
@@ -111,14 +112,14 @@ type sampling struct {
 	ended   map[int][]int       // the shards where something had ended, and the positions of what did long ago
 }
 
-// look fetches what is at some places.
-func (s *Storage) look(ctx context.Context, ns string, places []place) (*sampling, error) {
+// look fetches what is at some places, except those of lost shards.
+func (s *Storage) look(ctx context.Context, ns string, places []place, lost []bool) (*sampling, error) {
 	positions := make([][]string, len(s.shards))
 	for _, p := range places {
 		positions[p.shard] = append(positions[p.shard], strconv.Itoa(p.pos))
 	}
 	sent := s.now()
-	answers, err := s.ask(ctx, ns, positions)
+	answers, err := s.ask(ctx, ns, positions, lost)
 	if err != nil {
 		return nil, err
 	}
@@ -172,29 +173,32 @@ func (s *Storage) look(ctx context.Context, ns string, places []place) (*samplin
 }
 
 // ask asks every shard for its time, the length of the namespace's array, and what
-// is at the given positions. Shards that do not answer have nothing; it is an error
-// when none does.
-func (s *Storage) ask(ctx context.Context, ns string, positions [][]string) ([]answer, error) {
-	answers := s.askOnce(ctx, ns, positions)
+// is at the given positions. Shards that do not answer, or are lost already, have
+// nothing and are lost from now on; it is an error when none is left.
+func (s *Storage) ask(ctx context.Context, ns string, positions [][]string, lost []bool) ([]answer, error) {
+	called, cancel := context.WithTimeout(ctx, callTimeout) // for all tries together
+	defer cancel()
+	answers := s.askOnce(called, ns, positions, lost)
 	// A few times more at most: connections were lost, and then the scripts were.
-	for more := 3; more > 0 && s.again(ctx, ns, answers); more-- {
-		answers = s.askOnce(ctx, ns, positions)
+	for more := 3; more > 0 && s.again(called, ns, answers); more-- {
+		answers = s.askOnce(called, ns, positions, lost)
 	}
 	var failed error
-	lost := 0
+	missing := 0
 	for i := range answers {
 		if err := answers[i].err; err != nil {
 			failed = explain(ctx, err)
 			answers[i] = answer{}
-			lost++
+			lost[i] = true
+			missing++
 		}
 	}
-	if lost > 0 {
-		if lost == len(answers) || ctx.Err() != nil {
+	if missing > 0 {
+		if missing == len(answers) || ctx.Err() != nil {
 			return nil, failed
 		}
 		s.metrics.partial.Add(1)
-		log.Debug("sample without the shards that did not answer", "lost", lost, "error", failed)
+		log.Debug("sample without the shards that did not answer", "lost", missing, "error", failed)
 	}
 	return answers, nil
 }
@@ -218,14 +222,12 @@ func (s *Storage) again(ctx context.Context, ns string, answers []answer) bool {
 	return again
 }
 
-func (s *Storage) askOnce(ctx context.Context, ns string, positions [][]string) []answer {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
+func (s *Storage) askOnce(ctx context.Context, ns string, positions [][]string, lost []bool) []answer {
 	answers := make([]answer, len(s.shards))
 	var commands []rueidis.Completed
 	var of []int // the shard of each command
 	for i, sh := range s.shards {
-		if s.skip(i) {
+		if lost[i] || s.skip(i) {
 			answers[i].err = errDown
 			continue
 		}

@@ -1,6 +1,7 @@
 package redisstorage
 
-// Scripts, and calls to servers. Every call ends within callTimeout.
+// Scripts, and calls to servers. Every call ends within callTimeout, or dialTimeout
+// later where a connection has to be made first.
 
 import (
 	"context"

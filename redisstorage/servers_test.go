@@ -7,10 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,16 +119,22 @@ func (s *server) tool(t testing.TB, program string, args ...string) string {
 func (s *server) url() string { return "redis://" + s.addr }
 
 // freeAddr returns an address of loopback that nobody listens on, and none twice: it
-// takes a server a moment until it does.
+// takes a server a moment until it does. Its port is below those that systems give to
+// outgoing connections, one of which could have taken it by then.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	if _, twice := givenAddrs.LoadOrStore(l.Addr().String(), true); twice {
-		return freeAddr(t) // while this one is taken, so it is another
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
+		if _, twice := givenAddrs.LoadOrStore(addr, true); twice {
+			continue
+		}
+		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr); err == nil {
+			require.NoError(t, l.Close())
+			return addr
+		}
 	}
-	return l.Addr().String()
+	t.Fatal("no port is free on loopback")
+	return ""
 }
 
 var givenAddrs sync.Map
