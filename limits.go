@@ -230,19 +230,8 @@ func (t *bucketTable[K]) sweep(now time.Time) {
 	t.fullAt, t.peak = shrink(t.fullAt, t.peak)
 }
 
-// shrink returns m, or a copy where m has room for far more than it holds: maps do
-// not shrink by themselves. peak is the most that m has held.
-func shrink[K comparable, V any](m map[K]V, peak int) (map[K]V, int) {
-	if peak < 64 || len(m) > peak/4 {
-		return m, peak
-	}
-	smaller := make(map[K]V, len(m))
-	maps.Copy(smaller, m)
-	return smaller, len(m)
-}
-
-// errAddressLimit: the subnet that a peer comes from has all the registrations it may.
-var errAddressLimit = errors.New("subnet is at its registration limit")
+// errIPLimit: the subnet that a peer comes from has all the registrations it may.
+var errIPLimit = errors.New("subnet is at its registration limit")
 
 // subnetLedger counts live registrations per subnet, and knows for each which subnet it
 // counts against. It takes about 50 bytes for each, and gives them back when the
@@ -311,7 +300,7 @@ func (l *subnetLedger) reserve(c *caller, key uint64, until, now time.Time) (fre
 		return false, nil
 	}
 	if l.count[c.subnet] >= l.limit {
-		return false, errAddressLimit
+		return false, errIPLimit
 	}
 	l.add(c.subnet, key, l.ticks(until))
 	return true, nil

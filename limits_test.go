@@ -156,7 +156,7 @@ func TestLedger(t *testing.T) {
 	for i := range 1000 {
 		require.NoError(t, b.register(fmt.Sprint(i), 1, ttl))
 	}
-	require.ErrorIs(t, b.register("1001st", 1, ttl), errAddressLimit)
+	require.ErrorIs(t, b.register("1001st", 1, ttl), errIPLimit)
 	require.NoError(t, b.register("1001st", 2, ttl), "from elsewhere")
 	require.NoError(t, b.register("7", 1, ttl), "a refresh")
 	require.NoError(t, b.register("1001st", 1, ttl), "a refresh, by a peer that moved")
@@ -167,12 +167,12 @@ func TestLedger(t *testing.T) {
 
 	b.now = b.now.Add(ttl - tickLength)
 	require.NoError(t, b.register("0", 1, ttl), "it lives till then")
-	require.ErrorIs(t, b.register("new", 1, ttl), errAddressLimit)
+	require.ErrorIs(t, b.register("new", 1, ttl), errIPLimit)
 	b.now = b.now.Add(tickLength)
 	for i := range 999 {
 		require.NoError(t, b.register(fmt.Sprint("new", i), 1, ttl), "those not refreshed are gone")
 	}
-	require.ErrorIs(t, b.register("1001st", 1, ttl), errAddressLimit)
+	require.ErrorIs(t, b.register("1001st", 1, ttl), errIPLimit)
 }
 
 // TestLedgerForgets: what has ended takes no memory, without any traffic.

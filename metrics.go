@@ -39,7 +39,7 @@ type MetricsTracer interface {
 	// after the request was read; refusal is why it was refused, or nil.
 	Answered(t pb.Message_MessageType, refusal error, took time.Duration)
 	// Sampled is called with how many registrations an answer to DISCOVER holds.
-	Sampled(records int)
+	Sampled(registrations int)
 	// Verified is called for each signed peer record that holds; cached when its
 	// bytes had been verified before and were not again.
 	Verified(cached bool)
@@ -122,7 +122,7 @@ type serviceMetrics struct {
 	bytes      byLabel
 	requests   map[pb.Message_MessageType]requestMetrics
 	refused    byLabel
-	records    prometheus.Histogram
+	listed     prometheus.Histogram
 	verified   byLabel
 	storage    [len(storageOps)]prometheus.Observer
 	unstored   [len(storageOps)]prometheus.Counter
@@ -162,7 +162,7 @@ func newServiceMetrics() *serviceMetrics {
 		m.requests[t] = r
 	}
 	m.refused = m.counters("refused_total", "Requests that were refused, by reason.", "reason", refusalReasons...)
-	m.records = m.histogram("discover_records", "Registrations in an answer to DISCOVER.",
+	m.listed = m.histogram("discover_registrations", "Registrations in an answer to DISCOVER.",
 		[]float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000})
 	m.verified = m.counters("verifications_total", "Signed peer records that hold, by whether they were checked again.", "result", "checked", "cached")
 	stored := m.histograms("storage_duration_seconds", "Time a call to the storage took.", durationBuckets, "op")
@@ -212,7 +212,7 @@ func (m *serviceMetrics) Answered(t pb.Message_MessageType, refusal error, took 
 	m.refused[refusalReason(refusal, status)].Inc()
 }
 
-func (m *serviceMetrics) Sampled(records int) { m.records.Observe(float64(records)) }
+func (m *serviceMetrics) Sampled(registrations int) { m.listed.Observe(float64(registrations)) }
 
 func (m *serviceMetrics) Verified(cached bool) { m.verified[verifiedLabel(cached)].Inc() }
 
@@ -304,7 +304,7 @@ func streamResult(err error) string {
 
 var refusalReasons = []string{
 	"invalid_namespace", "invalid_peer_info", "invalid_ttl", "not_authorized",
-	"peer_limit", "address_limit", "full", "rate_limited", "unavailable", "internal_error",
+	"peer_limit", "ip_limit", "full", "rate_limited", "unavailable", "internal_error",
 }
 
 // refusalReason is one of refusalReasons: a status, or more exactly why it is answered.
@@ -315,8 +315,8 @@ func refusalReason(err error, s Status) string {
 		return "rate_limited"
 	case errors.Is(err, ErrPeerLimit):
 		return "peer_limit"
-	case errors.Is(err, errAddressLimit):
-		return "address_limit"
+	case errors.Is(err, errIPLimit):
+		return "ip_limit"
 	case errors.Is(err, ErrFull):
 		return "full"
 	default:

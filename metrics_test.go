@@ -76,7 +76,7 @@ func TestServiceMetrics(t *testing.T) {
 		"request_duration_seconds{discover}":   1,
 		"refused_total{invalid_ttl}":           1,
 		"refused_total{full}":                  0,
-		"discover_records":                     1,
+		"discover_registrations":               1,
 		"streams":                              0,
 		"streams_total{ok}":                    4,
 		"streams_total{protocol_violation}":    1,

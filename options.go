@@ -20,7 +20,7 @@ const (
 
 type serviceConfig struct {
 	quota         Quota
-	perSubnet     int // registrations
+	perIP         int // registrations
 	rate          float64
 	burst         int
 	ttl, maxTTL   time.Duration
@@ -32,7 +32,7 @@ type serviceConfig struct {
 func defaultServiceConfig() serviceConfig {
 	return serviceConfig{
 		quota:         Quota{PerPeer: 1000, Total: 1_000_000},
-		perSubnet:     1000,
+		perIP:         1000,
 		rate:          defaultRate,
 		burst:         defaultBurst,
 		ttl:           DefaultTTL,
@@ -95,7 +95,7 @@ func WithMaxRegistrations(n int) ServiceOption {
 // many peers share an address. Points that share a storage each count for
 // themselves, as does a point that was started anew.
 func WithMaxRegistrationsPerIP(n int) ServiceOption {
-	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.perSubnet = n })
+	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.perIP = n })
 }
 
 // longestTTL bounds the TTLs that a point can be told to grant.

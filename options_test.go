@@ -1,7 +1,11 @@
 package rendezvous
 
 import (
+	"fmt"
 	"math"
+	"os"
+	"regexp"
+	"strconv"
 	"testing"
 	"time"
 
@@ -59,6 +63,25 @@ func TestZeroOptions(t *testing.T) {
 	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
 	require.NoError(t, c.apply([]ServiceOption{WithTTL(0, 5*time.Second)}))
 	require.Equal(t, 5*time.Second, c.ttl)
+}
+
+// TestDefaults: they are what the README says, as the command's are.
+func TestDefaults(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	said := make(map[string]string)
+	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllSubmatch(readme, -1) {
+		said[string(row[2])] = string(row[1])
+	}
+	c := defaultServiceConfig()
+	require.Equal(t, map[string]string{
+		"WithTTL":                     fmt.Sprintf("1 to %.0f s, %.0f s by default", c.maxTTL.Seconds(), c.ttl.Seconds()),
+		"WithMaxDiscoverLimit":        strconv.Itoa(c.discoverLimit),
+		"WithMaxRegistrations":        fmt.Sprintf("%d,%03d,%03d", c.quota.Total/1e6, c.quota.Total/1e3%1e3, c.quota.Total%1e3),
+		"WithMaxRegistrationsPerPeer": strconv.Itoa(c.quota.PerPeer),
+		"WithMaxRegistrationsPerIP":   strconv.Itoa(c.perIP),
+		"WithRateLimit":               fmt.Sprintf("%v per second, %d at once", c.rate, c.burst),
+	}, said)
 }
 
 // TestOptions: over the wire.

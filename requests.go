@@ -220,7 +220,7 @@ func sample(ctx context.Context, s Storage, dst []listing, namespace string, n i
 func (t *term) report(err error) {
 	var refused *StatusError
 	switch {
-	case errors.As(err, &refused), errors.Is(err, ErrPeerLimit), errors.Is(err, errAddressLimit), t.ctx.Err() != nil:
+	case errors.As(err, &refused), errors.Is(err, ErrPeerLimit), errors.Is(err, errIPLimit), t.ctx.Err() != nil:
 	default:
 		if n, due := t.failures.due(); due {
 			log.Warn("requests fail", "error", err, "times", n)
@@ -236,8 +236,8 @@ func answerTo(err error) *StatusError {
 		return refused
 	case errors.Is(err, ErrPeerLimit):
 		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer")
-	case errors.Is(err, errAddressLimit):
-		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this address")
+	case errors.Is(err, errIPLimit):
+		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this IP address")
 	case errors.Is(err, ErrFull):
 		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full")
 	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrClosed),

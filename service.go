@@ -128,7 +128,7 @@ func newTerm(s Storage, config serviceConfig) *term {
 		config:   config,
 		mayWait:  !inMemory || config.authorize != nil,
 		requests: newRequestLimit(config.rate, config.burst),
-		ledger:   newSubnetLedger(config.perSubnet, time.Now()),
+		ledger:   newSubnetLedger(config.perIP, time.Now()),
 		ctx:      ctx,
 		cancel:   cancel,
 		uncount:  config.metrics.Started(s),

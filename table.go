@@ -1,6 +1,6 @@
 package rendezvous
 
-// A map that shrinks.
+// Maps that shrink.
 
 import (
 	"hash/maphash"
@@ -50,16 +50,20 @@ func (t *table[K, V]) delete(k K) {
 	p := t.part(k)
 	delete(p.m, k)
 	t.count--
-	switch {
-	case len(p.m) == 0:
+	if len(p.m) == 0 {
 		*p = part[K, V]{}
-	case p.peak > 64 && len(p.m) < p.peak/8:
-		p.shrink()
+	} else {
+		p.m, p.peak = shrink(p.m, p.peak)
 	}
 }
 
-func (p *part[K, V]) shrink() {
-	small := make(map[K]V, len(p.m))
-	maps.Copy(small, p.m)
-	p.m, p.peak = small, len(small)
+// shrink returns m, or a copy where m has room for far more than it holds: maps do
+// not shrink by themselves. peak is the most that m has held.
+func shrink[K comparable, V any](m map[K]V, peak int) (map[K]V, int) {
+	if peak <= 64 || len(m) >= peak/8 {
+		return m, peak
+	}
+	smaller := make(map[K]V, len(m))
+	maps.Copy(smaller, m)
+	return smaller, len(m)
 }

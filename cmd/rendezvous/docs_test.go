@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/urfave/cli/v3"
 )
 
 const guide = "docs/operating.md"
@@ -281,4 +282,26 @@ func section(t testing.TB, heading string) string {
 	require.True(t, found)
 	text, _, _ = strings.Cut(text, "\n#")
 	return text
+}
+
+// TestDefaultLimits: those of serve are what the README says of the library's options,
+// which a test beside those compares with it, too.
+func TestDefaultLimits(t *testing.T) {
+	t.Parallel()
+	said := make(map[string]string)
+	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllStringSubmatch(readFile(t, "README.md"), -1) {
+		said[row[2]] = strings.NewReplacer(",", "", "20 s", "20s").Replace(row[1])
+	}
+	of := make(map[string]string)
+	for _, f := range limitFlags() {
+		of[f.Names()[0]] = f.(cli.DocGenerationFlag).GetValue()
+	}
+	require.Equal(t, map[string]string{
+		"WithTTL":                     "1 to " + of["max-ttl"] + " " + of["ttl"] + " by default",
+		"WithMaxDiscoverLimit":        of["max-discover-limit"],
+		"WithMaxRegistrations":        of["max-registrations"],
+		"WithMaxRegistrationsPerPeer": of["max-registrations-per-peer"],
+		"WithMaxRegistrationsPerIP":   of["max-registrations-per-ip"],
+		"WithRateLimit":               of["rate"] + " per second " + of["burst"] + " at once",
+	}, said)
 }

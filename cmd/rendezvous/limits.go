@@ -27,7 +27,7 @@ func limitFlags() []cli.Flag {
 		&cli.IntFlag{Name: "burst", Usage: "serve `N` requests of one peer at once", Value: 100},
 		&cli.DurationFlag{Name: "ttl", Usage: "register for `DURATION` who does not say how long", Value: rendezvous.DefaultTTL},
 		&cli.DurationFlag{Name: "max-ttl", Usage: "register nobody for longer than `DURATION`", Value: rendezvous.MaxTTL},
-		&cli.IntFlag{Name: "max-discover", Usage: "put `N` registrations into an answer at most", Value: rendezvous.MaxDiscoverLimit},
+		&cli.IntFlag{Name: "max-discover-limit", Usage: "put `N` registrations into an answer at most", Value: rendezvous.MaxDiscoverLimit},
 	}
 	for _, f := range flags {
 		if f, ok := f.(cli.CategorizableFlag); ok {
@@ -47,7 +47,7 @@ func newLimits(cmd *cli.Command) (limits, error) {
 			rendezvous.WithMaxRegistrationsPerIP(cmd.Int("max-registrations-per-ip")),
 			rendezvous.WithRateLimit(cmd.Float("rate"), cmd.Int("burst")),
 			rendezvous.WithTTL(defaultTTL(cmd), cmd.Duration("max-ttl")),
-			rendezvous.WithMaxDiscoverLimit(cmd.Int("max-discover")),
+			rendezvous.WithMaxDiscoverLimit(cmd.Int("max-discover-limit")),
 		},
 	}
 	switch {
