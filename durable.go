@@ -37,9 +37,6 @@ func NewStorage(db DB) Storage {
 	return newDurableStorage(db, time.Now)
 }
 
-// logEvery is how often a database that fails is complained about.
-const logEvery = time.Minute
-
 type durableStorage struct {
 	*memoryStorage
 	db DB
@@ -57,9 +54,7 @@ type durableStorage struct {
 
 	owner []byte // what ownerKey holds for as long as db is ours
 
-	// What failed since it was last logged, and when that was; guarded by writing.
-	failures int
-	logged   time.Time
+	failures logLimit // of writes
 
 	// ended are the registrations that have left the index and may be in db
 	// still; guarded by mu.
@@ -273,17 +268,13 @@ func (s *durableStorage) readOwner() []byte {
 	return nil
 }
 
-// noteWrite passes on the error of a write and logs it: not each, for there may
-// be thousands a second.
+// noteWrite passes on the error of a write, and logs it.
 func (s *durableStorage) noteWrite(err error) error {
 	if err == nil {
 		return nil
 	}
-	s.failures++
-	if now := s.now(); now.Sub(s.logged) >= logEvery {
-		log.Error("database does not take writes; what it does not take is not registered",
-			"failures", s.failures, "error", err)
-		s.failures, s.logged = 0, now
+	if n, due := s.failures.due(); due {
+		log.Error("database does not take writes; what it does not take is not registered", "error", err, "times", n)
 	}
 	return err
 }

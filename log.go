@@ -17,8 +17,9 @@ var log = gologshim.Logger("rendezvous")
 // logInterval is the shortest time between two lines of a [logLimit].
 const logInterval = time.Minute
 
-// logLimit says when to log what the operator should know of and a remote peer may
-// cause at will: the first time at once, and then at most once a minute.
+// logLimit says when to log what the operator should know of and may happen thousands
+// of times a second, since a remote peer can cause it or a disk is full: the first time
+// at once, and then at most once a minute.
 type logLimit struct {
 	mu    sync.Mutex
 	last  time.Time

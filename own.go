@@ -125,8 +125,7 @@ func (o *ownRecord) hosts() *record.Envelope {
 	if signed == nil {
 		return nil
 	}
-	addrs := signedAddrs(signed)
-	if len(addrs) == 0 || addrsSize(addrs) > MaxAddrsSize {
+	if checkAddrs(signedAddrs(signed)) != nil {
 		return nil
 	}
 	return signed
@@ -182,8 +181,8 @@ func (o *ownRecord) give(signed *record.Envelope) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode own peer record: %w", err)
 	}
-	if len(bytes) > maxEnvelopeSize {
-		return nil, fmt.Errorf("own peer record takes %d bytes, %d are allowed: the key or the addresses are too long", len(bytes), maxEnvelopeSize)
+	if err := checkEnvelopeSize(bytes); err != nil {
+		return nil, fmt.Errorf("own peer record, with its key and addresses: %w", err)
 	}
 	o.given, o.bytes = signed, bytes
 	return bytes, nil

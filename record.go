@@ -17,11 +17,8 @@ import (
 // that the peer ID is of, and its addresses. Whose record was wanted is for the
 // caller to compare. Errors match [ErrInvalidPeerInfo].
 func openRecord(envelope []byte) (*record.Envelope, *peer.PeerRecord, error) {
-	switch {
-	case len(envelope) == 0:
-		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record is missing")
-	case len(envelope) > maxEnvelopeSize:
-		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, fmt.Sprintf("signed peer record is over %d bytes", maxEnvelopeSize))
+	if err := checkEnvelopeSize(envelope); err != nil {
+		return nil, nil, err
 	}
 	signed, opened, err := record.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
 	if err != nil {
@@ -33,12 +30,33 @@ func openRecord(envelope []byte) (*record.Envelope, *peer.PeerRecord, error) {
 		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, "envelope holds no peer record")
 	case !rec.PeerID.MatchesPublicKey(signed.PublicKey):
 		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record is another peer's than its key's")
-	case len(rec.Addrs) == 0:
-		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record has no addresses")
-	case addrsSize(rec.Addrs) > MaxAddrsSize:
-		return nil, nil, refuse(pb.Message_E_INVALID_PEER_INFO, fmt.Sprintf("addresses are over %d bytes", MaxAddrsSize))
+	}
+	if err := checkAddrs(rec.Addrs); err != nil {
+		return nil, nil, err
 	}
 	return signed, rec, nil
+}
+
+// checkEnvelopeSize is the rule of how long a signed peer record is.
+func checkEnvelopeSize(envelope []byte) error {
+	switch {
+	case len(envelope) == 0:
+		return refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record is missing")
+	case len(envelope) > maxEnvelopeSize:
+		return refuse(pb.Message_E_INVALID_PEER_INFO, fmt.Sprintf("signed peer record is over %d bytes", maxEnvelopeSize))
+	}
+	return nil
+}
+
+// checkAddrs is the rule of which addresses a record has.
+func checkAddrs(addrs []ma.Multiaddr) error {
+	switch {
+	case len(addrs) == 0:
+		return refuse(pb.Message_E_INVALID_PEER_INFO, "signed peer record has no addresses")
+	case addrsSize(addrs) > MaxAddrsSize:
+		return refuse(pb.Message_E_INVALID_PEER_INFO, fmt.Sprintf("addresses are over %d bytes", MaxAddrsSize))
+	}
+	return nil
 }
 
 // addrsSize is what addrs take on the wire, in bytes.

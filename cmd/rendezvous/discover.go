@@ -68,11 +68,7 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	if limit < 1 || limit > rendezvous.MaxDiscoverLimit {
 		return usagef("--limit is %d, 1 to %d are possible", limit, rendezvous.MaxDiscoverLimit)
 	}
-	points, err := parsePoints(cmd)
-	if err != nil {
-		return err
-	}
-	h, err := newClientHost()
+	points, h, err := pointsAndHost(cmd)
 	if err != nil {
 		return err
 	}

@@ -108,6 +108,17 @@ func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
+// pointsAndHost returns the points that were named and a host to ask them with, which
+// is for the caller to close.
+func pointsAndHost(cmd *cli.Command) ([]peer.AddrInfo, host.Host, error) {
+	points, err := parsePoints(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := newClientHost()
+	return points, h, err
+}
+
 // newClientHost returns a host that asks points and is asked nothing.
 func newClientHost(opts ...libp2p.Option) (host.Host, error) {
 	opts = append([]libp2p.Option{

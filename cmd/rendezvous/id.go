@@ -48,11 +48,7 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	if len(cmd.StringSlice("point")) == 0 {
 		return keyID(cmd)
 	}
-	points, err := parsePoints(cmd)
-	if err != nil {
-		return err
-	}
-	h, err := newClientHost()
+	points, h, err := pointsAndHost(cmd)
 	if err != nil {
 		return err
 	}

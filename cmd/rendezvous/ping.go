@@ -61,11 +61,7 @@ func ping(ctx context.Context, cmd *cli.Command) error {
 	if count < 1 || count > 1000 {
 		return usagef("--count is %d, 1 to 1000 are possible", count)
 	}
-	points, err := parsePoints(cmd)
-	if err != nil {
-		return err
-	}
-	h, err := newClientHost()
+	points, h, err := pointsAndHost(cmd)
 	if err != nil {
 		return err
 	}

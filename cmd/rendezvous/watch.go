@@ -36,11 +36,7 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	points, err := parsePoints(cmd)
-	if err != nil {
-		return err
-	}
-	h, err := newClientHost()
+	points, h, err := pointsAndHost(cmd)
 	if err != nil {
 		return err
 	}
