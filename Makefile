@@ -6,6 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FUZZTIME ?= 30s
+ATTACKTIME ?= 10s
 SOAKTIME ?= 10m
 TESTTIMEOUT ?= 15m
 TESTFLAGS ?=
@@ -111,12 +112,12 @@ bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
 	go test -run '^$$' -bench . -benchtime 3s ./redisstorage
 
 .PHONY: attack
-attack: ## Attack a point on loopback in every known way, and show what honest peers notice
-	go run ./internal/attack
+attack: ## Attack a point on loopback in every known way, for ATTACKTIME (10s) each, and show what honest peers notice
+	go run ./internal/attack -time $(ATTACKTIME)
 
 .PHONY: soak
 soak: ## Honest churn and attacks together for SOAKTIME (10m), looking for growth
-	go run ./internal/attack -soak $(SOAKTIME)
+	go run ./internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
 
 .PHONY: profile
 profile: ## Show where the time of a REGISTER and of a DISCOVER goes

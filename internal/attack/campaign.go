@@ -218,8 +218,9 @@ func (c *campaign) settle(ctx context.Context, b *bed, hostile *attackers, befor
 	}
 }
 
-// soak does all attacks in turn among honest peers that come and go, and fails where
-// anything grows from one round to the next or an honest peer is answered wrongly.
+// soak does all attacks in turn among honest peers that come and go, in whole rounds
+// until that has lasted so long, and fails where anything grows from one round to the
+// next or an honest peer is answered wrongly.
 func (c *campaign) soak(ctx context.Context, lasting time.Duration) error {
 	b, err := newBed()
 	if err != nil {
@@ -227,13 +228,12 @@ func (c *campaign) soak(ctx context.Context, lasting time.Duration) error {
 	}
 	over, cancel := context.WithCancel(ctx) // without a deadline, which honest requests would have, too
 	defer cancel()
-	defer time.AfterFunc(lasting, cancel).Stop()
 	honest := new(experience)
 	var wg sync.WaitGroup
 	for i := range c.scale.honest {
 		wg.Go(func() { b.churn(over, i, honest) })
 	}
-	rounds, missed := c.rounds(over, b, honest)
+	rounds, missed := c.rounds(over, time.Now().Add(lasting), b, honest)
 	cancel()
 	wg.Wait()
 	r := result{name: "soak", honest: honest}
@@ -256,9 +256,10 @@ func (b *bed) churn(ctx context.Context, i int, e *experience) {
 	}
 }
 
-// rounds does all attacks again and again, and takes what the process holds after each round.
-func (c *campaign) rounds(ctx context.Context, b *bed, honest *experience) (after []state, missed []error) {
-	for ctx.Err() == nil {
+// rounds does all attacks again and again until a time, twice at least so that growth
+// shows, and takes what the process holds after each round.
+func (c *campaign) rounds(ctx context.Context, until time.Time, b *bed, honest *experience) (after []state, missed []error) {
+	for len(after) < 2 || time.Now().Before(until) {
 		for _, a := range attacks {
 			if !c.chosen.MatchString(a.name) || ctx.Err() != nil {
 				continue
@@ -273,7 +274,7 @@ func (c *campaign) rounds(ctx context.Context, b *bed, honest *experience) (afte
 			missed = append(missed, ignoreEnd(ctx, err), hostile.dismiss())
 		}
 		pause(ctx, 25*time.Second) // what was registered has ended then
-		if ctx.Err() != nil {
+		if ctx.Err() != nil { // interrupted
 			break
 		}
 		s := take()

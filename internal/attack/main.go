@@ -23,7 +23,7 @@ import (
 
 func main() {
 	lasting := flag.Duration("time", 10*time.Second, "how long each attack lasts")
-	soak := flag.Duration("soak", 0, "do all attacks in turn for so long, and look for growth")
+	soak := flag.Duration("soak", 0, "do all attacks in turn for so long, twice at least, and look for growth")
 	only := flag.String("only", "", "do only the attacks that this regular expression matches")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
