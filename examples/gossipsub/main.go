@@ -46,6 +46,9 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // Parse has said what is wrong
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there is no argument %q; see -help", flags.Arg(0))
+	}
 	// What is said among all that goes on at the same time is said a line at a time.
 	out = &lines{out: out}
 

@@ -105,3 +105,8 @@ func TestBadAddress(t *testing.T) {
 	err := run(t.Context(), []string{"-point", "nowhere"}, strings.NewReader(""), io.Discard)
 	require.ErrorContains(t, err, `-point "nowhere"`)
 }
+
+func TestSurplusArgument(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, strings.NewReader(""), io.Discard), `no argument "nowhere"`)
+}

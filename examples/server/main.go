@@ -51,6 +51,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return flag.ErrHelp // Parse has said what is wrong
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("there is no argument %q; see -help", flags.Arg(0))
+	}
 	if *dir == "" {
 		temporary, err := os.MkdirTemp("", "rendezvous-server-")
 		if err != nil {

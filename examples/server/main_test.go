@@ -58,3 +58,8 @@ func TestServer(t *testing.T) {
 func TestBadAddress(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), []string{"-listen", "/ip4/192.0.2.1/tcp/1"}, io.Discard), "/ip4/192.0.2.1/tcp/1")
 }
+
+func TestSurplusArgument(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `no argument "nowhere"`)
+}

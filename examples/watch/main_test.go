@@ -23,3 +23,8 @@ func TestBadAddress(t *testing.T) {
 	err := run(t.Context(), []string{"-point", "nowhere"}, io.Discard)
 	require.ErrorContains(t, err, `-point "nowhere"`)
 }
+
+func TestSurplusArgument(t *testing.T) {
+	t.Parallel()
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `no argument "nowhere"`)
+}
