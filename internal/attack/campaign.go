@@ -274,7 +274,7 @@ func (c *campaign) rounds(ctx context.Context, until time.Time, b *bed, honest *
 			missed = append(missed, ignoreEnd(ctx, err), hostile.dismiss())
 		}
 		pause(ctx, 25*time.Second) // what was registered has ended then
-		if ctx.Err() != nil { // interrupted
+		if ctx.Err() != nil {      // interrupted
 			break
 		}
 		s := take()
