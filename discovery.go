@@ -162,13 +162,14 @@ type search struct {
 	ns     string
 
 	mu    sync.Mutex
-	last  time.Time     // when the last query began
+	used  time.Time     // when somebody last wanted it
+	last  time.Time     // when the last query began, unless it was given up
 	news  chan struct{} // while a query is in flight; closed when it brings something or ends
 	found sightings
 }
 
-// search returns the search of a namespace, and forgets those that found nothing
-// that still lives.
+// search returns the search of a namespace, and forgets those that nobody has wanted
+// for so long that nothing they found still lives.
 func (d *Discovery) search(ns string) *search {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -178,14 +179,21 @@ func (d *Discovery) search(ns string) *search {
 		s = &search{client: d.client, ns: ns, found: newSightings()}
 		d.searches[ns] = s
 	}
+	s.use()
 	return s
+}
+
+func (s *search) use() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used = time.Now()
 }
 
 // idle reports whether nobody would miss s.
 func (s *search) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.news == nil && time.Since(s.last) > MaxTTL
+	return s.news == nil && time.Since(s.used) > MaxTTL
 }
 
 // run gives peers of the namespace: those that a query finds, its own or the one

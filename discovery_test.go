@@ -360,3 +360,21 @@ func TestPointsFallToTheNext(t *testing.T) {
 		require.Len(t, drain(t, db, "n"), 1, "found through the next two")
 	})
 }
+
+// TestSearchesOfSeveralNamespaces: to search in one is no reason to forget the searches
+// in others, which have only just begun.
+func TestSearchesOfSeveralNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Discovery{searches: make(map[string]*search)}
+		a, b := d.search("a"), d.search("b")
+		require.Same(t, a, d.search("a"))
+		require.Same(t, b, d.search("b"))
+		require.True(t, a.begin())
+		a.end(true) // given up
+		d.search("b")
+		require.Same(t, a, d.search("a"))
+		time.Sleep(MaxTTL + 1)
+		require.Same(t, a, d.search("a"))
+		require.NotSame(t, b, d.search("b"), "which nobody has wanted")
+	})
+}

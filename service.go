@@ -39,6 +39,8 @@ type RendezvousService struct {
 	config  serviceConfig
 	err     error // what was wrong with the arguments, for Start to return
 
+	stopping sync.Mutex // held during Stop: a second one has nothing left to stop
+
 	mu   sync.Mutex
 	term *term // from Start to the end of Stop, else nil
 }
@@ -77,6 +79,8 @@ func (s *RendezvousService) Start() error {
 // answered with E_UNAVAILABLE or reset, and when Stop returns all of its
 // goroutines have ended. Stopping a stopped service does nothing.
 func (s *RendezvousService) Stop() {
+	s.stopping.Lock()
+	defer s.stopping.Unlock()
 	s.mu.Lock()
 	t := s.term
 	s.mu.Unlock()
@@ -88,9 +92,7 @@ func (s *RendezvousService) Stop() {
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.term == t {
-		s.term = nil
-	}
+	s.term = nil
 }
 
 // term is one term of service, from Start to Stop.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -398,6 +399,40 @@ func TestStopAndStart(t *testing.T) {
 		return err == nil && len(found) == 1
 	}, 10*time.Second, 10*time.Millisecond, "the storage is as it was")
 	service.Stop()
+}
+
+// TestStopTwiceAtOnce: one of them stops the service, and the other waits for that, so
+// that neither can stop what was started since.
+func TestStopTwiceAtOnce(t *testing.T) {
+	tracer := &slowToStop{begun: make(chan struct{}, 2), release: make(chan struct{})}
+	service := startPoint(t, newHost(t), testStorage(t), WithMetricsTracer(tracer))
+	var stops sync.WaitGroup
+	stops.Go(service.Stop)
+	<-tracer.begun
+	stops.Go(service.Stop)
+	select {
+	case <-tracer.begun:
+		t.Error("the service was stopped twice")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(tracer.release)
+	stops.Wait()
+	require.Empty(t, tracer.begun)
+	require.NoError(t, service.Start())
+	service.Stop()
+}
+
+// slowToStop is a tracer that holds up the end of a term.
+type slowToStop struct {
+	noMetrics
+	begun, release chan struct{}
+}
+
+func (s *slowToStop) Started(Storage) func() {
+	return func() {
+		s.begun <- struct{}{}
+		<-s.release
+	}
 }
 
 // TestStopInterruptsStorage: a request that waits for its storage is told to come back.
