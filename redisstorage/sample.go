@@ -2,6 +2,7 @@ package redisstorage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -209,7 +210,7 @@ func (s *Storage) again(ctx context.Context, ns string, answers []answer) bool {
 	again := false
 	for i := range answers {
 		err := answers[i].err
-		again = again || retryable(err)
+		again = again || retryable(err) && !errors.Is(err, errDown)
 		if unknownScript(err) {
 			sc, key := headScript, s.shards[i].array(ns)
 			if ns == "" {
