@@ -46,12 +46,13 @@ const (
 // points keeps which rendezvous points there are and how they have been doing.
 type points struct {
 	host  host.Host
-	fixed map[peer.ID][]ma.Multiaddr // those the user named; with none, whoever speaks the protocol
+	named bool                       // whether the user named any; else it is whoever speaks the protocol
+	fixed map[peer.ID][]ma.Multiaddr // those named, but for the host itself
 	wall  func() time.Time           // what the wall clock shows, without Go's monotonic reading
 
 	mu      sync.Mutex
 	scanned time.Time              // when met was last brought up to date
-	met     map[peer.ID]met        // unless there are fixed ones
+	met     map[peer.ID]met        // unless any were named
 	backoff map[peer.ID]backingOff // points whose last request failed
 }
 
@@ -70,6 +71,7 @@ type backingOff struct {
 func newPoints(h host.Host, fixed []peer.AddrInfo) *points {
 	p := &points{
 		host:    h,
+		named:   len(fixed) > 0,
 		fixed:   make(map[peer.ID][]ma.Multiaddr),
 		wall:    func() time.Time { return time.Now().Round(0) },
 		met:     make(map[peer.ID]met),
@@ -85,7 +87,7 @@ func newPoints(h host.Host, fixed []peer.AddrInfo) *points {
 
 // known returns all points, in no order.
 func (p *points) known() []peer.ID {
-	if len(p.fixed) > 0 {
+	if p.named {
 		return slices.Collect(maps.Keys(p.fixed))
 	}
 	p.mu.Lock()
@@ -99,7 +101,7 @@ func (p *points) known() []peer.ID {
 
 // scan asks the peerstore which peers speak the protocol, and returns all points.
 func (p *points) scan() []peer.ID {
-	if len(p.fixed) > 0 {
+	if p.named {
 		return p.known()
 	}
 	now := time.Now()
@@ -136,7 +138,7 @@ func (p *points) remembers(id peer.ID, m met, now time.Time) bool {
 // is reports whether a peer is among the points, as far as is known without asking
 // the peerstore.
 func (p *points) is(id peer.ID) bool {
-	if len(p.fixed) > 0 {
+	if p.named {
 		_, is := p.fixed[id]
 		return is
 	}
@@ -153,7 +155,7 @@ func (p *points) introduce(id peer.ID) {
 		return
 	}
 	addrs := p.fixed[id]
-	if len(p.fixed) == 0 {
+	if !p.named {
 		p.mu.Lock()
 		addrs = p.met[id].addrs
 		p.mu.Unlock()

@@ -251,3 +251,17 @@ func TestRankIsTheSameForAll(t *testing.T) {
 		require.InDelta(t, 200, n, 80)
 	}
 }
+
+// TestOnlyItselfNamed: who names itself alone has named its points, and strangers are
+// not among them.
+func TestOnlyItselfNamed(t *testing.T) {
+	h, stranger := newHost(t), newHost(t)
+	startPoint(t, stranger, testStorage(t))
+	connect(t, h, stranger)
+	p := newPoints(h, []peer.AddrInfo{info(h)})
+	require.Empty(t, p.known())
+	require.Empty(t, p.scan())
+	require.False(t, p.is(stranger.ID()))
+	_, err := NewRendezvousDiscovery(h, WithPoints(info(h))).FindPeers(t.Context(), "n")
+	require.ErrorIs(t, err, ErrNoPoints)
+}
