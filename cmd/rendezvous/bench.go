@@ -57,9 +57,11 @@ func bench(ctx context.Context, cmd *cli.Command) error {
 	l.run(ctx, progress)
 	progress.clear()
 	if cmd.Bool("json") {
-		return printJSON(cmd.Root().Writer, l.results())
+		err = printJSON(cmd.Root().Writer, l.results())
+	} else {
+		err = printTable(cmd.Root().Writer, resultRows(l.results()))
 	}
-	if err := printTable(cmd.Root().Writer, resultRows(l.results())); err != nil {
+	if err != nil {
 		return err
 	}
 	return l.failure()

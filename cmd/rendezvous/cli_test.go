@@ -97,6 +97,16 @@ func TestBenchTellsOfRefusals(t *testing.T) {
 	_, errs, code := command(t, "bench", "--point", point.addrs[0], "--peers", "5", "--requests", "50", "--duration", "200ms")
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "is full")
+	_, errs, code = command(t, "bench", "--json", "--point", point.addrs[0], "--peers", "5", "--requests", "50", "--duration", "200ms")
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "is full")
+}
+
+func TestDiscoverLongNamespace(t *testing.T) {
+	point := beginPoint(t)
+	_, errs, code := command(t, "discover", "--point", point.addrs[0], strings.Repeat("x", 257))
+	require.Equal(t, exitUsage, code, "it was not asked for")
+	require.Contains(t, errs, "256")
 }
 
 // What an operator gets wrong is told in one line, with an exit status.
@@ -135,6 +145,7 @@ func TestMistakes(t *testing.T) {
 		"no such format":      {[]string{"serve", "--log-format", "xml"}, exitUsage, "xml"},
 		"bad address":         {[]string{"serve", "--listen", "127.0.0.1:4040"}, exitUsage, "no multiaddr"},
 		"bad announcement":    {[]string{"serve", "--announce", "here"}, exitUsage, "no multiaddr"},
+		"mapped network":      {[]string{"serve", "--deny", "::ffff:192.0.2.0/120"}, exitUsage, "no peer ID"},
 		"bad deny list":       {[]string{"serve", "--deny", "everybody"}, exitUsage, "no peer ID"},
 		"bad storage":         {[]string{"serve", "--storage", "postgres:x"}, exitUsage, `"postgres"…: memory:`},
 		"bad storage host":    {[]string{"serve", "--storage", "redis://127.0.0.1:none"}, exitCannotStart, "port"},
@@ -241,6 +252,7 @@ func TestAllowAndDeny(t *testing.T) {
 		https int
 	}{
 		"denied address":         {args: []string{"--deny", "127.0.0.0/8"}, code: exitNoAnswer},
+		"denied, otherwise said": {args: []string{"--deny", "::ffff:127.0.0.1"}, code: exitNoAnswer},
 		"denied though allowed":  {args: []string{"--allow", "127.0.0.1", "--deny", "127.0.0.1"}, code: exitNoAnswer},
 		"somebody else allowed":  {args: []string{"--allow", strings.TrimSpace(id)}, code: exitNoAnswer},
 		"address allowed":        {args: []string{"--allow", "127.0.0.1"}},

@@ -58,6 +58,7 @@ func TestGuideCommands(t *testing.T) {
 			runGuideCommand(t, env, line)
 		}
 	}
+	require.FileExists(t, filepath.Join(home, "point.key"))
 }
 
 // runGuideCommand runs a command to its end, or interrupts it as the guide says.

@@ -62,13 +62,22 @@ func exitStatus(err error) int {
 
 // asked gives an error of a request to a point its exit status.
 func asked(err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
-	}
-	if _, ok := errors.AsType[*rendezvous.StatusError](err); ok {
+	case errors.Is(err, rendezvous.ErrInvalidNamespace):
+		return &failure{exitUsage, err} // which the client says before any point can
+	case isRefusal(err):
 		return &failure{exitRefused, err}
+	default:
+		return &failure{exitNoAnswer, err}
 	}
-	return &failure{exitNoAnswer, err}
+}
+
+// isRefusal reports whether a point answered, with a no.
+func isRefusal(err error) bool {
+	_, ok := errors.AsType[*rendezvous.StatusError](err)
+	return ok
 }
 
 // oneLine is s without line breaks and whatever else would move a cursor about:

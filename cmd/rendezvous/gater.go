@@ -26,9 +26,10 @@ func parsePeerList(flag string, values []string) (peerList, error) {
 	for _, v := range values {
 		if id, err := peer.Decode(v); err == nil {
 			l.peers = append(l.peers, id)
-		} else if prefix, err := netip.ParsePrefix(v); err == nil {
+		} else if prefix, err := netip.ParsePrefix(v); err == nil && !prefix.Addr().Is4In6() {
 			l.networks = append(l.networks, prefix.Masked())
 		} else if addr, err := netip.ParseAddr(v); err == nil {
+			addr = addr.Unmap() // as those of connections are
 			l.networks = append(l.networks, netip.PrefixFrom(addr, addr.BitLen()))
 		} else {
 			return peerList{}, usagef("--%s %q is no peer ID, IP address or network like 192.0.2.0/24", flag, v)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -39,6 +40,19 @@ func listen(h host.Host, addrs []ma.Multiaddr) error {
 		}
 	}
 	return nil
+}
+
+// hasIPv6 reports whether the machine has IPv6, as far as one can tell.
+func hasIPv6() bool {
+	l, err := manet.Listen(ma.StringCast("/ip6/::/tcp/0"))
+	if err == nil {
+		_ = l.Close()
+	}
+	return !isErrno(err, syscall.EAFNOSUPPORT) && !isErrno(err, syscall.EADDRNOTAVAIL)
+}
+
+func withoutIPv6(addrs []ma.Multiaddr) []ma.Multiaddr {
+	return slices.DeleteFunc(addrs, func(a ma.Multiaddr) bool { return len(a) > 0 && a[0].Code() == ma.P_IP6 })
 }
 
 // tryPort listens on a TCP address for a moment. libp2p shares ports with whoever does

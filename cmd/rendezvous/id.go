@@ -19,7 +19,8 @@ const idDescription = `Prints the peer ID that a key file stands for, which is m
 
    rendezvous id --key /var/lib/rendezvous/key
 
-Or asks points who they are, what they run and where they are to be reached:
+Asks points who they are, what they run and where they are to be reached, too, where
+there are any:
 
    rendezvous id --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…`
 
@@ -45,8 +46,10 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	if err := noArguments(cmd); err != nil {
 		return err
 	}
-	if len(cmd.StringSlice("point")) == 0 {
-		return keyID(cmd)
+	if asks := len(cmd.StringSlice("point")) > 0; !asks || cmd.IsSet("key") {
+		if err := keyID(cmd); err != nil || !asks {
+			return err
+		}
 	}
 	points, h, err := pointsAndHost(cmd)
 	if err != nil {

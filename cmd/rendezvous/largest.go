@@ -32,28 +32,44 @@ type largest struct {
 	storage rendezvous.Storage
 
 	mu   sync.Mutex
-	at   time.Time
+	at   time.Time // when the storage was last asked, by one at a time
 	list []namespaceSize
 }
 
+// get returns them. While they cannot be found, or somebody else is at it, those of
+// before are better than none.
 func (l *largest) get(ctx context.Context) []namespaceSize {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if time.Since(l.at) < largestEvery {
-		return l.list
+	list, due := l.list, time.Since(l.at) >= largestEvery
+	if due {
+		l.at = time.Now()
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	l.mu.Unlock()
+	if !due {
+		return list
+	}
+	found, err := l.find(ctx)
+	if err != nil {
+		return list
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = found
+	return found
+}
+
+func (l *largest) find(ctx context.Context) ([]namespaceSize, error) {
+	ctx, cancel := context.WithTimeout(ctx, largestEvery/2)
 	defer cancel()
 	counts, err := l.storage.Counts(ctx)
 	if err != nil {
-		return l.list // those of before are better than none
+		return nil, err
 	}
 	sample, err := l.storage.Sample(ctx, "", largestSample)
 	if err != nil {
-		return l.list
+		return nil, err
 	}
-	l.list, l.at = namespaceSizes(sample, counts.Registrations), time.Now()
-	return l.list
+	return namespaceSizes(sample, counts.Registrations), nil
 }
 
 // namespaceSizes counts a sample of all registrations, and scales it up where it

@@ -25,8 +25,8 @@ func limitFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-registrations-per-ip", Usage: "keep `N` registrations from one IPv4 address or IPv6 /64; 0 for no limit", Value: 1000},
 		&cli.FloatFlag{Name: "rate", Usage: "serve `N` requests per second of one peer, and 20 times that of one address; 0, with burst 0, for no limit", Value: 50},
 		&cli.IntFlag{Name: "burst", Usage: "serve `N` requests of one peer at once", Value: 100},
-		&cli.DurationFlag{Name: "ttl", Usage: "register for `DURATION` who does not say how long", Value: rendezvous.DefaultTTL},
-		&cli.DurationFlag{Name: "max-ttl", Usage: "register nobody for longer than `DURATION`", Value: rendezvous.MaxTTL},
+		&cli.DurationFlag{Name: "ttl", Usage: "register for `DURATION` who does not say how long; 0 for 20s", Value: rendezvous.DefaultTTL},
+		&cli.DurationFlag{Name: "max-ttl", Usage: "register nobody for longer than `DURATION`; 0 for 20s", Value: rendezvous.MaxTTL},
 		&cli.IntFlag{Name: "max-discover-limit", Usage: "put `N` registrations into an answer at most", Value: rendezvous.MaxDiscoverLimit},
 	}
 	for _, f := range flags {

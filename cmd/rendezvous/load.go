@@ -5,7 +5,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -202,10 +201,4 @@ func (l *load) results() []result {
 		l.register.result("register", l.elapsed),
 		l.discover.result("discover", l.elapsed),
 	}
-}
-
-// isRefusal reports whether a point answered, with a no.
-func isRefusal(err error) bool {
-	_, ok := errors.AsType[*rendezvous.StatusError](err)
-	return ok
 }

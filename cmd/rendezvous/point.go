@@ -73,7 +73,7 @@ func startPoint(ctx context.Context, c *serveConfig) (_ *point, err error) {
 // buildInfo is a metric that says which version runs.
 func buildInfo() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Namespace:   "rendezvous",
+		Namespace:   "libp2p_rendezvous",
 		Name:        "build_info",
 		Help:        "1, with the version as a label.",
 		ConstLabels: prometheus.Labels{"version": version()},

@@ -203,6 +203,42 @@ func startClient(t testing.TB, point string) (target string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
+// tooManyStreams opens streams, all of them with half a request, until the point's
+// resource manager resets one.
+func tooManyStreams(t testing.TB, point string) {
+	t.Helper()
+	infos, err := parsePointAddrs([]string{point})
+	require.NoError(t, err)
+	h, err := newClientHost()
+	require.NoError(t, err)
+	defer h.Close()
+	require.NoError(t, h.Connect(t.Context(), infos[0]))
+	reset := make(chan struct{}, 1)
+	for range 1000 {
+		st, err := h.NewStream(t.Context(), infos[0].ID, rendezvous.RendezvousID_v001)
+		if err == nil {
+			_, err = st.Write([]byte{100})
+		}
+		if err != nil {
+			return
+		}
+		go func() { // until it is reset, or the host is closed
+			if _, err := st.Read(make([]byte, 1)); err != nil {
+				select {
+				case reset <- struct{}{}:
+				default:
+				}
+			}
+		}()
+		select {
+		case <-reset:
+			return
+		default:
+		}
+	}
+	t.Error("the point takes any number of streams")
+}
+
 // TestDashboardAndAlerts has a real Prometheus scrape a point and a client, and asks
 // it for all that the dashboard and the alerts do: a metric that was renamed would
 // leave a panel empty and an alert silent.
@@ -214,6 +250,7 @@ func TestDashboardAndAlerts(t *testing.T) {
 	dashboard, alerts := dashboardQueries(t), alertQueries(t)
 	waitFor(t, "two scrapes, with all kinds of requests between them", func() bool {
 		refusedRequest(t, point.addrs[0])
+		tooManyStreams(t, point.addrs[0])
 		return server.ready() && server.query(`count_over_time(libp2p_rendezvous_registrations[1m]) > 3`) > 0 &&
 			server.query("libp2p_rendezvous_client_registered_points") > 0
 	})
@@ -227,7 +264,9 @@ func TestDashboardAndAlerts(t *testing.T) {
 		require.Positive(t, server.query(q), "%s shows something", name)
 	}
 	require.Equal(t, 1, server.query(alerts["RendezvousRefusesMany"]), "half of all requests were refused")
+	require.Equal(t, 1, server.query(alerts["RendezvousOutOfResources"]), "one peer wanted more streams than it may have")
 	delete(alerts, "RendezvousRefusesMany")
+	delete(alerts, "RendezvousOutOfResources")
 	for name, q := range alerts {
 		require.Zero(t, server.query(q), "%s does not fire on a point that is well", name)
 	}

@@ -115,6 +115,10 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 	if c.listen, err = parseAddrs("listen", cmd.StringSlice("listen")); err != nil {
 		return nil, err
 	}
+	if !cmd.IsSet("listen") && !hasIPv6() {
+		c.log.Warn("this machine has no IPv6: not listening on it")
+		c.listen = withoutIPv6(c.listen)
+	}
 	if c.announce, err = parseAddrs("announce", cmd.StringSlice("announce")); err != nil {
 		return nil, err
 	}
@@ -146,9 +150,9 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		config.log.Info("listening", "address", a)
 	}
 	config.log.Info("serving", "peer", p.host.ID(), "key", config.keyPath, "storage", storageName(config.storageURL), "version", version())
-	if cmd.Duration("max-ttl") < rendezvous.DefaultTTL {
+	if most := cmd.Duration("max-ttl"); most != 0 && most < rendezvous.DefaultTTL {
 		config.log.Warn("peers that ask for the usual TTL are refused, those of this library among them",
-			"max_ttl", cmd.Duration("max-ttl"), "usual", rendezvous.DefaultTTL)
+			"max_ttl", most, "usual", rendezvous.DefaultTTL)
 	}
 	tellSystemd(config.log, "READY=1")
 
