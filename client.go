@@ -134,9 +134,7 @@ type Registration struct {
 // granted, and never more than was asked for, which for 0 is [DefaultTTL]. The
 // registration ends then, unless it is made again before.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
-	started := time.Now()
 	granted, err := c.register(ctx, point, ns, ttl)
-	c.config.metrics.Requested(pb.Message_REGISTER, err, time.Since(started))
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}
@@ -154,6 +152,14 @@ func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if err != nil {
 		return 0, err
 	}
+	started := time.Now()
+	granted, err := c.requestRegister(ctx, point, ns, envelope, ttl)
+	c.config.metrics.Requested(pb.Message_REGISTER, err, time.Since(started))
+	return granted, err
+}
+
+// requestRegister makes a REGISTER that nothing is wrong with on this side.
+func (c *Client) requestRegister(ctx context.Context, point peer.ID, ns string, envelope []byte, ttl time.Duration) (time.Duration, error) {
 	in := answerReaders.Get().(*answerReader)
 	defer in.release()
 	frame, err := c.roundTrip(ctx, point, registerRequest(ns, envelope, ttl), in, maxRequestSize)
@@ -186,9 +192,7 @@ func (c *Client) register(ctx context.Context, point peer.ID, ns string, ttl tim
 // verify are left out; the others are added to the host's peerstore for as long
 // as their registration lives. The host itself may be among them.
 func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
-	started := time.Now()
 	found, err := c.discover(ctx, point, ns, limit)
-	c.config.metrics.Requested(pb.Message_DISCOVER, err, time.Since(started))
 	if err != nil {
 		return nil, fmt.Errorf("discover %q at rendezvous point %s: %w", ns, point, err)
 	}
@@ -202,7 +206,14 @@ func (c *Client) discover(ctx context.Context, point peer.ID, ns string, limit i
 	if err := checkNamespaceSize(ns); err != nil {
 		return nil, err
 	}
-	limit = grantLimit(int64(limit), MaxDiscoverLimit)
+	started := time.Now()
+	found, err := c.requestDiscover(ctx, point, ns, grantLimit(int64(limit), MaxDiscoverLimit))
+	c.config.metrics.Requested(pb.Message_DISCOVER, err, time.Since(started))
+	return found, err
+}
+
+// requestDiscover makes a DISCOVER that nothing is wrong with on this side.
+func (c *Client) requestDiscover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
 	in := answerReaders.Get().(*answerReader)
 	defer in.release()
 	frame, err := c.roundTrip(ctx, point, discoverRequest(ns, limit), in, answerSize(limit))

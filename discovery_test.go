@@ -378,3 +378,18 @@ func TestSearchesOfSeveralNamespaces(t *testing.T) {
 		require.NotSame(t, b, d.search("b"), "which nobody has wanted")
 	})
 }
+
+// TestAdvertiseShortly: who asks for a short TTL is registered all the time, too.
+func TestAdvertiseShortly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		for ttl := time.Second; ttl <= 6*time.Second; ttl += time.Second {
+			next, err := d.Advertise(t.Context(), "n", discovery.TTL(ttl))
+			require.NoError(t, err)
+			require.Less(t, next, ttl*4/5)
+			require.GreaterOrEqual(t, next, ttl*2/5-100*time.Millisecond)
+		}
+	})
+}

@@ -221,7 +221,7 @@ func FuzzRequest(f *testing.F) {
 		term := newTerm(s, defaultServiceConfig())
 		defer term.cancel()
 		from := peers[int(who)%len(peers)]
-		a, err := term.respond(&caller{peer: from, located: true}, &r, serve, time.Now())
+		a, err := term.respond(&caller{peer: from, located: true}, &r, nil, time.Now())
 		if err != nil {
 			require.ErrorIs(t, err, ErrProtocol)
 			require.Equal(t, before, registry(t, s))

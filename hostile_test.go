@@ -23,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -43,6 +44,7 @@ func resetCodeOf(t testing.TB, err error) network.StreamErrorCode {
 type bookkeeper struct {
 	host.Host
 	streams, memory atomic.Int64
+	full            bool // there is no memory
 }
 
 func (b *bookkeeper) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
@@ -66,6 +68,9 @@ type books struct {
 }
 
 func (b *books) ReserveMemory(size int, _ uint8) error {
+	if b.full {
+		return network.ErrResourceLimitExceeded
+	}
 	b.memory.Add(int64(size))
 	return nil
 }
@@ -473,6 +478,57 @@ func TestPanics(t *testing.T) {
 		require.Zero(t, point.memory.Load())
 		r := openRaw(t, hosts[1], hosts[0].ID()).ask(registerRequest("n", ownEnvelope(t, hosts[1]), 0)).GetRegisterResponse()
 		require.Equal(t, pb.Message_OK, r.GetStatus(), "it serves on")
+	})
+}
+
+// TestTracerPanics: nor does a panic of a tracer reach the host.
+func TestTracerPanics(t *testing.T) {
+	lines := countLogs(t)
+	point, h := newHost(t), newHost(t)
+	tracer := new(panickingTracer)
+	startPoint(t, point, testStorage(t), WithMetricsTracer(tracer))
+	connect(t, h, point)
+	c := NewClient(h)
+	for _, at := range []string{"opened", "closed", ""} {
+		tracer.at.Store(&at)
+		_, err := c.Register(t.Context(), point.ID(), "n", 0)
+		if at == "opened" {
+			require.ErrorIs(t, err, network.ErrReset)
+		} else {
+			require.NoError(t, err, at)
+		}
+	}
+	require.Len(t, lines.lines, 1, "once a minute")
+}
+
+type panickingTracer struct {
+	noMetrics
+	at atomic.Pointer[string]
+}
+
+func (p *panickingTracer) StreamOpened() { p.panic("opened") }
+
+func (p *panickingTracer) StreamClosed(error) { p.panic("closed") }
+
+func (p *panickingTracer) panic(at string) {
+	if *p.at.Load() == at {
+		panic("a bug")
+	}
+}
+
+// TestNoMemory: who asks for an answer that there is no memory for is told so, and not
+// that it asks too often.
+func TestNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		reg := prometheus.NewRegistry()
+		startPoint(t, &bookkeeper{Host: hosts[0], full: true}, testStorage(t), WithMetrics(reg))
+		connect(t, hosts[1], hosts[0])
+		st := openRaw(t, hosts[1], hosts[0].ID())
+		r := st.ask(discoverRequest("n", MaxDiscoverLimit)).GetDiscoverResponse()
+		require.Equal(t, pb.Message_E_UNAVAILABLE, r.GetStatus())
+		require.Contains(t, r.GetStatusText(), "memory")
+		require.InDelta(t, 1, gathered(t, reg)["refused_total{resource_limit}"], 0)
 	})
 }
 

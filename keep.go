@@ -74,7 +74,7 @@ func (c *Client) renewAt(ctx context.Context, ns string, ttl time.Duration, tell
 	case err != nil:
 		return c.points.retryAfter(c.points.known()...), err
 	}
-	next := max(refreshAfter(shortest), minRefresh) - time.Since(begun)
+	next := max(refreshAfter(shortest), min(minRefresh, refreshAfter(ttl))) - time.Since(begun)
 	for _, point := range c.points.meeting(ns, c.config.redundancy) {
 		if !slices.Contains(answered, point) { // others will look there
 			next = min(next, c.points.retryAfter(point))

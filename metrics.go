@@ -304,7 +304,7 @@ func streamResult(err error) string {
 
 var refusalReasons = []string{
 	"invalid_namespace", "invalid_peer_info", "invalid_ttl", "not_authorized",
-	"peer_limit", "ip_limit", "full", "rate_limited", "unavailable", "internal_error",
+	"peer_limit", "ip_limit", "full", "rate_limited", "resource_limit", "unavailable", "internal_error",
 }
 
 // refusalReason is one of refusalReasons: a status, or more exactly why it is answered.
@@ -313,6 +313,8 @@ func refusalReason(err error, s Status) string {
 	switch {
 	case ok && refused == errTooMany:
 		return "rate_limited"
+	case ok && refused == errNoMemory:
+		return "resource_limit"
 	case errors.Is(err, ErrPeerLimit):
 		return "peer_limit"
 	case errors.Is(err, errIPLimit):

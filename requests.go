@@ -62,15 +62,15 @@ var (
 	bigBuffers   = sync.Pool{New: func() any { return new(make([]byte, 0, bigAnswer)) }}
 )
 
-// respond does what a request that was read at now asks, or declines it, and returns
-// the answer. An error means that the request has none.
-func (t *term) respond(c *caller, r *request, v verdict, now time.Time) (a answer, err error) {
+// respond does what a request that was read at now asks, or declines it for the reason
+// that is given, and returns the answer. An error means that the request has none.
+func (t *term) respond(c *caller, r *request, declined error, now time.Time) (a answer, err error) {
 	a.kind = r.kind
 	switch {
 	case r.kind != pb.Message_REGISTER && r.kind != pb.Message_DISCOVER:
 		return a, fmt.Errorf("%w: %s is not a request", ErrProtocol, r.kind)
-	case v != serve:
-		err = errTooMany
+	case declined != nil:
+		err = declined
 	case !t.mayWait: // so a limit of time has nothing to limit
 		err = t.perform(t.ctx, c, r, &a, now)
 	default:
@@ -174,7 +174,7 @@ func (t *term) add(ctx context.Context, c *caller, now time.Time, r *Record) err
 		if fresh {
 			t.ledger.release(key)
 		}
-		return err
+		return storageError{err}
 	}
 	t.ledger.keep(c, key, r.Deadline)
 	return nil
@@ -190,8 +190,11 @@ func (t *term) discover(ctx context.Context, c *caller, q *query, dst []listing)
 		return nil, err
 	}
 	found, err := sample(ctx, t.storage, dst, ns, grantLimit(q.limit, t.config.discoverLimit))
-	if err != nil || ns != "" {
-		return found, err
+	switch {
+	case err != nil:
+		return found, storageError{err}
+	case ns != "":
+		return found, nil
 	}
 	return t.config.authorize.visible(ctx, Request{Peer: c.peer, Addr: c.addr}, found)
 }
@@ -218,9 +221,8 @@ func sample(ctx context.Context, s Storage, dst []listing, namespace string, n i
 // report logs an error of which the operator should know: that the storage is full,
 // or failed.
 func (t *term) report(err error) {
-	var refused *StatusError
 	switch {
-	case errors.As(err, &refused), errors.Is(err, ErrPeerLimit), errors.Is(err, errIPLimit), t.ctx.Err() != nil:
+	case isRefusal(err), errors.Is(err, ErrPeerLimit), errors.Is(err, errIPLimit), t.ctx.Err() != nil:
 	default:
 		if n, due := t.failures.due(); due {
 			log.Warn("requests fail", "error", err, "times", n)
@@ -228,9 +230,32 @@ func (t *term) report(err error) {
 	}
 }
 
+// storageError is an error of the storage. Whatever is in it, also what another point
+// has told the storage, is not for peers.
+type storageError struct{ error }
+
+func (e storageError) Unwrap() error { return e.error }
+
+// asRefusal returns the refusal that an error is, if it is one that peers are told.
+func asRefusal(err error) (*StatusError, bool) {
+	if _, inside := errors.AsType[storageError](err); inside {
+		return nil, false
+	}
+	refused, ok := errors.AsType[*StatusError](err)
+	if !ok || refused.Status == pb.Message_OK || pb.Message_ResponseStatus_name[int32(refused.Status)] == "" {
+		return nil, false // or one of an authorizer's that means nothing on the wire
+	}
+	return refused, true
+}
+
+func isRefusal(err error) bool {
+	_, ok := asRefusal(err)
+	return ok
+}
+
 // answerTo is what a peer is told of an error: nothing of what goes on inside.
 func answerTo(err error) *StatusError {
-	refused, ok := errors.AsType[*StatusError](err)
+	refused, ok := asRefusal(err)
 	switch {
 	case ok:
 		return refused

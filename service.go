@@ -194,6 +194,16 @@ func (t *term) handle(st network.Stream) {
 	} else {
 		abort(v, err)
 	}
+	t.closed(err)
+}
+
+// closed tells the metrics how a stream ended. A panic of theirs is none of the host's.
+func (t *term) closed(err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = t.panicked(r)
+		}
+	}()
 	t.config.metrics.StreamClosed(err)
 }
 
@@ -210,6 +220,7 @@ func (t *term) guard(v *inbound) (err error) {
 			err = t.panicked(r)
 		}
 	}()
+	t.config.metrics.StreamOpened()
 	v.caller = callerOf(v.stream.Conn())
 	if err := v.stream.Scope().SetService(ServiceName); err != nil {
 		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
@@ -238,7 +249,6 @@ func (t *term) enter(st network.Stream) *inbound {
 	}
 	t.streams[v] = struct{}{}
 	t.running.Add(1)
-	t.config.metrics.StreamOpened()
 	return v
 }
 
@@ -256,7 +266,8 @@ var (
 	errRate     = errors.New("far over the rate limit")
 	errPanic    = errors.New("panic")
 
-	errTooMany = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
 )
 
 func resetCode(err error) network.StreamErrorCode {
@@ -336,13 +347,17 @@ func (t *term) reply(v *inbound) error {
 	if fate == drop {
 		return errRate
 	}
+	var declined error
+	if fate == decline {
+		declined = errTooMany
+	}
 	if memory := t.memoryFor(&v.request); memory > 0 {
 		if err := v.stream.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
-			fate, memory = decline, 0
+			declined, memory = errNoMemory, 0
 		}
 		defer v.stream.Scope().ReleaseMemory(memory)
 	}
-	a, err := t.respond(&v.caller, &v.request, fate, now)
+	a, err := t.respond(&v.caller, &v.request, declined, now)
 	if err != nil {
 		return err
 	}

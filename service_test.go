@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -138,12 +139,14 @@ func TestStorageErrors(t *testing.T) {
 		{ErrClosed, pb.Message_E_UNAVAILABLE},
 		{context.DeadlineExceeded, pb.Message_E_UNAVAILABLE},
 		{errors.New("disk at /var/secret is full"), pb.Message_E_INTERNAL_ERROR},
+		{&StatusError{Status: pb.Message_E_INVALID_TTL, Text: "secret of another point"}, pb.Message_E_INTERNAL_ERROR},
+		{&StatusError{Status: 999, Text: "secret"}, pb.Message_E_INTERNAL_ERROR},
 	}
 	client := newHost(t)
 	for _, test := range tests {
 		t.Run(test.err.Error(), func(t *testing.T) {
 			point := newHost(t)
-			startPoint(t, point, failing{err: test.err})
+			startPoint(t, point, failing{err: test.err}, WithMetrics(prometheus.NewRegistry()))
 			connect(t, client, point)
 			st := openRaw(t, client, point.ID())
 			r := st.ask(registerRequest("n", seal(t, client.Peerstore().PrivKey(client.ID()), client.ID(), addr), 0)).GetRegisterResponse()

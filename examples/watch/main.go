@@ -82,6 +82,7 @@ func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func
 		cancel()
 		return err
 	}
+	states := registered
 	for {
 		select {
 		case e, more := <-events:
@@ -94,8 +95,10 @@ func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func
 			for range events {
 			}
 			return nil
-		case state := <-registered:
-			if at := state.Namespaces; len(at) > 0 && at[0].Err != nil {
+		case state, more := <-states:
+			if !more {
+				states = nil // it has ended, and events ends next
+			} else if at := state.Namespaces; len(at) > 0 && at[0].Err != nil {
 				fmt.Fprintln(os.Stderr, "not registered:", at[0].Err)
 			}
 		}
