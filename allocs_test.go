@@ -28,7 +28,7 @@ func pointWith(t testing.TB, registrations int, opts ...ServiceOption) *term {
 		require.NoError(t, s.Add(t.Context(), r, Quota{}))
 	}
 	config := defaultServiceConfig()
-	require.NoError(t, config.apply(opts))
+	require.NoError(t, applyOptions(&config, opts))
 	term := newTerm(s, config)
 	t.Cleanup(term.cancel)
 	return term

@@ -89,16 +89,8 @@ func NewClient(h host.Host, opts ...ClientOption) *Client {
 		c.err = errors.New("rendezvous client: a host is needed")
 		return c
 	}
-	for i, opt := range opts {
-		err := fmt.Errorf("option %d is nil", i+1)
-		if opt != nil {
-			err = opt(&c.config)
-		}
-		if err != nil {
-			c.err = errors.Join(c.err, fmt.Errorf("rendezvous client: %w", err))
-		}
-	}
-	if c.err != nil {
+	if err := applyOptions(&c.config, opts); err != nil {
+		c.err = fmt.Errorf("rendezvous client: %w", err)
 		log.Error("no rendezvous: what is wrong with the client's options fails every call", "error", c.err)
 	}
 	c.points = newPoints(h, c.config.points)

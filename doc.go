@@ -29,8 +29,8 @@
 // # The files
 //
 // protocol.go, messages.go and record.go are the wire; service.go, stream.go, requests.go,
-// options.go, limits.go and authorize.go the point; storage.go, memory.go and durable.go
-// where it keeps things; client.go one request, points.go whom to ask, keep.go, watch.go
+// options.go, rate.go, ledger.go, limits.go and authorize.go the point; storage.go, memory.go and durable.go
+// where it keeps things; client.go one request, points.go whom to ask, ask.go how, keep.go, watch.go
 // and discovery.go what is made of it. docs/architecture.md has all of them, and follows
 // a request through them.
 package rendezvous

@@ -184,7 +184,7 @@ func TestQuota(t *testing.T) {
 	} {
 		s := new(quotas)
 		config := defaultServiceConfig()
-		require.NoError(t, config.apply(opts))
+		require.NoError(t, applyOptions(&config, opts))
 		term := newTerm(s, config)
 		t.Cleanup(term.cancel)
 		require.NoError(t, term.add(t.Context(), &caller{}, time.Now(), &Record{}))

@@ -17,6 +17,7 @@ import (
 
 // ClientMetricsTracer is told what a [Client] does. All methods may be called at
 // the same time and should return at once: requests wait for them.
+// Methods may be added to it in later versions.
 type ClientMetricsTracer interface {
 	// Requested is called when a request of type t to a point has ended, with the
 	// time that it took, dialling included. The error is nil, a [*StatusError], or

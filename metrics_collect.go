@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-varint"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
@@ -116,9 +115,6 @@ func (s *tracedStorage) appendSample(ctx context.Context, dst []listing, namespa
 	s.metrics.Stored(StorageSample, err, time.Since(started))
 	return found, err
 }
-
-// frameSize is what a message of n bytes takes on the wire.
-func frameSize(n int) int { return n + varint.UvarintSize(uint64(n)) }
 
 // meter tells a tracer of what is written.
 type meter struct {

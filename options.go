@@ -161,8 +161,9 @@ func setLimit(of string, n int, set func(*serviceConfig)) ServiceOption {
 	}
 }
 
-// apply applies opts, and returns all that is wrong with them.
-func (c *serviceConfig) apply(opts []ServiceOption) error {
+// applyOptions applies those of a service or of a client to its configuration, and
+// returns all that is wrong with them.
+func applyOptions[C any, O ~func(*C) error](c *C, opts []O) error {
 	var wrong []error
 	for i, opt := range opts {
 		if opt == nil {

@@ -56,12 +56,12 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 // TestZeroOptions: what zero means to each.
 func TestZeroOptions(t *testing.T) {
 	c := defaultServiceConfig()
-	require.NoError(t, c.apply([]ServiceOption{
+	require.NoError(t, applyOptions(&c, []ServiceOption{
 		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0),
 		WithTTL(0, 0), WithMaxDiscoverLimit(0), WithAuthorizer(nil),
 	}))
 	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
-	require.NoError(t, c.apply([]ServiceOption{WithTTL(0, 5*time.Second)}))
+	require.NoError(t, applyOptions(&c, []ServiceOption{WithTTL(0, 5*time.Second)}))
 	require.Equal(t, 5*time.Second, c.ttl)
 }
 

@@ -113,6 +113,9 @@ func unreadable(err error) error {
 	return fmt.Errorf("%w: unreadable message: %w", ErrProtocol, err)
 }
 
+// frameSize is what a message of n bytes takes on the wire.
+func frameSize(n int) int { return n + varint.UvarintSize(uint64(n)) }
+
 // checkNamespace applies the wire's rules to a namespace that must be there.
 func checkNamespace(ns string) error {
 	if ns == "" {

@@ -52,7 +52,7 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 	if h == nil || s == nil {
 		service.err = errors.New("a host and a storage are needed")
 	}
-	service.err = errors.Join(service.err, service.config.apply(opts))
+	service.err = errors.Join(service.err, applyOptions(&service.config, opts))
 	return service
 }
 

@@ -1,5 +1,7 @@
 package redisstorage
 
+// Add: one registration, at the shard of its peer.
+
 import (
 	"context"
 	"fmt"

@@ -1,5 +1,7 @@
 package redisstorage
 
+// Counts: how much there is in all shards.
+
 import (
 	"context"
 	"fmt"

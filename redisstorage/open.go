@@ -78,7 +78,7 @@ func withClock(now func() time.Time) Option {
 
 // Storage is a [rendezvous.Storage] on Redis or Valkey. It is also a
 // [prometheus.Collector] of how the servers are doing. All methods may be called at
-// the same time.
+// the same time. The zero value is of no use: [Open] makes one.
 type Storage struct {
 	client  rueidis.Client
 	shards  []shard
@@ -127,7 +127,10 @@ func openStorage(ctx context.Context, url string, opts []Option) (*Storage, erro
 		return nil, err
 	}
 	c := config{prefix: "rendezvous", now: time.Now}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("option %d is nil", i+1)
+		}
 		if err := opt(&c); err != nil {
 			return nil, err
 		}

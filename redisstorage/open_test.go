@@ -78,8 +78,9 @@ func TestOpenSettings(t *testing.T) {
 		"TLS without TLS": func() (*Storage, error) {
 			return Open(ctx, url, WithTLS(&tls.Config{MinVersion: tls.VersionTLS12}))
 		},
-		"nil TLS": func() (*Storage, error) { return Open(ctx, "rediss://host", WithTLS(nil)) },
-		"no URL":  func() (*Storage, error) { return Open(ctx, "") },
+		"nil TLS":    func() (*Storage, error) { return Open(ctx, "rediss://host", WithTLS(nil)) },
+		"nil option": func() (*Storage, error) { return Open(ctx, "redis://host", nil) },
+		"no URL":     func() (*Storage, error) { return Open(ctx, "") },
 	} {
 		_, err := open()
 		require.Error(t, err, what)

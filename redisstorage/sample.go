@@ -1,5 +1,8 @@
 package redisstorage
 
+// Sample: positions are drawn, all shards are asked for what is there, and what has
+// ended is left out and replaced.
+
 import (
 	"context"
 	"errors"

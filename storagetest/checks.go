@@ -1,5 +1,7 @@
 package storagetest
 
+// What the contract asks of a storage, a function for each clause.
+
 import (
 	"bytes"
 	"context"
@@ -16,8 +18,6 @@ import (
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
-
-func errIs(err, target error) bool { return errors.Is(err, target) }
 
 func empty(s *suite) {
 	s.holds("ns")

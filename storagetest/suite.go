@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -85,7 +86,7 @@ func (s *suite) add(r rendezvous.Record, q rendezvous.Quota) {
 
 func (s *suite) refused(r rendezvous.Record, q rendezvous.Quota, want error) {
 	s.Helper()
-	if err := s.Add(s.Context(), r, q); !errIs(err, want) {
+	if err := s.Add(s.Context(), r, q); !errors.Is(err, want) {
 		s.Errorf("Add(%q, %q, quota %+v): got %v, want %v", r.Namespace, r.Peer, q, err, want)
 	}
 }

@@ -1,5 +1,7 @@
 package main
 
+// The charts of the status page, as SVG.
+
 import (
 	"fmt"
 	"strconv"

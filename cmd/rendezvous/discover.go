@@ -1,5 +1,7 @@
 package main
 
+// The subcommand discover: who is in a namespace now.
+
 import (
 	"cmp"
 	"context"
@@ -40,7 +42,7 @@ func discoverCommand() *cli.Command {
 	}
 }
 
-// found is a registration as discover and watch print it.
+// found is a registration as it is printed.
 type found struct {
 	Namespace string   `json:"namespace"`
 	Peer      string   `json:"peer"`

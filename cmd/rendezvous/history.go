@@ -62,8 +62,13 @@ func (h *history) stop() {
 	<-h.ended
 }
 
+// read reads the metrics. While the storage does not say what it holds, that is what it
+// was before.
 func (h *history) read() reading {
 	r := reading{at: time.Now(), refused: make(map[string]float64)}
+	if before := h.last(); len(before) > 0 {
+		r.registrations, r.namespaces = before[len(before)-1].registrations, before[len(before)-1].namespaces
+	}
 	families, err := h.source.Gather()
 	if err != nil {
 		return r // of a metric that failed; the others are there, but which is not known

@@ -1,5 +1,7 @@
 package main
 
+// The subcommand id: who a key or a point is.
+
 import (
 	"context"
 	"errors"

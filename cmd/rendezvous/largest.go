@@ -1,5 +1,7 @@
 package main
 
+// The biggest namespaces, for the status page.
+
 import (
 	"cmp"
 	"context"

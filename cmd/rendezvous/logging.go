@@ -1,5 +1,7 @@
 package main
 
+// How the program logs: its flags, and the log that libraries share.
+
 import (
 	"context"
 	"io"

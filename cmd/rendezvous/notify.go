@@ -1,5 +1,7 @@
 package main
 
+// What systemd is told.
+
 import (
 	"fmt"
 	"net"

@@ -1,5 +1,7 @@
 package main
 
+// The subcommand ping: whether points are alive.
+
 import (
 	"context"
 	"errors"

@@ -1,5 +1,7 @@
 package main
 
+// The subcommand register: being in a namespace.
+
 import (
 	"cmp"
 	"context"

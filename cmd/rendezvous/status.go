@@ -44,7 +44,6 @@ type status struct {
 	PeerID  string
 	Addrs   []string
 	Version string
-	Storage string
 	Ready   bool
 	Uptime  string
 	Charts  []chart

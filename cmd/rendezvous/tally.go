@@ -1,5 +1,7 @@
 package main
 
+// What bench counts, and how long it took.
+
 import (
 	"slices"
 	"sync"

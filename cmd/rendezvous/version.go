@@ -1,5 +1,7 @@
 package main
 
+// Which version of the program this is.
+
 import (
 	"fmt"
 	"runtime"

@@ -1,5 +1,7 @@
 package main
 
+// The subcommand watch: who joins a namespace and who leaves it.
+
 import (
 	"context"
 	"errors"

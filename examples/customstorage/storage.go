@@ -1,5 +1,7 @@
 package main
 
+// A rendezvous.Storage on bbolt.
+
 import (
 	"bytes"
 	"context"

@@ -1,5 +1,7 @@
 package main
 
+// What the demonstration shows.
+
 import (
 	"context"
 	"fmt"

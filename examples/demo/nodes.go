@@ -1,5 +1,7 @@
 package main
 
+// The nodes, which know a point and nothing else.
+
 import (
 	"context"
 	"errors"

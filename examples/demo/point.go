@@ -1,5 +1,7 @@
 package main
 
+// The rendezvous point that they know.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package main
 
+// A point of its own, where none was given.
+
 import (
 	"fmt"
 

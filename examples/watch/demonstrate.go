@@ -1,5 +1,7 @@
 package main
 
+// What there is to see without a point: one of its own, and peers that come and go.
+
 import (
 	"context"
 	"errors"

@@ -74,7 +74,7 @@ func (r result) verdict() error {
 	return errors.Join(missed...)
 }
 
-// run does each attack on a point of its own kind's age, and prints a table.
+// run does each attack by itself, and prints a table.
 func (c *campaign) run(ctx context.Context) error {
 	b, err := newBed()
 	if err != nil {

@@ -1,5 +1,7 @@
 package main
 
+// Counting what is logged while a point is attacked.
+
 import (
 	"context"
 	"log/slog"
