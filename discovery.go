@@ -161,8 +161,9 @@ type search struct {
 	client *Client
 	ns     string
 
+	used time.Time // when somebody last wanted it; guarded by the Discovery's lock
+
 	mu    sync.Mutex
-	used  time.Time     // when somebody last wanted it
 	last  time.Time     // when the last query began, unless it was given up
 	news  chan struct{} // while a query is in flight; closed when it brings something or ends
 	found sightings
@@ -179,17 +180,11 @@ func (d *Discovery) search(ns string) *search {
 		s = &search{client: d.client, ns: ns, found: newSightings()}
 		d.searches[ns] = s
 	}
-	s.use()
+	s.used = time.Now()
 	return s
 }
 
-func (s *search) use() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.used = time.Now()
-}
-
-// idle reports whether nobody would miss s.
+// idle reports whether nobody would miss s. The caller holds the Discovery's lock.
 func (s *search) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

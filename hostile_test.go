@@ -506,11 +506,11 @@ type panickingTracer struct {
 	at atomic.Pointer[string]
 }
 
-func (p *panickingTracer) StreamOpened() { p.panic("opened") }
+func (p *panickingTracer) StreamOpened() { p.fail("opened") }
 
-func (p *panickingTracer) StreamClosed(error) { p.panic("closed") }
+func (p *panickingTracer) StreamClosed(error) { p.fail("closed") }
 
-func (p *panickingTracer) panic(at string) {
+func (p *panickingTracer) fail(at string) {
 	if *p.at.Load() == at {
 		panic("a bug")
 	}
