@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"syscall"
 	"testing"
@@ -290,6 +291,15 @@ func TestKeysLost(t *testing.T) {
 			}, 12*time.Second, 100*time.Millisecond)
 		})
 	}
+}
+
+// TestAgain: servers are asked again where a connection was lost, and not where one was
+// left out because it does not answer.
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	s := new(Storage)
+	require.False(t, s.again(t.Context(), "n", []answer{{err: errDown}, {}}))
+	require.True(t, s.again(t.Context(), "n", []answer{{err: errDown}, {err: io.ErrUnexpectedEOF}}))
 }
 
 // TestScriptsForgotten: as by a server that was restarted or has taken over.
