@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,18 @@ func TestDiscoverLongNamespace(t *testing.T) {
 	require.Contains(t, errs, "256")
 }
 
+// TestWithoutIPv6: where there is none, what is left of the defaults is all that is not.
+func TestWithoutIPv6(t *testing.T) {
+	addrs, err := parseAddrs("listen", defaultListen)
+	require.NoError(t, err)
+	var left []string
+	for _, a := range withoutIPv6(addrs) {
+		left = append(left, a.String())
+	}
+	require.NotEmpty(t, left)
+	require.Equal(t, slices.DeleteFunc(slices.Clone(defaultListen), func(a string) bool { return strings.HasPrefix(a, "/ip6/") }), left)
+}
+
 // What an operator gets wrong is told in one line, with an exit status.
 func TestMistakes(t *testing.T) {
 	dir := t.TempDir()
@@ -158,6 +171,7 @@ func TestMistakes(t *testing.T) {
 		"bad HTTP address":    {[]string{"serve", "--http", "8080"}, exitUsage, "127.0.0.1:8080"},
 		"database in use":     {[]string{"serve", "--storage", "leveldb:" + locked}, exitCannotStart, "in use by another process"},
 		"database no folder":  {[]string{"serve", "--storage", "leveldb:" + notDir}, exitCannotStart, "not a directory"},
+		"key is a directory":  {[]string{"serve", "--key", dir}, exitCannotStart, "is a directory"},
 		"key others may read": {[]string{"serve", "--key", file("open", "x", 0o644)}, exitCannotStart, "chmod 600"},
 		"key of nonsense":     {[]string{"serve", "--key", file("nonsense", "x", 0o600)}, exitCannotStart, "not a libp2p private key"},
 		"key is a folder":     {[]string{"serve", "--key", filepath.Join(notDir, "key")}, exitCannotStart, "not a directory"},

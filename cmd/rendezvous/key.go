@@ -32,6 +32,9 @@ func readKey(path string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if info.IsDir() {
+		return nil, errors.New("is a directory")
+	}
 	if open := info.Mode().Perm() & 0o077; runtime.GOOS != "windows" && open != 0 {
 		return nil, fmt.Errorf("others may read or write it (mode %#o): chmod 600 %s", info.Mode().Perm(), path)
 	}
