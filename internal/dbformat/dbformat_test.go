@@ -1,0 +1,173 @@
+package dbformat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+)
+
+// start is the time at which the tests write.
+var start = time.Unix(1e9, 0)
+
+// TestFormat guards the bytes themselves: another build must read what this one wrote.
+func TestFormat(t *testing.T) {
+	key := Key("ns", "peer")
+	require.Equal(t, "go-waku-rendezvous/1/r\x02nspeer", string(key))
+	value := Value(key, []byte("envelope"), 20*time.Second, start)
+	require.Equal(t, "0de0b6b84f7bc800"+ // 1,000,000,020 seconds since 1970
+		"00000004a817c800"+ // 20 seconds
+		hex.EncodeToString([]byte("envelope"))+
+		"cf6599e8", hex.EncodeToString(value))
+}
+
+func TestKeysAreUnambiguous(t *testing.T) {
+	keys := make(map[string]bool)
+	names := []string{"", "a", "aa", "ab", "b", "\x00", "\x01", "\x01a", "\xff", strings.Repeat("a", 127), strings.Repeat("a", 128)}
+	for _, namespace := range names {
+		for _, p := range names {
+			keys[string(Key(namespace, peer.ID(p)))] = true
+		}
+	}
+	require.Len(t, keys, len(names)*len(names))
+}
+
+func TestParseOtherKeys(t *testing.T) {
+	for name, key := range map[string]string{
+		"empty":                     "",
+		"another prefix":            "go-waku-rendezvous/1/o",
+		"a later version":           "go-waku-rendezvous/2/r\x02nspeer",
+		"no length":                 Prefix,
+		"half a length":             Prefix + "\x80",
+		"a length over the end":     Prefix + "\x07nspeer",
+		"the largest length":        Prefix + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01nspeer",
+		"a length over 64 bits":     Prefix + "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02nspeer",
+		"a length in too many bits": Prefix + "\x82\x00nspeer",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(key), Value([]byte(key), []byte("envelope"), time.Hour, start), start)
+			require.ErrorIs(t, err, errKey)
+		})
+	}
+}
+
+// TestParseDamage: an entry with any one bit wrong, or with its end missing, is refused.
+func TestParseDamage(t *testing.T) {
+	key := Key("ns", "peer")
+	value := Value(key, []byte("envelope"), 20*time.Second, start)
+	refused := func(key, value []byte) {
+		t.Helper()
+		_, err := Parse(key, value, start)
+		require.Error(t, err, "%q: %q", key, value)
+	}
+	for _, damage := range damages(value) {
+		refused(key, damage)
+	}
+	for _, damage := range damages(key) {
+		refused(damage, value)
+	}
+}
+
+// damages returns b with each bit wrong, and each shorter beginning of it.
+func damages(b []byte) (all [][]byte) {
+	for i := range b {
+		all = append(all, b[:i])
+		for bit := range 8 {
+			flipped := bytes.Clone(b)
+			flipped[i] ^= 1 << bit
+			all = append(all, flipped)
+		}
+	}
+	return all
+}
+
+func TestParseAtAnotherTime(t *testing.T) {
+	tests := []struct {
+		name       string
+		left       time.Duration // when it is written
+		after      time.Duration // on the wall clock, until it is read
+		leftByThen time.Duration
+	}{
+		{"at once", 20 * time.Second, 0, 20 * time.Second},
+		{"a little later", 20 * time.Second, 5 * time.Second, 15 * time.Second},
+		{"at the deadline", 20 * time.Second, 20 * time.Second, 0},
+		{"long after", 20 * time.Second, 1000 * time.Hour, 20*time.Second - 1000*time.Hour},
+		{"the clock was set back", 20 * time.Second, -time.Hour, 20 * time.Second},
+		{"it had ended", -time.Second, 0, 0},
+		{"it had ended, the clock was set back", -time.Second, -time.Hour, 0},
+		{"the shortest", math.MinInt64, 0, 0},
+		{"half the longest", 1 << 62, 0, 1 << 62},
+		{"the longest", math.MaxInt64, 0, math.MaxInt64 - time.Duration(start.UnixNano())},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			key, now := Key("ns", "peer"), start.Add(test.after)
+			r, err := Parse(key, Value(key, []byte("envelope"), test.left, start), now)
+			require.NoError(t, err)
+			require.Equal(t, Registration{"ns", "peer", []byte("envelope"), now.Add(test.leftByThen)}, r)
+		})
+	}
+}
+
+// TestDeadlineIsCountedFromNow: the deadline keeps the monotonic reading of now, so a
+// wall clock that is set after the entry was read changes nothing.
+func TestDeadlineIsCountedFromNow(t *testing.T) {
+	now := time.Now()
+	key := Key("ns", "peer")
+	r, err := Parse(key, Value(key, nil, time.Minute, now), now)
+	require.NoError(t, err)
+	require.Contains(t, r.Deadline.String(), " m=", "a monotonic reading")
+}
+
+func TestWallDeadline(t *testing.T) {
+	require.Equal(t, start.UnixNano()+1, wallDeadline(start, 1))
+	require.EqualValues(t, math.MaxInt64, wallDeadline(start, math.MaxInt64))
+	require.EqualValues(t, math.MaxInt64-1, wallDeadline(time.Unix(0, -1), math.MaxInt64), "before 1970")
+}
+
+// FuzzParse: what is read has the key that it was read from, and lives no longer than
+// the lifetime that is written in it.
+func FuzzParse(f *testing.F) {
+	for _, r := range []Registration{
+		{"ns", "p", []byte("envelope"), start.Add(time.Second)},
+		{strings.Repeat("n", 256), "", nil, start},
+		{"\x00\xff", "\x00", []byte{0}, start.Add(1 << 62)},
+	} {
+		key := Key(r.Namespace, r.Peer)
+		f.Add(key, Value(key, r.Envelope, r.Deadline.Sub(start), start))
+	}
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		sealed := binary.BigEndian.AppendUint32(bytes.Clone(value), checksum(key, value))
+		for _, v := range [][]byte{value, sealed} { // the latter has a checksum that holds
+			r, err := Parse(key, v, start)
+			if err != nil {
+				continue
+			}
+			lifetime := time.Duration(binary.BigEndian.Uint64(v[8:]))
+			require.LessOrEqual(t, r.Deadline.Sub(start), max(lifetime, 0))
+			require.Equal(t, key, Key(r.Namespace, r.Peer))
+			require.Len(t, r.Envelope, len(v)-headerSize-checksumSize)
+		}
+	})
+}
+
+func FuzzRoundTrip(f *testing.F) {
+	f.Add("ns", "peer", []byte("envelope"), int64(20*time.Second))
+	f.Add("", "", []byte(nil), int64(1)<<62)
+	f.Fuzz(func(t *testing.T, namespace, p string, envelope []byte, left int64) {
+		key := Key(namespace, peer.ID(p))
+		r, err := Parse(key, Value(key, envelope, time.Duration(left), start), start)
+		require.NoError(t, err)
+		require.Equal(t, namespace, r.Namespace)
+		require.Equal(t, p, string(r.Peer))
+		require.True(t, bytes.Equal(envelope, r.Envelope))
+		latest := math.MaxInt64 - time.Duration(start.UnixNano())
+		require.Equal(t, min(max(time.Duration(left), 0), latest), r.Deadline.Sub(start))
+	})
+}
