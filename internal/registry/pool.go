@@ -1,0 +1,194 @@
+package registry
+
+import (
+	"math/rand/v2"
+	"unsafe"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Slot is a registration as it was when it was sampled. A slot stays valid, and may be read by
+// any goroutine, whatever becomes of the registration. The zero Slot is no registration:
+// only Deadline may be called on it.
+//
+// It has what an answer says of a registration, so that drawing reads one cache
+// line for each and follows no pointer but the envelope's.
+type Slot struct {
+	deadline     int64
+	envelope     string
+	registration *Registration
+}
+
+// Namespace returns the name of the namespace.
+func (s Slot) Namespace() string { return s.registration.namespace.name }
+
+// Peer returns the ID of the peer.
+func (s Slot) Peer() peer.ID { return s.registration.registrant.id }
+
+// Envelope returns the envelope. Nobody may write to it.
+func (s Slot) Envelope() []byte {
+	return unsafe.Slice(unsafe.StringData(s.envelope), len(s.envelope)) //nolint:gosec // a copy would be most of what a sample costs
+}
+
+// Deadline returns when the registration ends.
+func (s Slot) Deadline() int64 { return s.deadline }
+
+// pool is a set of registrations in no particular order. A registration is in two pools
+// and has its position in each, so that the pool can remove it by moving the last slot into its
+// place.
+//
+// A pool may drop a slot whose registration has expired, as it finds them while it samples.
+// It does not tell the registration, because that would be another cache miss. Until
+// the registration is evicted its position is then out of date.
+type pool struct {
+	slots []Slot
+	kind  poolKind
+}
+
+// poolKind says which of a registration's positions is the one in this pool.
+type poolKind int
+
+const (
+	ofNamespace poolKind = iota
+	ofAll
+	poolKinds
+)
+
+// add adds a slot. The array grows by a quarter: twice the room would be most of the memory of a small namespace.
+func (p *pool) add(s Slot) {
+	if n := len(p.slots); n == cap(p.slots) {
+		p.slots = append(make([]Slot, 0, n+n/4+2), p.slots...)
+	}
+	s.registration.positions[p.kind] = int32(len(p.slots))
+	p.slots = append(p.slots, s)
+}
+
+// holds reports whether r is here and has not been dropped.
+func (p *pool) holds(r *Registration) bool {
+	i := int(r.positions[p.kind])
+	return i < len(p.slots) && p.slots[i].registration == r
+}
+
+// refresh updates the slot of r, which is live and therefore here.
+func (p *pool) refresh(r *Registration, envelope string) {
+	p.slots[r.positions[p.kind]] = Slot{r.deadline, envelope, r}
+}
+
+// remove removes r, unless it was dropped.
+func (p *pool) remove(r *Registration) {
+	if p.holds(r) {
+		p.vacate(int(r.positions[p.kind]))
+		p.slots = shrink(p.slots)
+	}
+}
+
+// vacate empties slot i by moving the last one into it.
+func (p *pool) vacate(i int) {
+	last := len(p.slots) - 1
+	if i != last {
+		p.set(i, p.slots[last])
+	}
+	p.slots[last] = Slot{}
+	p.slots = p.slots[:last]
+}
+
+func (p *pool) set(i int, s Slot) {
+	p.slots[i] = s
+	s.registration.positions[p.kind] = int32(i)
+}
+
+// sample appends to dst up to n slots that are live at now, drawn uniformly and in random
+// order.
+func (p *pool) sample(dst []Slot, n int, now int64) []Slot {
+	for n > 0 {
+		if n > len(p.slots)/2 {
+			return p.shuffle(dst, n, now)
+		}
+		if drawn, ok := p.pick(dst, n, now); ok {
+			return drawn
+		}
+		p.dropExpired(now)
+	}
+	return dst
+}
+
+// pick draws n slots, at most half of all, at random positions. It draws again for those that it has drawn
+// already or that are expired. It reads nothing but the slots, whose cache misses
+// do not wait for each other. It gives up, and reports false, if about nine in ten are
+// expired.
+func (p *pool) pick(dst []Slot, n int, now int64) ([]Slot, bool) {
+	const drawn = -1 << 63 // the sign of a deadline marks slots that are drawn already
+
+	var small [64]int32
+	positions := small[:]
+	if n > len(small) {
+		positions = make([]int32, n)
+	}
+	positions = positions[:n]
+	have := 0
+	for misses := 64 + 8*n; have < n && misses > 0; {
+		wanted := positions[have:]
+		for i := range wanted {
+			wanted[i] = rand.Int32N(int32(len(p.slots)))
+		}
+		p.prefetch(wanted)
+		for _, i := range wanted {
+			s := &p.slots[i]
+			if s.deadline <= now { // expired or drawn
+				misses--
+				continue
+			}
+			dst = append(dst, *s)
+			s.deadline |= drawn
+			positions[have] = i
+			have++
+		}
+	}
+	for _, i := range positions[:have] {
+		p.slots[i].deadline &^= drawn
+	}
+	return dst, have == n
+}
+
+// prefetch reads the slots at positions. It does so little else that the processor loads them
+// from memory all at the same time.
+//
+//go:noinline
+func (p *pool) prefetch(positions []int32) (all int64) {
+	for _, i := range positions {
+		all ^= p.slots[i].deadline
+	}
+	return all
+}
+
+// shuffle is the beginning of a Fisher-Yates shuffle, in place, since the order of the slots
+// means nothing. It draws n slots, or all that are live if there are fewer, and drops
+// the expired ones that it comes across.
+func (p *pool) shuffle(dst []Slot, n int, now int64) []Slot {
+	drawn := 0
+	for drawn < min(n, len(p.slots)) {
+		i := drawn + rand.IntN(len(p.slots)-drawn)
+		s := p.slots[i]
+		if s.deadline <= now {
+			p.vacate(i)
+			continue
+		}
+		p.set(i, p.slots[drawn])
+		p.set(drawn, s)
+		drawn++
+	}
+	dst = append(dst, p.slots[:drawn]...)
+	p.slots = shrink(p.slots)
+	return dst
+}
+
+// dropExpired drops all slots that are expired at now, in one sequential pass.
+func (p *pool) dropExpired(now int64) {
+	slots := p.slots
+	p.slots = nil
+	for _, s := range slots {
+		if s.deadline > now {
+			p.add(s)
+		}
+	}
+}

@@ -1,0 +1,27 @@
+package registry
+
+import "strings"
+
+// Registration is a peer in a namespace. It is passed from [Registry.Admit] to
+// [Registry.Put] and has no other use outside.
+//
+// A million of them are most of a full point's memory, so each word counts. The envelope
+// is in the slots of the pools, where a sample finds it without reading the registration.
+type Registration struct {
+	namespace  *namespace
+	registrant *registrant
+	deadline   int64
+	positions  [poolKinds]int32 // in its pools; valid if pool.holds says so
+	prev, next *Registration    // in a bucket of the wheel
+}
+
+// namespace exists while it has members.
+type namespace struct {
+	name    string
+	pool    pool
+	members int // registrations, including those that the pool has dropped
+}
+
+func newNamespace(name string) *namespace {
+	return &namespace{name: strings.Clone(name), pool: pool{kind: ofNamespace}}
+}
