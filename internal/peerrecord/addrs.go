@@ -1,0 +1,94 @@
+package peerrecord
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// Public returns the addresses that can be reached from anywhere, in a slice of its own:
+// public ones, DNS names among them, and those through a public relay. It drops addresses
+// that nobody can dial, such as those with port 0.
+func Public(addrs []ma.Multiaddr) []ma.Multiaddr {
+	var public []ma.Multiaddr
+	for _, a := range addrs {
+		if s := scopeOf(a); (s == publicScope || s == relayScope) && dialable(a) {
+			public = append(public, a)
+		}
+	}
+	return public
+}
+
+// Fit returns the addresses of a record, at most [MaxAddrsSize] bytes of them, without
+// repeats, in a slice of its own. Those that most others can reach come first.
+func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
+	addrs = slices.Clone(addrs)
+	slices.SortStableFunc(addrs, func(a, b ma.Multiaddr) int { return cmp.Compare(scopeOf(a), scopeOf(b)) })
+	room, taken := MaxAddrsSize, make(map[string]struct{}, len(addrs))
+	return slices.DeleteFunc(addrs, func(a ma.Multiaddr) bool {
+		size := len(a.Bytes())
+		_, repeated := taken[string(a.Bytes())]
+		if size == 0 || size > room || repeated {
+			return true
+		}
+		room -= size
+		taken[string(a.Bytes())] = struct{}{}
+		return false
+	})
+}
+
+// scope says from where an address can be reached.
+type scope int
+
+// The scopes, the widest first.
+const (
+	publicScope   scope = iota
+	relayScope          // through a public relay
+	privateScope        // within a private network, also through a private relay
+	loopbackScope       // on the same machine
+)
+
+func scopeOf(a ma.Multiaddr) scope {
+	direct, relayed := beforeCircuit(a)
+	switch {
+	case manet.IsPublicAddr(direct) && relayed:
+		return relayScope
+	case manet.IsPublicAddr(direct):
+		return publicScope
+	case manet.IsIPLoopback(direct):
+		return loopbackScope
+	default:
+		return privateScope
+	}
+}
+
+// beforeCircuit returns the address of the relay if a goes through one, else a.
+func beforeCircuit(a ma.Multiaddr) (direct ma.Multiaddr, relayed bool) {
+	i := slices.IndexFunc(a, func(c ma.Component) bool { return c.Code() == ma.P_CIRCUIT })
+	if i < 0 {
+		return a, false
+	}
+	return a[:i], true
+}
+
+// dialable reports whether an address names a place to dial: it has no port 0, no
+// unspecified IP address, and no wildcard as the name for TLS.
+func dialable(a ma.Multiaddr) bool {
+	direct, _ := beforeCircuit(a)
+	if manet.IsIPUnspecified(direct) {
+		return false
+	}
+	return !slices.ContainsFunc(direct, func(c ma.Component) bool {
+		switch c.Code() {
+		case ma.P_TCP, ma.P_UDP:
+			return c.Value() == "0"
+		case ma.P_SNI:
+			return strings.HasPrefix(c.Value(), "*")
+		default:
+			return false
+		}
+	})
+}

@@ -1,0 +1,119 @@
+package peerrecord
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/record"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// ErrNoAddresses: the host has no address that others could use, so there is nothing to
+// register yet.
+var ErrNoAddresses = errors.New("host has no addresses to register")
+
+// Own makes the signed peer record of a host. Its bytes stay the same until the host's
+// addresses change, so that points and peers need not verify them again. It is safe for
+// concurrent use.
+type Own struct {
+	host   host.Host
+	choose func([]ma.Multiaddr) []ma.Multiaddr
+
+	mu       sync.Mutex
+	signed   *record.Envelope // the last one
+	envelope []byte           // signed, encoded
+}
+
+// NewOwn returns the record of h. choose returns the addresses for it; its argument is a
+// copy of the addresses that h announces, and it is never called concurrently. If choose
+// is nil, the record is the one that h itself has.
+func NewOwn(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *Own {
+	return &Own{host: h, choose: choose}
+}
+
+// Envelope returns the current record, which must not be modified, or [ErrNoAddresses].
+func (o *Own) Envelope() ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.choose == nil {
+		if signed := o.hostRecord(); signed != nil {
+			return o.use(signed)
+		}
+		return o.seal(Fit(o.host.Addrs()))
+	}
+	return o.seal(Fit(o.choose(slices.Clone(o.host.Addrs()))))
+}
+
+// hostRecord returns the host's own record, if it has one that fits.
+func (o *Own) hostRecord() *record.Envelope {
+	book, ok := peerstore.GetCertifiedAddrBook(o.host.Peerstore())
+	if !ok {
+		return nil
+	}
+	signed := book.GetPeerRecord(o.host.ID())
+	if signed == nil || checkAddrs(addrsOf(signed)) != nil {
+		return nil
+	}
+	return signed
+}
+
+func addrsOf(signed *record.Envelope) []ma.Multiaddr {
+	opened, err := signed.Record()
+	if err != nil {
+		return nil
+	}
+	rec, ok := opened.(*peer.PeerRecord)
+	if !ok {
+		return nil
+	}
+	return rec.Addrs
+}
+
+// seal returns a record with these addresses: the last one if it has the same, in
+// whatever order. The sequence number of a new one is the clock's, as that of libp2p's
+// own records, so it is higher than that of any before.
+func (o *Own) seal(addrs []ma.Multiaddr) ([]byte, error) {
+	if len(addrs) == 0 {
+		return nil, ErrNoAddresses
+	}
+	if o.signed != nil && sameAddrs(addrsOf(o.signed), addrs) {
+		return o.envelope, nil
+	}
+	key := o.host.Peerstore().PrivKey(o.host.ID())
+	if key == nil {
+		return nil, fmt.Errorf("seal own peer record: the host's peerstore has no private key for %s", o.host.ID())
+	}
+	signed, err := record.Seal(peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: o.host.ID(), Addrs: addrs}), key)
+	if err != nil {
+		return nil, fmt.Errorf("seal own peer record: %w", err)
+	}
+	return o.use(signed)
+}
+
+func sameAddrs(a, b []ma.Multiaddr) bool {
+	a, b = slices.Clone(a), slices.Clone(b)
+	slices.SortFunc(a, ma.Multiaddr.Compare)
+	slices.SortFunc(b, ma.Multiaddr.Compare)
+	return slices.EqualFunc(a, b, ma.Multiaddr.Equal)
+}
+
+// use encodes a record, unless it is the last one.
+func (o *Own) use(signed *record.Envelope) ([]byte, error) {
+	if signed.Equal(o.signed) {
+		return o.envelope, nil
+	}
+	envelope, err := signed.Marshal()
+	if err != nil {
+		return nil, fmt.Errorf("encode own peer record: %w", err)
+	}
+	if err := checkSize(envelope); err != nil {
+		return nil, fmt.Errorf("own peer record, with its key and addresses: %w", err)
+	}
+	o.signed, o.envelope = signed, envelope
+	return envelope, nil
+}

@@ -1,0 +1,83 @@
+package peerrecord
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/record"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	// MaxSize is the size of the longest envelope, in bytes.
+	MaxSize = 8 << 10
+	// MaxAddrsSize is how many bytes the addresses of a record may take together, as
+	// binary multiaddrs.
+	MaxAddrsSize = 2048
+)
+
+// Record is a verified signed peer record. It must not be modified.
+type Record struct {
+	ID       peer.ID
+	Addrs    []ma.Multiaddr // at least one
+	Seq      uint64
+	Envelope []byte
+}
+
+// Open verifies an envelope: its size, its form, its signature in the domain of peer
+// records, and the addresses in it. The record must be the one of owner, which is checked
+// before the signature; the owner "" stands for any peer. The error is an
+// [*InvalidError]. The record has a copy of the envelope.
+func Open(envelope []byte, owner peer.ID) (*Record, error) {
+	if err := checkSize(envelope); err != nil {
+		return nil, err
+	}
+	if err := checkForm(envelope, owner); err != nil {
+		return nil, err
+	}
+	signed, opened, err := record.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
+	if err != nil {
+		return nil, &InvalidError{"signed peer record does not verify", err}
+	}
+	rec, ok := opened.(*peer.PeerRecord)
+	switch {
+	case !ok:
+		return nil, invalid("envelope has no peer record")
+	case !rec.PeerID.MatchesPublicKey(signed.PublicKey):
+		return nil, invalid("signed peer record is not of the peer that signed it")
+	}
+	if err := checkAddrs(rec.Addrs); err != nil {
+		return nil, err
+	}
+	return &Record{ID: rec.PeerID, Addrs: rec.Addrs, Seq: rec.Seq, Envelope: bytes.Clone(envelope)}, nil
+}
+
+func checkSize(envelope []byte) error {
+	switch {
+	case len(envelope) == 0:
+		return invalid("signed peer record is missing")
+	case len(envelope) > MaxSize:
+		return invalid(fmt.Sprintf("signed peer record is over %d bytes", MaxSize))
+	}
+	return nil
+}
+
+func checkAddrs(addrs []ma.Multiaddr) error {
+	switch {
+	case len(addrs) == 0:
+		return invalid("signed peer record has no addresses")
+	case sizeOf(addrs) > MaxAddrsSize:
+		return invalid(fmt.Sprintf("addresses are over %d bytes", MaxAddrsSize))
+	}
+	return nil
+}
+
+// sizeOf returns how many bytes addrs take as binary multiaddrs.
+func sizeOf(addrs []ma.Multiaddr) int {
+	n := 0
+	for _, a := range addrs {
+		n += len(a.Bytes())
+	}
+	return n
+}
