@@ -1,0 +1,97 @@
+package points
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	// hedgeAfter is how long points may take before the next one is asked beside them.
+	// A silent point costs that long, and not a request's whole time.
+	hedgeAfter = time.Second
+	// answerTimeout bounds the request to one point if the host is connected to it.
+	answerTimeout = 2 * time.Second
+	// askTimeout bounds asking as a whole, however many points are silent.
+	askTimeout = 8 * time.Second
+)
+
+// ask makes a request at points, the first ones first. See [Set.Ask].
+func ask(ctx context.Context, points []*Point, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	type result struct {
+		point *Point
+		err   error
+	}
+	results := make(chan result)
+	slow := time.NewTicker(hedgeAfter)
+	defer slow.Stop()
+
+	var (
+		running  int
+		hedges   int // how many points to ask beyond want, because some are slow
+		waited   int // ticks since enough have answered
+		answered []*Point
+		failures []error
+	)
+	for {
+		for len(points) > 0 && len(answered) < want && len(answered)+running < want+hedges && ctx.Err() == nil {
+			point := points[0]
+			points = points[1:]
+			running++
+			go func() { results <- result{point, try(ctx, point, request)} }()
+		}
+		if running == 0 {
+			break
+		}
+		select {
+		case r := <-results:
+			running--
+			if r.err != nil {
+				failures = append(failures, r.err)
+				continue
+			}
+			answered = append(answered, r.point)
+			if len(answered) == enough {
+				slow.Reset(hedgeAfter)
+			}
+		case <-slow.C:
+			hedges++
+			if len(answered) >= enough {
+				waited++
+			}
+			if waited == 2 || len(answered) >= want {
+				cancel()
+			}
+		}
+	}
+	if len(answered) == 0 {
+		return nil, errors.Join(append(failures, ctx.Err())...)
+	}
+	return answered, nil
+}
+
+// try makes a request at a point. One that is connected gets less time, because there
+// are others to ask.
+func try(ctx context.Context, p *Point, request func(context.Context, *Point) error) error {
+	if p.connected() {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+	}
+	return request(ctx, p)
+}
+
+// RetryAfter returns how long to wait before asking points again that did not answer:
+// until the first backoff among them ends. A point that is in no backoff has refused the
+// request, and has no reason yet to change its mind.
+func RetryAfter(points ...*Point) time.Duration {
+	wait := maxBackoff
+	for _, p := range points {
+		if b := p.currentBackoff(); b.failures > 0 {
+			wait = min(wait, time.Until(b.until))
+		}
+	}
+	return max(wait, Jitter(MinBackoff))
+}

@@ -1,0 +1,118 @@
+package points
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestAskGoesOn to the next point where one fails or refuses, in order, and asks no
+// more than it needs.
+func TestAskGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 4)
+		order := b.set.Choose("n")
+		b.behave(resetting, order[0])
+		b.behave(answering(refusal), order[1])
+		var asked []*Point
+		answered, err := b.set.Ask(t.Context(), "n", 1, 1, func(ctx context.Context, p *Point) error {
+			asked = append(asked, p)
+			return sayHello(ctx, p)
+		})
+		require.NoError(t, err)
+		require.Equal(t, order[2:3], answered)
+		require.Equal(t, order[:3], asked)
+		require.Equal(t, order[1:], b.set.Choose("n"), "only the broken one is in backoff")
+
+		b.behave(answering(tooMuch), order...)
+		_, err = b.set.Ask(t.Context(), "n", 1, 1, sayHello)
+		require.ErrorIs(t, err, errTooMuch)
+		for _, p := range order {
+			require.True(t, p.resting())
+		}
+	})
+}
+
+// TestAskWithoutPoints says so at once.
+func TestAskWithoutPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newSimulation(t, 1).hosts[0]
+		for _, s := range []*Set{namedSet(h), speakerSet(h)} {
+			_, err := s.Ask(t.Context(), "n", 2, 1, sayHello)
+			require.ErrorIs(t, err, ErrNoPoints)
+		}
+	})
+}
+
+// TestAskCutShort says nothing about points that had no time to answer.
+func TestAskCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 4)
+		b.behave(silent, b.set.Known()...)
+		ctx, cancel := context.WithTimeout(t.Context(), fairTime/2)
+		defer cancel()
+		_, err := b.set.Ask(ctx, "n", 2, 2, sayHello)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Len(t, b.set.Choose("n"), 4)
+	})
+}
+
+// TestAskHedges: a silent point costs a moment, also where another answers quickly,
+// and however many are silent, asking ends.
+func TestAskHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 10)
+		order := b.set.Choose("n")
+		b.behave(silent, order[0])
+		begun := time.Now()
+		answered, err := b.set.Ask(t.Context(), "n", 2, 1, sayHello)
+		require.NoError(t, err)
+		require.ElementsMatch(t, order[1:3], answered, "the third is asked for the first")
+		require.LessOrEqual(t, time.Since(begun), 3*hedgeAfter)
+		require.NotContains(t, b.set.Choose("n"), order[0])
+
+		b.behave(silent, order...)
+		begun = time.Now()
+		_, err = b.set.Ask(t.Context(), "n", 2, 2, sayHello)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.LessOrEqual(t, time.Since(begun), askTimeout)
+	})
+}
+
+// TestAskGivesConnectedPointsLessTime.
+func TestAskGivesConnectedPointsLessTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		connect(t, b.client, b.hosts[0])
+		b.behave(silent, b.set.Known()...)
+		begun := time.Now()
+		_, err := b.set.Ask(t.Context(), "n", 1, 1, sayHello)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, answerTimeout, time.Since(begun))
+	})
+}
+
+// TestRetryAfter is when the first backoff ends, and late for a point that refuses.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 2)
+		failing, refusing := b.set.Point(b.hosts[0].ID()), b.set.Point(b.hosts[1].ID())
+		b.behave(resetting, failing)
+		b.behave(answering(refusal), refusing)
+		require.Equal(t, maxBackoff, RetryAfter())
+		for range 4 {
+			require.Error(t, sayHello(t.Context(), failing))
+			require.Error(t, sayHello(t.Context(), refusing))
+		}
+		require.Equal(t, maxBackoff, RetryAfter(refusing))
+		wait := time.Until(failing.backoff.until)
+		require.Greater(t, wait, 2*time.Second)
+		require.Equal(t, wait, RetryAfter(refusing, failing))
+		time.Sleep(wait)
+		require.LessOrEqual(t, RetryAfter(failing), MinBackoff)
+		require.Positive(t, RetryAfter(failing))
+	})
+}

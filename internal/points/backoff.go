@@ -1,0 +1,46 @@
+package points
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// A point that fails is left alone for MinBackoff, and twice as long after each further
+// failure. maxBackoff is well under the TTL of a registration: a point that comes back
+// has everyone's registrations again before anyone misses them.
+const (
+	// MinBackoff is the shortest time between two attempts at a point that fails.
+	MinBackoff = 500 * time.Millisecond
+	maxBackoff = 8 * time.Second
+)
+
+// goneAfter is how many failures in a row make a point count as gone. The backoff has
+// then been at its longest twice.
+const goneAfter = 6
+
+// backoff is for how long a point that failed is left alone. The zero value is that of a
+// point that has not failed since it last answered.
+type backoff struct {
+	failures int       // in a row
+	since    time.Time // of the last failure
+	until    time.Time
+}
+
+// fail counts a request that began at begun and has failed now. Requests that fail
+// together count as one: one that began before the last failure is not counted again.
+func (b *backoff) fail(begun, now time.Time) {
+	if !begun.After(b.since) {
+		return
+	}
+	wait := min(maxBackoff, MinBackoff<<min(b.failures, 8))
+	*b = backoff{failures: b.failures + 1, since: now, until: now.Add(Jitter(wait))}
+}
+
+// active reports whether the point is to be left alone.
+func (b *backoff) active(now time.Time) bool { return now.Before(b.until) }
+
+// Jitter returns d shortened by up to a quarter, at random, so that peers that failed
+// together do not try again together.
+func Jitter(d time.Duration) time.Duration {
+	return d - rand.N(d/4+1)
+}

@@ -1,0 +1,102 @@
+package points
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+)
+
+const (
+	// settleTime is how long to wait after an event for those that come with it: a new
+	// network brings its addresses one by one.
+	settleTime = 250 * time.Millisecond
+	// sleepInterval is how often to look whether the machine has slept.
+	sleepInterval = time.Second
+)
+
+// Wakeups says when something has happened that may call for a request now: the host has
+// met a point or a point came back, the host's addresses or the named points have
+// changed, or the machine has slept. It must be run, once, by [Wakeups.Run].
+type Wakeups struct {
+	source  source
+	events  event.Subscription
+	renamed <-chan struct{}
+	sleep   *sleepWatch
+}
+
+// source is where wake-ups come from.
+type source interface {
+	// noticed takes in what an event of the host says about the points, and reports
+	// whether it may call for a request.
+	noticed(e any) bool
+	// renaming returns a channel that is closed when other points are named.
+	renaming() <-chan struct{}
+}
+
+func newWakeups(h host.Host, s source, wall func() time.Time) (*Wakeups, error) {
+	events, err := h.EventBus().Subscribe([]any{
+		new(event.EvtPeerIdentificationCompleted),
+		new(event.EvtPeerProtocolsUpdated),
+		new(event.EvtPeerConnectednessChanged),
+		new(event.EvtLocalAddressesUpdated),
+	}, eventbus.Name("rendezvous"), eventbus.BufSize(64))
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
+	}
+	return &Wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall)}, nil
+}
+
+// Run calls wake a moment after something has happened, once for all that happens
+// together, and says whether it was that the machine has slept. It returns when ctx
+// ends. wake must not block: the host's events wait for it.
+func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
+	defer w.close()
+	ticks := time.NewTicker(sleepInterval)
+	defer ticks.Stop()
+	var settled <-chan time.Time
+	for {
+		happened := false
+		select {
+		case e := <-w.events.Out():
+			happened = w.source.noticed(e)
+		case <-w.renamed:
+			w.renamed = w.source.renaming()
+			happened = true
+		case <-settled:
+			settled = nil
+			wake(false)
+		case <-ticks.C:
+			if w.sleep.slept() {
+				wake(true)
+			}
+		case <-ctx.Done():
+			return
+		}
+		if happened && settled == nil {
+			settled = time.After(settleTime)
+		}
+	}
+}
+
+// next returns at the next event that may call for a request, or when ctx ends.
+func (w *Wakeups) next(ctx context.Context) {
+	for {
+		select {
+		case e := <-w.events.Out():
+			if w.source.noticed(e) {
+				return
+			}
+		case <-w.renamed:
+			w.renamed = w.source.renaming()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *Wakeups) close() { _ = w.events.Close() }

@@ -1,0 +1,174 @@
+package points
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/stretchr/testify/require"
+)
+
+// wakeups runs the wake-ups of a set until the test ends, and returns those to come.
+func wakeups(t *testing.T, s *Set) <-chan bool {
+	t.Helper()
+	w, err := s.Wakeups()
+	require.NoError(t, err)
+	woken := make(chan bool, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		w.Run(ctx, func(slept bool) { woken <- slept })
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	time.Sleep(time.Second) // the bus begins with the last change of the addresses
+	for len(woken) > 0 {
+		require.False(t, <-woken)
+	}
+	return woken
+}
+
+// emit sends an event on a host's bus, as its parts do.
+func emit(t *testing.T, h host.Host, e any, typ any) {
+	t.Helper()
+	emitter, err := h.EventBus().Emitter(typ)
+	require.NoError(t, err)
+	require.NoError(t, emitter.Emit(e))
+	require.NoError(t, emitter.Close())
+}
+
+// requireWakeup checks that there was one wake-up, not by sleep.
+func requireWakeup(t *testing.T, woken <-chan bool) {
+	t.Helper()
+	time.Sleep(time.Second)
+	require.Len(t, woken, 1)
+	require.False(t, <-woken)
+}
+
+// TestWakeups come once for what happens together, and not for what does not matter.
+func TestWakeups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 2)
+		stranger := b.hosts[1]
+		s := namedSet(b.client, info(b.hosts[0]))
+		woken := wakeups(t, s)
+
+		for range 5 {
+			emit(t, b.client, event.EvtLocalAddressesUpdated{}, new(event.EvtLocalAddressesUpdated))
+			time.Sleep(settleTime / 10)
+		}
+		requireWakeup(t, woken)
+
+		connect(t, b.client, b.hosts[0])
+		requireWakeup(t, woken)
+
+		connect(t, b.client, stranger)
+		time.Sleep(time.Second)
+		require.Empty(t, woken)
+
+		s.SetNamed(infos(stranger))
+		s.SetNamed(infos(stranger))
+		requireWakeup(t, woken)
+
+		require.NoError(t, b.client.Network().ClosePeer(stranger.ID()))
+		time.Sleep(time.Hour)
+		require.Empty(t, woken)
+	})
+}
+
+// TestWakeupsByStrangers that turn out to be points.
+func TestWakeupsByStrangers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := newSimulation(t, 2).hosts
+		s := speakerSet(hosts[0])
+		woken := wakeups(t, s)
+		connect(t, hosts[0], hosts[1])
+		time.Sleep(time.Second)
+		require.Empty(t, woken)
+		serve(hosts[1], answering(yes))
+		requireWakeup(t, woken)
+	})
+}
+
+// TestWakeupsForgive a point that identifies itself anew.
+func TestWakeupsForgive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		b.behave(resetting, p)
+		woken := wakeups(t, b.set)
+		require.Error(t, sayHello(t.Context(), p))
+		require.True(t, p.resting())
+		b.hosts[0].RemoveStreamHandler(testProtocol)
+		time.Sleep(100 * time.Millisecond)
+		serve(b.hosts[0], answering(yes))
+		time.Sleep(100 * time.Millisecond)
+		require.False(t, p.resting())
+		requireWakeup(t, woken)
+	})
+}
+
+// TestWakeupAfterSleep is told by the wall clock, and tells small steps of it from sleep.
+func TestWakeupAfterSleep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := testConfig(newSimulation(t, 1).hosts[0])
+		var slept atomic.Int64 // nanoseconds
+		c.WallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
+		woken := wakeups(t, New(c))
+		time.Sleep(time.Hour + sleepInterval/2)
+		require.Empty(t, woken)
+		for range 5 {
+			slept.Add(int64(minSleep / 2))
+			time.Sleep(2 * sleepInterval)
+		}
+		slept.Add(-int64(time.Hour))
+		time.Sleep(2 * sleepInterval)
+		require.Empty(t, woken)
+		slept.Add(int64(5 * time.Second))
+		time.Sleep(2 * sleepInterval)
+		require.Len(t, woken, 1, "once")
+		require.True(t, <-woken)
+	})
+}
+
+// TestAwait returns when a point is met, named or known already, and no later than it is
+// told to.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 2)
+		took := func(s *Set) time.Duration {
+			begun := time.Now()
+			s.Await(t.Context(), 5*time.Second)
+			return time.Since(begun)
+		}
+		require.Zero(t, took(b.set))
+
+		s := speakerSet(b.client)
+		require.Equal(t, 5*time.Second, took(s))
+		connected := make(chan struct{})
+		time.AfterFunc(time.Second, func() {
+			defer close(connected)
+			_ = b.hosts[0].Connect(t.Context(), info(b.client))
+		})
+		require.InDelta(t, time.Second, took(s), float64(500*time.Millisecond))
+		<-connected
+
+		s = namedSet(b.client)
+		time.AfterFunc(time.Second, func() { s.SetNamed(infos(b.hosts[1])) })
+		require.Equal(t, time.Second, took(s))
+
+		s = namedSet(b.client)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begun := time.Now()
+		s.Await(ctx, time.Hour)
+		require.Equal(t, time.Second, time.Since(begun))
+	})
+}

@@ -1,0 +1,224 @@
+package points
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+)
+
+// TestRoundTrip dials a point, speaks what it speaks, and takes a long answer.
+func TestRoundTrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Point(b.hosts[0].ID())
+		long := make([]byte, 100<<10)
+		b.behave(sending("\x80\xa0\x06"+string(long)), p)
+		for range 2 {
+			var sent, received protocol.ID
+			r := hello()
+			appendHello := r.Append
+			r.Append = func(dst []byte, id protocol.ID) []byte {
+				sent = id
+				return appendHello(dst, id)
+			}
+			r.MaxAnswer = len(long)
+			r.Read = func(frame []byte, id protocol.ID) error {
+				received = id
+				require.Equal(t, long, frame)
+				return nil
+			}
+			require.NoError(t, p.RoundTrip(t.Context(), r))
+			require.Equal(t, testProtocol, sent)
+			require.Equal(t, testProtocol, received)
+		}
+	})
+}
+
+// TestNoHalfClose: some points reset a stream when its sender closes it, even if they
+// have not answered yet.
+func TestNoHalfClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		ended := make(chan error, 1)
+		p := b.set.Known()[0]
+		b.behave(func(st network.Stream, r *bufio.Reader) {
+			closed := make(chan error)
+			go func() {
+				_, err := r.ReadByte()
+				closed <- err
+			}()
+			select {
+			case <-closed:
+				_ = st.Reset()
+			case <-time.After(time.Second):
+				answering(yes)(st, r)
+				ended <- <-closed
+			}
+		}, p)
+		require.NoError(t, sayHello(t.Context(), p))
+		synctest.Wait()
+		time.Sleep(time.Second)
+		require.ErrorIs(t, <-ended, io.EOF, "the stream is closed after the answer, not reset")
+	})
+}
+
+// TestUselessAnswers are errors, leave no stream behind, and begin a backoff.
+func TestUselessAnswers(t *testing.T) {
+	for name, row := range map[string]struct {
+		does behaviour
+		want error
+		text string
+	}{
+		"reset":                 {does: resetting, want: network.ErrReset},
+		"no answer":             {does: sending(""), want: io.ErrUnexpectedEOF},
+		"half a length":         {does: sending("\x80"), want: io.ErrUnexpectedEOF},
+		"half an answer":        {does: sending("\x05yes"), want: io.ErrUnexpectedEOF},
+		"too long an answer":    {does: sending("\x65"), want: wire.ErrProtocol},
+		"an overflowing length": {does: sending("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"), want: wire.ErrProtocol},
+		"nonsense":              {does: answering("maybe"), want: errUseless},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, 1)
+				p := b.set.Known()[0]
+				b.behave(row.does, p)
+				err := sayHello(t.Context(), p)
+				require.ErrorIs(t, err, row.want)
+				require.True(t, p.resting())
+				time.Sleep(time.Second)
+				for _, c := range b.client.Network().Conns() {
+					require.Empty(t, c.GetStreams())
+				}
+			})
+		})
+	}
+}
+
+// TestJudgement: only what is the point's fault begins a backoff, and any answer ends it.
+func TestJudgement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		for _, row := range []struct {
+			answer  string
+			resting bool
+		}{{refusal, false}, {tooMuch, true}, {refusal, false}, {"nonsense", true}, {yes, false}} {
+			b.behave(answering(row.answer), p)
+			_ = sayHello(t.Context(), p)
+			require.Equal(t, row.resting, p.resting(), row.answer)
+			time.Sleep(time.Millisecond)
+		}
+	})
+}
+
+// TestSilentPoint: contexts and deadlines bound a request to a point that accepts it and
+// never answers.
+func TestSilentPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		connect(t, b.client, b.hosts[0])
+		p := b.set.Known()[0]
+		b.behave(silent, p)
+
+		begun := time.Now()
+		err := sayHello(t.Context(), p)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "wait for answer")
+		require.Equal(t, requestTimeout, time.Since(begun))
+		require.True(t, p.resting())
+
+		time.Sleep(maxBackoff)
+		begun = time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(fairTime/2, cancel)
+		require.ErrorIs(t, sayHello(ctx, p), context.Canceled)
+		require.Equal(t, fairTime/2, time.Since(begun))
+		require.False(t, p.resting(), "it had no time")
+
+		ctx, cancel = context.WithTimeout(t.Context(), fairTime)
+		defer cancel()
+		require.ErrorIs(t, sayHello(ctx, p), context.DeadlineExceeded)
+		require.True(t, p.resting(), "it had some")
+		time.Sleep(time.Second)
+		require.Empty(t, b.client.Network().ConnsToPeer(p.ID())[0].GetStreams())
+	})
+}
+
+// TestUnreachablePoint is given up in time.
+func TestUnreachablePoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		b.unplug(0, true)
+		p := b.set.Known()[0]
+		begun := time.Now()
+		err := sayHello(t.Context(), p)
+		require.ErrorContains(t, err, "open stream")
+		require.LessOrEqual(t, time.Since(begun), requestTimeout)
+		require.True(t, p.resting())
+	})
+}
+
+// TestNamedAddressesLast: a host forgets addresses after a while, and those of a point
+// are told again.
+func TestNamedAddressesLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		require.NoError(t, sayHello(t.Context(), p))
+		require.NoError(t, b.client.Network().ClosePeer(p.ID()))
+		time.Sleep(time.Hour)
+		b.client.Peerstore().ClearAddrs(p.ID())
+		require.NoError(t, sayHello(t.Context(), p))
+	})
+}
+
+// TestDialBackoffIsIgnored: the host's own backoff from a point that was down for long
+// does not prevent requests when it is back.
+func TestDialBackoffIsIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		b.unplug(0, true)
+		for range 10 { // as others on this host do
+			_ = b.client.Connect(t.Context(), info(b.hosts[0]))
+			time.Sleep(time.Minute)
+		}
+		_ = b.client.Connect(t.Context(), info(b.hosts[0]))
+		b.unplug(0, false)
+		require.NoError(t, sayHello(t.Context(), b.set.Known()[0]))
+	})
+}
+
+// TestReconnectedPointIsForgiven: it has come back, whether or not anyone listens to
+// events.
+func TestReconnectedPointIsForgiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 2)
+		bad := b.set.Point(b.hosts[0].ID())
+		b.behave(resetting, bad)
+		for range goneAfter {
+			require.False(t, bad.Gone())
+			require.Error(t, sayHello(t.Context(), bad))
+			time.Sleep(maxBackoff)
+		}
+		require.True(t, bad.Gone())
+		require.Error(t, sayHello(t.Context(), bad))
+		require.Equal(t, idsOf(b.set.Choose("n")), idsOf([]*Point{b.set.Point(b.hosts[1].ID())}))
+
+		require.NoError(t, b.client.Network().ClosePeer(bad.ID()))
+		time.Sleep(100 * time.Millisecond) // until the point knows, too
+		connect(t, b.hosts[0], b.client)
+		require.Len(t, b.set.Choose("n"), 2)
+		require.False(t, bad.Gone())
+		require.Error(t, sayHello(t.Context(), bad))
+		require.LessOrEqual(t, time.Until(bad.backoff.until), MinBackoff, "and the backoff begins anew")
+	})
+}

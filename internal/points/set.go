@@ -1,0 +1,240 @@
+package points
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+)
+
+// ErrNoPoints means that there is no point to ask.
+var ErrNoPoints = errors.New("no rendezvous point known: name one with WithPoints, or connect the host to one")
+
+// scanInterval is how long the peerstore's answer about points is used: it may know ten
+// thousand peers, and gossipsub asks every second for every topic.
+const scanInterval = time.Second
+
+// Set is the points that a host knows. The host itself is never one of them. Its methods
+// may be called from many goroutines at the same time. It has nothing to close.
+type Set struct {
+	config    Config
+	sightings *Sightings
+
+	scanning sync.Mutex // held while the peerstore is scanned
+
+	mu         sync.Mutex
+	anySpeaker bool
+	points     map[peer.ID]*Point // replaced, never written to
+	scanned    time.Time          // when points was last read from the peerstore
+	outdated   bool               // whether the peerstore has changed since
+	renamed    chan struct{}      // closed and replaced when other points are named
+}
+
+// New returns the points of a host. It sends nothing yet.
+func New(c Config) *Set {
+	if c.WallClock == nil {
+		c.WallClock = func() time.Time { return time.Now().Round(0) }
+	}
+	s := &Set{config: c, sightings: newSightings(), renamed: make(chan struct{})}
+	if c.AnySpeaker {
+		s.anySpeaker = true
+	} else {
+		s.SetNamed(c.Named)
+	}
+	return s
+}
+
+// SetNamed replaces all points, named or found by their protocol, with those named here.
+// If none is named, there are no points. A point that stays in the set keeps its backoff.
+// A point may be named several times, with an address each.
+func (s *Set) SetNamed(named []peer.AddrInfo) {
+	addrs := make(map[peer.ID][]ma.Multiaddr)
+	for _, n := range named {
+		if n.ID != s.config.Host.ID() { // a host cannot open a stream to itself
+			addrs[n.ID] = append(addrs[n.ID], n.Addrs...)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	points := make(map[peer.ID]*Point, len(addrs))
+	for id, a := range addrs {
+		p := s.points[id]
+		if p == nil {
+			p = newPoint(&s.config, id)
+		}
+		p.setAddrs(a)
+		points[id] = p
+	}
+	s.points, s.anySpeaker = points, false
+	close(s.renamed)
+	s.renamed = make(chan struct{})
+}
+
+// Sightings returns what the points have said about other peers.
+func (s *Set) Sightings() *Sightings { return s.sightings }
+
+// Point returns the point of that ID. For a peer that is not among the points it returns
+// one that the set does not remember.
+func (s *Set) Point(id peer.ID) *Point {
+	if p := s.get(id); p != nil {
+		return p
+	}
+	return newPoint(&s.config, id)
+}
+
+// get returns the point of that ID as far as is known without asking the peerstore, or
+// nil.
+func (s *Set) get(id peer.ID) *Point {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.points[id]
+}
+
+// Known returns all points, in no order.
+func (s *Set) Known() []*Point {
+	points, current := s.current()
+	if !current {
+		points = s.scan()
+	}
+	return slices.Collect(maps.Values(points))
+}
+
+// current returns the points, and whether they need not be looked for again yet.
+func (s *Set) current() (points map[peer.ID]*Point, current bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.points, !s.anySpeaker || !s.outdated && time.Since(s.scanned) < scanInterval
+}
+
+// scan looks for points in the peerstore and returns all.
+func (s *Set) scan() map[peer.ID]*Point {
+	s.scanning.Lock()
+	defer s.scanning.Unlock()
+	before, current := s.current()
+	if current { // another call has just scanned
+		return before
+	}
+	s.setOutdated(false)
+	begun := time.Now()
+	found := speakers(&s.config, before)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.anySpeaker { // none were named meanwhile
+		s.points, s.scanned = found, begun
+	}
+	return s.points
+}
+
+// setOutdated says whether the next call that needs the points must scan the peerstore.
+func (s *Set) setOutdated(outdated bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outdated = outdated
+}
+
+// Choose returns the points to ask for a namespace, the best first. Points in backoff are
+// left out. If all are, it returns the one whose backoff ends first.
+func (s *Set) Choose(namespace string) []*Point {
+	known := s.Known()
+	ready := slices.DeleteFunc(slices.Clone(known), (*Point).resting)
+	if len(ready) > 0 || len(known) == 0 {
+		return rank(ready, (*Point).ID, namespace)
+	}
+	return []*Point{slices.MinFunc(known, func(a, b *Point) int {
+		return a.currentBackoff().until.Compare(b.currentBackoff().until)
+	})}
+}
+
+// Meeting returns the points at which the peers of a namespace meet while all is well:
+// the first n, in backoff or not.
+func (s *Set) Meeting(namespace string, n int) []*Point {
+	ranked := rank(s.Known(), (*Point).ID, namespace)
+	return ranked[:min(n, len(ranked))]
+}
+
+// Ask makes a request at the best points of a namespace, at want of them at the same
+// time, and at the next best one for each that fails or is slow. It calls request in a
+// goroutine for each point, with a context that bounds the request. Ask returns the
+// points that answered: when want have, when no point is left to ask, or when enough have
+// and the slow ones got a second chance. All calls of request have then ended. If no point
+// answered, the error is [ErrNoPoints] or says what went wrong at each.
+func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
+	chosen := s.Choose(namespace)
+	if len(chosen) == 0 {
+		return nil, ErrNoPoints
+	}
+	return ask(ctx, chosen, want, enough, request)
+}
+
+// Await returns when a point is known, after timeout, or when ctx ends.
+func (s *Set) Await(ctx context.Context, timeout time.Duration) {
+	if len(s.Known()) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	w, err := s.Wakeups()
+	if err != nil {
+		logging.Log.Warn("rendezvous points that the host meets are noticed late", "error", err)
+		return
+	}
+	defer w.close()
+	s.setOutdated(true) // a point may have come before there were wake-ups
+	for len(s.Known()) == 0 && ctx.Err() == nil {
+		w.next(ctx)
+	}
+}
+
+// Wakeups returns the wake-ups from now on.
+func (s *Set) Wakeups() (*Wakeups, error) {
+	return newWakeups(s.config.Host, s, s.config.WallClock)
+}
+
+// renaming implements [source].
+func (s *Set) renaming() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renamed
+}
+
+// noticed implements [source]. It ends the backoff of a point that the host has just met.
+func (s *Set) noticed(e any) bool {
+	switch e := e.(type) {
+	case event.EvtLocalAddressesUpdated:
+		return true
+	case event.EvtPeerIdentificationCompleted:
+		return s.met(e.Peer, e.Protocols)
+	case event.EvtPeerProtocolsUpdated:
+		return s.met(e.Peer, e.Added)
+	case event.EvtPeerConnectednessChanged:
+		return e.Connectedness != network.NotConnected && s.get(e.Peer) != nil
+	default:
+		return false
+	}
+}
+
+// met takes in that a peer speaks protocols, and reports whether that makes it a point.
+func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
+	speaks := slices.ContainsFunc(protocols, func(p protocol.ID) bool { return slices.Contains(s.config.Protocols, p) })
+	if !speaks {
+		return false
+	}
+	s.mu.Lock()
+	point, anySpeaker := s.points[id], s.anySpeaker
+	s.outdated = true
+	s.mu.Unlock()
+	if point != nil {
+		point.forgive()
+	}
+	return point != nil || anySpeaker
+}

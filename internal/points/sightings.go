@@ -1,0 +1,209 @@
+package points
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+const (
+	// maxShare bounds what is remembered of what one point says, in bytes of memory
+	// over all namespaces. It is room for about fifty peers in each of a hundred
+	// namespaces. A point that makes peers up fills its own share and no other.
+	maxShare = 8 << 20
+	// sweepInterval is how often namespaces that nobody asks for any more are looked
+	// through for sightings that have expired.
+	sweepInterval = 10 * time.Second
+)
+
+// Sightings remembers which peers the points have said are in which namespaces, until the
+// registrations end. Where points differ about a peer, the newest record counts. What one
+// point says later replaces what it said before, even where the sequence number of the
+// record is lower: the clock of a peer may have been set back. All methods may be called
+// at the same time.
+type Sightings struct {
+	now func() time.Time
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace
+	shares     map[peer.ID]int // bytes of memory for what each point has said
+	version    uint64          // the highest of any namespace
+	swept      time.Time       // when all namespaces were last looked through
+}
+
+func newSightings() *Sightings {
+	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]int)}
+}
+
+// Record remembers what a point says about a namespace, as far as it fits into the point's
+// share. Each element of seen is replaced by the newest that is known of its peer, which
+// another point may have said.
+func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sweep()
+	s.expire(ns)
+	n := s.namespaces[ns]
+	if n == nil {
+		n = &namespace{said: make(map[peer.ID]map[peer.ID]*word)}
+		s.namespaces[ns] = n
+	}
+	for i := range seen {
+		id := seen[i].Peer.ID
+		if !n.renew(point, seen[i]) {
+			s.change(n, id, func() { s.replace(n, point, seen[i]) })
+		}
+		if newest, known := n.newest(id); known && newest.Seq >= seen[i].Seq {
+			seen[i] = newest
+		}
+	}
+	s.tidy(ns)
+}
+
+// Live returns at most so many peers whose registrations have not ended, or all if most is
+// 0. Each point has an equal part of them if it knows that many.
+func (s *Sightings) Live(ns string, most int) []Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(ns)
+	n := s.namespaces[ns]
+	if n == nil {
+		return nil
+	}
+	var parts [][]peer.ID // the peers of each point
+	longest := 0
+	for _, said := range n.said {
+		parts = append(parts, slices.Collect(maps.Keys(said)))
+		longest = max(longest, len(said))
+	}
+	var live []Sighting
+	taken := make(map[peer.ID]struct{})
+	for i := range longest {
+		for _, part := range parts {
+			if i >= len(part) {
+				continue
+			}
+			if most > 0 && len(live) == most {
+				return live
+			}
+			if _, twice := taken[part[i]]; twice {
+				continue
+			}
+			taken[part[i]] = struct{}{}
+			newest, _ := n.newest(part[i])
+			live = append(live, newest)
+		}
+	}
+	return live
+}
+
+// Version returns a number that changes whenever a peer comes or goes, or has another
+// record. It is 0 while no peer is known.
+func (s *Sightings) Version(ns string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(ns)
+	if n := s.namespaces[ns]; n != nil {
+		return n.version
+	}
+	return 0
+}
+
+// NextExpiry returns when the next registration ends that a point has told of, or the
+// zero time where there is none.
+func (s *Sightings) NextExpiry(ns string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(ns)
+	n := s.namespaces[ns]
+	if n == nil {
+		return time.Time{}
+	}
+	n.expiry = n.nextExpiry()
+	return n.expiry
+}
+
+// change calls f, which changes what is said of a peer, and gives the namespace a new
+// version if that makes a difference.
+func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
+	before, was := n.newest(id)
+	f()
+	after, is := n.newest(id)
+	if was != is || before.Seq != after.Seq {
+		s.version++
+		n.version = s.version
+	}
+}
+
+// replace puts what a point says of a peer in place of what it said before, if its share
+// has room.
+func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
+	id := sighting.Peer.ID
+	s.remove(n, point, id)
+	w := &word{sighting, memoryOf(sighting)}
+	if s.shares[point]+w.memory > maxShare {
+		return
+	}
+	if n.said[point] == nil {
+		n.said[point] = make(map[peer.ID]*word)
+	}
+	n.said[point][id] = w
+	n.expectExpiry(w.Until)
+	s.shares[point] += w.memory
+}
+
+// remove forgets what a point has said of a peer.
+func (s *Sightings) remove(n *namespace, point, id peer.ID) {
+	said := n.said[point]
+	w, has := said[id]
+	if !has {
+		return
+	}
+	delete(said, id)
+	if len(said) == 0 {
+		delete(n.said, point)
+	}
+	s.shares[point] -= w.memory
+	if s.shares[point] == 0 {
+		delete(s.shares, point)
+	}
+}
+
+// expire forgets what has expired in a namespace.
+func (s *Sightings) expire(ns string) {
+	n, now := s.namespaces[ns], s.now()
+	if n == nil || now.Before(n.expiry) {
+		return
+	}
+	for point, said := range n.said {
+		for id, w := range said {
+			if !now.Before(w.Until) {
+				s.change(n, id, func() { s.remove(n, point, id) })
+			}
+		}
+	}
+	n.expiry = n.nextExpiry()
+	s.tidy(ns)
+}
+
+// sweep forgets what has expired in all namespaces, from time to time.
+func (s *Sightings) sweep() {
+	now := s.now()
+	if now.Sub(s.swept) < sweepInterval {
+		return
+	}
+	s.swept = now
+	for ns := range s.namespaces {
+		s.expire(ns)
+	}
+}
+
+// tidy forgets a namespace without peers.
+func (s *Sightings) tidy(ns string) {
+	if len(s.namespaces[ns].said) == 0 {
+		delete(s.namespaces, ns)
+	}
+}

@@ -1,0 +1,253 @@
+package points
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/require"
+)
+
+const ttl = 20 * time.Second
+
+// clocked returns sightings by a clock that the test moves.
+func clocked() (s *Sightings, now *time.Time) {
+	at := someTime
+	s = newSightings()
+	s.now = func() time.Time { return at }
+	return s, &at
+}
+
+func (s *Sightings) say(ns string, point peer.ID, id peer.ID, seq uint64, until time.Time) Sighting {
+	seen := []Sighting{{Peer: peer.AddrInfo{ID: id}, Seq: seq, Until: until}}
+	s.Record(ns, point, seen)
+	return seen[0]
+}
+
+// TestSightingsAgree on the newest record that a point has, until the last registration
+// of the peer ends.
+func TestSightingsAgree(t *testing.T) {
+	s, now := clocked()
+	require.Zero(t, s.Version("n"))
+	require.Empty(t, s.Live("n", 0))
+	require.True(t, s.NextExpiry("n").IsZero())
+
+	s.say("n", "one", "peer", 2, now.Add(ttl))
+	first := s.Version("n")
+	require.NotZero(t, first)
+	newest := s.say("n", "other", "peer", 1, now.Add(2*ttl))
+	require.Equal(t, Sighting{Peer: peer.AddrInfo{ID: "peer"}, Seq: 2, Until: now.Add(2 * ttl)}, newest)
+	require.Equal(t, []Sighting{newest}, s.Live("n", 0))
+	require.Equal(t, first, s.Version("n"), "nothing new")
+	require.Equal(t, now.Add(ttl), s.NextExpiry("n"))
+	require.Empty(t, s.Live("another", 0))
+
+	*now = now.Add(ttl)
+	require.EqualValues(t, 1, s.Live("n", 0)[0].Seq, "which is all that is said now")
+	second := s.Version("n")
+	require.NotEqual(t, first, second)
+	*now = now.Add(ttl)
+	require.Empty(t, s.Live("n", 0))
+	require.Zero(t, s.Version("n"))
+	require.Empty(t, s.namespaces)
+	require.Empty(t, s.shares)
+
+	s.say("n", "one", "peer", 2, now.Add(ttl))
+	require.NotContains(t, []uint64{0, first, second}, s.Version("n"))
+}
+
+// TestSightingsClockSetBack: a peer that restarts with its clock set back has a lower
+// sequence number, and is known at its new address at once.
+func TestSightingsClockSetBack(t *testing.T) {
+	s, now := clocked()
+	s.say("n", "point", "peer", 100, now.Add(ttl))
+	before := s.Version("n")
+	require.EqualValues(t, 50, s.say("n", "point", "peer", 50, now.Add(ttl)).Seq)
+	require.EqualValues(t, 50, s.Live("n", 0)[0].Seq)
+	require.NotEqual(t, before, s.Version("n"))
+}
+
+// TestSightingsAreBounded in bytes for each point, so that a point that makes peers up
+// fills its own share and no other.
+func TestSightingsAreBounded(t *testing.T) {
+	s, now := clocked()
+	var addrs []ma.Multiaddr
+	for i := range 16 {
+		addrs = append(addrs, ma.StringCast(fmt.Sprintf("/dns/%s%d.example/tcp/4001", strings.Repeat("a", 100), i)))
+	}
+	size := memoryOf(Sighting{Peer: peer.AddrInfo{Addrs: addrs}})
+	require.Greater(t, size, 16*100)
+	madeUp := make([]Sighting, 2*maxShare/size)
+	for i := range madeUp {
+		id := peer.ID(fmt.Sprintf("made up %d", i))
+		madeUp[i] = Sighting{Peer: peer.AddrInfo{ID: id, Addrs: addrs}, Seq: 1, Until: now.Add(ttl)}
+	}
+	s.Record("n", "hostile", madeUp)
+	s.Record("m", "hostile", madeUp)
+	live := len(s.Live("n", 0))
+	require.LessOrEqual(t, live*size, maxShare)
+	require.Greater(t, (live+1)*size, maxShare)
+	require.Empty(t, s.Live("m", 0), "the share is for all namespaces together")
+
+	s.say("n", "honest", "peer", 1, now.Add(ttl))
+	require.Len(t, s.Live("n", 0), live+1)
+
+	*now = now.Add(ttl)
+	s.Record("m", "hostile", madeUp[:1])
+	require.Empty(t, s.Live("m", 0))
+	require.Empty(t, s.shares, "what has expired is forgotten in all namespaces")
+	require.Empty(t, s.namespaces)
+}
+
+// TestSightingsTooLarge: what a point says now does not fit, and what it said before is
+// not true any more.
+func TestSightingsTooLarge(t *testing.T) {
+	s, now := clocked()
+	s.say("n", "point", "peer", 1, now.Add(ttl))
+	s.shares["point"] = maxShare // as if by other namespaces
+	addr := ma.StringCast("/ip4/1.2.3.4/tcp/5")
+	seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: []ma.Multiaddr{addr}}, Seq: 2, Until: now.Add(ttl)}}
+	s.Record("n", "point", seen)
+	require.EqualValues(t, 2, seen[0].Seq)
+	require.Empty(t, s.Live("n", 0))
+}
+
+// TestSightingsAreShared: each point has an equal part of what is handed out, however
+// many peers it knows.
+func TestSightingsAreShared(t *testing.T) {
+	s, now := clocked()
+	for i := range 1000 {
+		s.say("n", "hostile", peer.ID(fmt.Sprintf("made up %d", i)), 1, now.Add(ttl))
+	}
+	for i := range 10 {
+		s.say("n", "honest", peer.ID(fmt.Sprintf("peer %d", i)), 1, now.Add(ttl))
+	}
+	for _, most := range []int{2, 10, 20, 50} {
+		live := s.Live("n", most)
+		require.Len(t, live, most)
+		honest := 0
+		for _, sighting := range live {
+			if strings.HasPrefix(string(sighting.Peer.ID), "peer") {
+				honest++
+			}
+		}
+		require.Equal(t, min(10, most/2), honest)
+	}
+	require.Len(t, s.Live("n", 0), 1010)
+}
+
+// said is what a point says, in the model: a list, where Sightings has maps.
+type said struct {
+	ns    string
+	point peer.ID
+	Sighting
+}
+
+// model is Sightings with the plainest means.
+type model struct{ all []said }
+
+func (m *model) record(ns string, point peer.ID, seen Sighting, now time.Time) {
+	m.expire(now)
+	m.all = slices.DeleteFunc(m.all, func(s said) bool { return s.ns == ns && s.point == point && s.Peer.ID == seen.Peer.ID })
+	m.all = append(m.all, said{ns, point, seen})
+}
+
+func (m *model) expire(now time.Time) {
+	m.all = slices.DeleteFunc(m.all, func(s said) bool { return !now.Before(s.Until) })
+}
+
+// live returns the sequence number of each peer and when it ends.
+func (m *model) live(ns string, now time.Time) map[peer.ID]Sighting {
+	m.expire(now)
+	live := make(map[peer.ID]Sighting)
+	for _, s := range m.all {
+		if s.ns != ns {
+			continue
+		}
+		newest, known := live[s.Peer.ID]
+		if !known {
+			newest = s.Sighting
+		}
+		newest.Seq = max(newest.Seq, s.Seq)
+		if s.Until.After(newest.Until) {
+			newest.Until = s.Until
+		}
+		live[s.Peer.ID] = newest
+	}
+	return live
+}
+
+func (m *model) next(ns string) (next time.Time) {
+	for _, s := range m.all {
+		if s.ns == ns && (next.IsZero() || s.Until.Before(next)) {
+			next = s.Until
+		}
+	}
+	return next
+}
+
+// play does what the script says with Sightings and the model, and compares them.
+func play(t *testing.T, script []byte) {
+	t.Helper()
+	s, now := clocked()
+	m := new(model)
+	versions := make(map[string]uint64)
+	contents := map[string]map[peer.ID]uint64{"a": {}, "b": {}} // sequence numbers
+	for ; len(script) >= 4; script = script[4:] {
+		ns := string('a' + rune(script[0]%2))
+		point := peer.ID('A' + rune(script[0]/2%4))
+		id := peer.ID('0' + rune(script[1]%8))
+		seen := Sighting{Peer: peer.AddrInfo{ID: id}, Seq: uint64(script[2] % 4), Until: now.Add((1 + time.Duration(script[3])) * time.Second / 8)}
+		m.record(ns, point, seen, *now)
+		newest := s.say(ns, point, id, seen.Seq, seen.Until)
+		if want, lives := m.live(ns, *now)[id]; lives {
+			require.Equal(t, want.Seq, newest.Seq)
+			require.Equal(t, want.Until, newest.Until)
+		}
+		*now = now.Add(time.Duration(script[2]/4) * time.Second / 8)
+		for _, ns := range []string{"a", "b"} {
+			want := m.live(ns, *now)
+			got := make(map[peer.ID]Sighting)
+			content := make(map[peer.ID]uint64)
+			for _, sighting := range s.Live(ns, 0) {
+				require.NotContains(t, got, sighting.Peer.ID)
+				got[sighting.Peer.ID] = sighting
+				content[sighting.Peer.ID] = sighting.Seq
+			}
+			require.Equal(t, want, got)
+			require.Len(t, s.Live(ns, 3), min(3, len(want)))
+			require.Equal(t, m.next(ns), s.NextExpiry(ns))
+			version := s.Version(ns)
+			require.Equal(t, len(want) == 0, version == 0)
+			if version == versions[ns] {
+				require.Equal(t, contents[ns], content)
+			}
+			versions[ns], contents[ns] = version, content
+		}
+	}
+	*now = now.Add(time.Minute)
+	require.Empty(t, s.Live("a", 0))
+	require.Empty(t, s.Live("b", 0))
+	require.Empty(t, s.namespaces)
+	require.Empty(t, s.shares)
+}
+
+// TestSightingsModel compares with a model that is a plain list.
+func TestSightingsModel(t *testing.T) {
+	for seed := range byte(50) {
+		script := make([]byte, 2000)
+		_, _ = rand.NewChaCha8([32]byte{seed}).Read(script)
+		play(t, script)
+	}
+}
+
+// FuzzSightings compares with the model, too.
+func FuzzSightings(f *testing.F) {
+	f.Add([]byte("\x00\x00\x02\x50\x02\x00\x01\x60\x00\x00\x50\x10"))
+	f.Fuzz(func(t *testing.T, script []byte) { play(t, script[:min(len(script), 4000)]) })
+}
