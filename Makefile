@@ -100,12 +100,12 @@ bin/release/%: .FORCE
 .PHONY: bench
 bench: ## Measure what a point costs beside an echo of the same bytes (BENCHFLAGS=-quick for less)
 	mkdir -p bin
-	go build -o bin/bench ./internal/bench
+	go build -o bin/bench ./cmd/internal/bench
 	bin/bench -json bin/bench.json $(BENCHFLAGS)
 
 .PHONY: bench-storage
 bench-storage: ## Measure the storage with a thousand and a million registrations
-	go run ./internal/benchstorage
+	go run ./cmd/internal/benchstorage
 
 .PHONY: bench-redis
 bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
@@ -113,16 +113,16 @@ bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
 
 .PHONY: attack
 attack: ## Attack a point on loopback in every known way, for ATTACKTIME (10s) each, and show what honest peers notice
-	go run ./internal/attack -time $(ATTACKTIME)
+	go run ./cmd/internal/attack -time $(ATTACKTIME)
 
 .PHONY: soak
 soak: ## Honest churn and attacks together for SOAKTIME (10m), looking for growth
-	go run ./internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
+	go run ./cmd/internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
 
 .PHONY: profile
 profile: ## Show where the time of a REGISTER and of a DISCOVER goes
 	mkdir -p bin
-	go build -o bin/bench ./internal/bench
+	go build -o bin/bench ./cmd/internal/bench
 	bin/bench -profile bin
 	for request in register discover; do \
 		go tool pprof -top -cum -nodecount=45 -focus='term..handle' bin/bench bin/$$request.pprof; \

@@ -1,7 +1,7 @@
 package rendezvous
 
 // What hostile peers do to a point, and what other implementations have fallen to.
-// internal/attack does the same to real hosts under load.
+// cmd/internal/attack does the same to real hosts under load.
 
 import (
 	"bytes"

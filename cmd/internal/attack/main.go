@@ -1,8 +1,8 @@
 // Command attack does to a rendezvous point what hostile peers would, over TCP and
 // QUIC on loopback, and tells what honest peers notice of it:
 //
-//	go run ./internal/attack              # each attack by itself, as a table
-//	go run ./internal/attack -soak 10m    # all of them in turn, among honest peers that come and go
+//	go run ./cmd/internal/attack              # each attack by itself, as a table
+//	go run ./cmd/internal/attack -soak 10m    # all of them in turn, among honest peers that come and go
 //
 // It exits with 1 where the point misses a bar: an honest request that fails, a
 // 99th percentile of 250 ms, 128 MiB of heap, anything that is left a minute
