@@ -1,6 +1,6 @@
 package main
 
-// The program, built as the image has it.
+// The program as a binary, built in the way in which the Dockerfile builds it.
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// root is the repository.
+// root is the directory of the repository.
 const root = "../.."
 
 func readFile(t testing.TB, path string) string {
@@ -27,10 +27,10 @@ func readFile(t testing.TB, path string) string {
 	return string(b)
 }
 
-// instruction is a line of a Dockerfile.
+// instruction is an instruction of a Dockerfile.
 type instruction struct{ name, args string }
 
-func dockerfile(t testing.TB) []instruction {
+func parseDockerfile(t testing.TB) []instruction {
 	t.Helper()
 	var list []instruction
 	for line := range strings.Lines(readFile(t, "Dockerfile")) {
@@ -44,21 +44,21 @@ func dockerfile(t testing.TB) []instruction {
 	return list
 }
 
-// build returns the program, built by the Dockerfile's own line: once for all tests.
+// build returns the path of the binary, which is built once for all tests.
 func build(t testing.TB) string {
 	t.Helper()
-	binary, err := built()
+	binary, err := buildOnce()
 	require.NoError(t, err)
 	return binary
 }
 
-var built = sync.OnceValues(func() (string, error) {
+var buildOnce = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "rendezvous-build")
 	if err != nil {
 		return "", err
 	}
 	buildDir = dir
-	line, err := buildLine(filepath.Join(dir, "rendezvous"))
+	line, err := dockerfileBuildCommand(filepath.Join(dir, "rendezvous"))
 	if err != nil {
 		return "", err
 	}
@@ -72,18 +72,19 @@ var built = sync.OnceValues(func() (string, error) {
 	return filepath.Join(dir, "rendezvous"), nil
 })
 
-// buildDir is for TestMain to remove.
+// buildDir is the directory of the binary. TestMain removes it.
 var buildDir string
 
-// buildLine is the Dockerfile's line that builds the program, with another output.
-func buildLine(output string) (string, error) {
+// dockerfileBuildCommand returns the command of the Dockerfile that builds the program,
+// with another output file.
+func dockerfileBuildCommand(output string) (string, error) {
 	b, err := os.ReadFile(filepath.Join(root, "Dockerfile"))
 	if err != nil {
 		return "", err
 	}
 	for line := range strings.Lines(string(b)) {
-		if run, ok := strings.CutPrefix(line, "RUN "); ok && strings.Contains(run, "-o /rendezvous") {
-			return strings.Replace(run, "-o /rendezvous", "-o "+output, 1), nil
+		if command, ok := strings.CutPrefix(line, "RUN "); ok && strings.Contains(command, "-o /rendezvous") {
+			return strings.Replace(command, "-o /rendezvous", "-o "+output, 1), nil
 		}
 	}
 	return "", errors.New("the Dockerfile does not build the program")

@@ -1,29 +1,31 @@
 package main
 
-// The charts of the status page, as SVG.
+// The charts of the status page. Each is one SVG polyline, which the browser scales.
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 )
 
-// The size of a chart, in the units of its viewBox.
+// The size of a chart, in units of its viewBox: one unit of width for each interval
+// between two readings.
 const (
 	chartWidth  = historySize - 1
 	chartHeight = 32
 )
 
-// chart is a number and how it came about.
+// chart is a value and its history, for the page's template.
 type chart struct {
 	Title  string
-	Now    string
-	Top    string // the highest value shown
-	Line   string // points of an SVG polyline
+	Now    string // the newest value
+	Top    string // the highest value
+	Line   string // the points of the polyline
 	Width  int
 	Height int
 }
 
+// newChart draws one value of the readings. The newest reading is at the right edge,
+// and the highest value at the top.
 func newChart(title string, readings []reading, value func(reading) float64) chart {
 	c := chart{Title: title, Now: "0", Top: "0", Width: chartWidth, Height: chartHeight}
 	top := 0.0
@@ -32,7 +34,7 @@ func newChart(title string, readings []reading, value func(reading) float64) cha
 	}
 	var line strings.Builder
 	for i, r := range readings {
-		x := chartWidth - (len(readings) - 1 - i) // the newest at the right edge
+		x := chartWidth - (len(readings) - 1 - i)
 		y := float64(chartHeight - 1)
 		if top > 0 {
 			y -= value(r) / top * (chartHeight - 2)
@@ -40,20 +42,8 @@ func newChart(title string, readings []reading, value func(reading) float64) cha
 		fmt.Fprintf(&line, "%d,%.1f ", x, y)
 	}
 	if len(readings) > 0 {
-		c.Now = compact(value(readings[len(readings)-1]))
+		c.Now = shortNumber(value(readings[len(readings)-1]))
 	}
-	c.Top, c.Line = compact(top), strings.TrimSpace(line.String())
+	c.Top, c.Line = shortNumber(top), strings.TrimSpace(line.String())
 	return c
-}
-
-// compact is a number in few characters: 987, 12.3k, 1.2M.
-func compact(n float64) string {
-	switch {
-	case n >= 1e6:
-		return strconv.FormatFloat(n/1e6, 'f', 1, 64) + "M"
-	case n >= 1e4:
-		return strconv.FormatFloat(n/1e3, 'f', 1, 64) + "k"
-	default:
-		return strconv.FormatFloat(n, 'f', 0, 64)
-	}
 }

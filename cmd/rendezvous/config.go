@@ -1,6 +1,6 @@
 package main
 
-// Flags that are also environment variables and keys of a configuration file.
+// Values of flags from environment variables and from a configuration file.
 
 import (
 	"context"
@@ -15,18 +15,19 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// configFile is the file that --config names. Its keys are the names of flags, of
-// whatever command, so that one file can serve them all.
+// configFile is the file that --config names. Its keys are names of flags. A key may
+// be a flag of another command, so that one file can serve all commands.
 type configFile struct {
-	known []string // names of flags
+	known []string // names of all flags of all commands
 
-	path   string // once --config was parsed
+	path   string // set when --config is parsed
 	loaded bool
-	values map[string]string
-	err    error
+	values map[string]string // by name of flag
+	err    error             // why the file could not be loaded
 }
 
-// bind gives a command the flag --config, and its other flags two more sources.
+// bind adds the flag --config to a command, and lets the command's other flags take
+// their values from the environment and from the file.
 func (c *configFile) bind(cmd *cli.Command) {
 	config := &cli.StringFlag{
 		Name:        "config",
@@ -38,7 +39,8 @@ func (c *configFile) bind(cmd *cli.Command) {
 	for _, f := range cmd.Flags {
 		c.addSources(f)
 	}
-	cmd.Flags = append([]cli.Flag{config}, cmd.Flags...) // first, for the others need it
+	// --config goes first: cli resolves flags in order, and the others need the path.
+	cmd.Flags = append([]cli.Flag{config}, cmd.Flags...)
 	cmd.Before = func(ctx context.Context, _ *cli.Command) (context.Context, error) {
 		c.load()
 		return ctx, c.err
@@ -68,7 +70,7 @@ func envName(flag string) string {
 	return "RENDEZVOUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
-// flagNames returns the names of all flags that a file may set.
+// flagNames returns the names of all flags that a configuration file may set.
 func flagNames(app *cli.Command) []string {
 	var names []string
 	for _, cmd := range app.Commands {
@@ -81,7 +83,7 @@ func flagNames(app *cli.Command) []string {
 	return names
 }
 
-// load reads the file, the first time.
+// load reads the file on its first call.
 func (c *configFile) load() {
 	if c.loaded || c.path == "" {
 		return
@@ -95,17 +97,17 @@ func (c *configFile) load() {
 func (c *configFile) read() error {
 	f, err := os.Open(c.path)
 	if err != nil {
-		return cause(err)
+		return withoutPath(err)
 	}
 	defer f.Close()
 	var content map[string]any
 	if err := yaml.NewDecoder(io.LimitReader(f, 1<<20)).Decode(&content); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("is not YAML of keys and values: %w", err)
+		return fmt.Errorf("not a YAML mapping of keys to values: %w", err)
 	}
 	c.values = make(map[string]string, len(content))
 	for key, value := range content {
 		if !slices.Contains(c.known, key) {
-			return fmt.Errorf("there is no flag for its key %q", key)
+			return fmt.Errorf("unknown key %q: no flag has this name", key)
 		}
 		if c.values[key], err = flagValue(value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -114,7 +116,7 @@ func (c *configFile) read() error {
 	return nil
 }
 
-// flagValue is a YAML value as it would be written after a flag.
+// flagValue returns a YAML value in the form in which a command line gives it.
 func flagValue(value any) (string, error) {
 	switch value := value.(type) {
 	case []any:
@@ -128,7 +130,7 @@ func flagValue(value any) (string, error) {
 		}
 		return strings.Join(values, ","), nil
 	case map[string]any:
-		return "", errors.New("is a mapping, a value or a list is needed")
+		return "", errors.New("want a value or a list, not a mapping")
 	case nil:
 		return "", nil
 	default:
@@ -136,7 +138,7 @@ func flagValue(value any) (string, error) {
 	}
 }
 
-// fileValue is a flag's value in the file: a [cli.ValueSource].
+// fileValue is a [cli.ValueSource]: the value that the file has for a flag.
 type fileValue struct {
 	file *configFile
 	key  string
@@ -150,11 +152,3 @@ func (v *fileValue) Lookup() (string, bool) {
 
 func (v *fileValue) String() string   { return "configuration file " + v.file.path }
 func (v *fileValue) GoString() string { return v.String() }
-
-// cause is what an operating system's error says, without the path that it repeats.
-func cause(err error) error {
-	if path, ok := errors.AsType[*os.PathError](err); ok {
-		return path.Err
-	}
-	return err
-}

@@ -1,6 +1,6 @@
 package main
 
-// The subcommand discover: who is in a namespace now.
+// The command discover: lists the peers in a namespace.
 
 import (
 	"cmp"
@@ -16,11 +16,12 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const discoverDescription = `Prints who is registered in a namespace: a random sample where there are many.
+const discoverDescription = `Prints the peers that are registered in a namespace, or a random sample if there are
+more than --limit:
 
    rendezvous discover --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news
 
-Ten of them, for a program; and across all namespaces:
+Print at most ten peers as JSON, or the peers of all namespaces:
 
    rendezvous discover --json --limit 10 news
    rendezvous discover --all`
@@ -33,8 +34,8 @@ func discoverCommand() *cli.Command {
 		Description: discoverDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
-			&cli.IntFlag{Name: "limit", Usage: "ask each point for `N` peers at most", Value: rendezvous.MaxDiscoverLimit},
-			&cli.BoolFlag{Name: "all", Usage: "ask across all namespaces"},
+			&cli.IntFlag{Name: "limit", Usage: "ask each point for at most `N` peers", Value: rendezvous.MaxDiscoverLimit},
+			&cli.BoolFlag{Name: "all", Usage: "list the peers of all namespaces"},
 			jsonFlag(),
 			timeoutFlag(5 * time.Second),
 		},
@@ -42,8 +43,8 @@ func discoverCommand() *cli.Command {
 	}
 }
 
-// found is a registration as it is printed.
-type found struct {
+// foundPeer is a registration that a point returned, as it is printed.
+type foundPeer struct {
 	Namespace string   `json:"namespace"`
 	Peer      string   `json:"peer"`
 	TTL       int      `json:"ttl"` // seconds
@@ -51,8 +52,8 @@ type found struct {
 	Point     string   `json:"point"`
 }
 
-func newFound(point peer.ID, r rendezvous.Registration) found {
-	return found{
+func newFoundPeer(point peer.ID, r rendezvous.Registration) foundPeer {
+	return foundPeer{
 		Namespace: r.Namespace,
 		Peer:      r.Peer.ID.String(),
 		TTL:       int(r.TTL / time.Second),
@@ -68,7 +69,7 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	}
 	limit := cmd.Int("limit")
 	if limit < 1 || limit > rendezvous.MaxDiscoverLimit {
-		return usagef("--limit is %d, 1 to %d are possible", limit, rendezvous.MaxDiscoverLimit)
+		return usagef("--limit is %d; the range is 1 to %d", limit, rendezvous.MaxDiscoverLimit)
 	}
 	points, h, err := pointsAndHost(cmd)
 	if err != nil {
@@ -79,7 +80,7 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	defer cancel()
 
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...))
-	var list []found
+	var found []foundPeer
 	var failed error
 	for _, p := range points {
 		if err := dial(ctx, h, p); err != nil {
@@ -87,34 +88,35 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 			continue
 		}
 		registrations, err := client.Discover(ctx, p.ID, ns, limit)
-		failed = errors.Join(failed, asked(err))
+		failed = errors.Join(failed, requestError(err))
 		for _, r := range registrations {
-			list = append(list, newFound(p.ID, r))
+			found = append(found, newFoundPeer(p.ID, r))
 		}
 	}
-	if err := printFound(cmd, ns, list); err != nil {
+	if err := printFound(cmd, ns, found); err != nil {
 		return err
 	}
 	return failed
 }
 
+// discoverNamespace returns the namespace to query. Empty means all of them.
 func discoverNamespace(cmd *cli.Command) (string, error) {
 	if cmd.Bool("all") {
 		return "", noArguments(cmd)
 	}
-	ns, err := namespace(cmd)
-	if err == nil && ns == "" { // an unset variable, most likely
-		err = usagef("the namespace is empty; --all asks across all of them")
+	ns, err := namespaceArg(cmd)
+	if err == nil && ns == "" { // most likely an unset variable of a shell
+		err = usagef("the namespace is empty; --all lists the peers of all namespaces")
 	}
 	return ns, err
 }
 
-func printFound(cmd *cli.Command, ns string, list []found) error {
-	slices.SortFunc(list, func(a, b found) int {
+func printFound(cmd *cli.Command, ns string, found []foundPeer) error {
+	slices.SortFunc(found, func(a, b foundPeer) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Peer, b.Peer), cmp.Compare(a.Point, b.Point))
 	})
 	if cmd.Bool("json") {
-		for _, f := range list {
+		for _, f := range found {
 			if err := printJSON(cmd.Root().Writer, f); err != nil {
 				return err
 			}
@@ -122,13 +124,13 @@ func printFound(cmd *cli.Command, ns string, list []found) error {
 		return nil
 	}
 	rows := [][]string{{"PEER", "TTL", "ADDRESSES"}}
-	for _, f := range list {
+	for _, f := range found {
 		rows = append(rows, []string{f.Peer, (time.Duration(f.TTL) * time.Second).String(), strings.Join(f.Addrs, " ")})
 	}
-	if ns == "" { // across all: say which each is of
+	if ns == "" {
 		rows[0] = append([]string{"NAMESPACE"}, rows[0]...)
-		for i, f := range list {
-			rows[i+1] = append([]string{shown(f.Namespace)}, rows[i+1]...)
+		for i, f := range found {
+			rows[i+1] = append([]string{displayNamespace(f.Namespace)}, rows[i+1]...)
 		}
 	}
 	return printTable(cmd.Root().Writer, rows)

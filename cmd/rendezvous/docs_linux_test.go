@@ -11,16 +11,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemdCommands does what the guide says to install the unit, in a folder in
-// place of the whole file system, and with no systemd that runs. The unit itself is
-// TestSystemdUnit's.
+// TestSystemdCommands runs the commands with which the guide installs the unit, in a
+// directory instead of the root of the file system, and without a running systemd.
+// TestSystemdUnit checks the unit itself.
 func TestSystemdCommands(t *testing.T) {
 	t.Parallel()
 	block := regexp.MustCompile("(?s)```text\n(install .*?)```").FindStringSubmatch(readFile(t, guide))
 	require.NotNil(t, block)
 	dir := t.TempDir()
-	for _, folder := range []string{"usr/local/bin", "etc/systemd/system"} {
-		require.NoError(t, os.MkdirAll(filepath.Join(dir, folder), 0o755))
+	for _, target := range []string{"usr/local/bin", "etc/systemd/system"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, target), 0o755))
 	}
 	unit := ""
 	for line := range strings.Lines(block[1]) {
@@ -29,10 +29,10 @@ func TestSystemdCommands(t *testing.T) {
 		case "install":
 			args := strings.Fields(line)
 			require.Len(t, args, 5)
-			source, folder := strings.Replace(args[3], "bin/rendezvous", build(t), 1), dir+args[4]
-			runIn(t, root, "install", args[1], args[2], source, folder)
+			source, target := strings.Replace(args[3], "bin/rendezvous", build(t), 1), dir+args[4]
+			runIn(t, root, "install", args[1], args[2], source, target)
 		case "systemctl":
-			if enabled, is := strings.CutPrefix(line, "systemctl enable --now "); is {
+			if enabled, ok := strings.CutPrefix(line, "systemctl enable --now "); ok {
 				unit = enabled
 				runIn(t, root, "systemctl", "--root="+dir, "enable", unit)
 				continue
@@ -41,13 +41,13 @@ func TestSystemdCommands(t *testing.T) {
 		case "journalctl":
 			require.Equal(t, "journalctl -u "+unit+" -f", line)
 		default:
-			require.Fail(t, "nothing runs this command", line)
+			require.Fail(t, "this test does not know how to run this command", line)
 		}
 	}
 	require.FileExists(t, dir+"/etc/rendezvous.yml")
 	wanted, err := filepath.Glob(dir + "/etc/systemd/system/*.wants/" + unit + ".service")
 	require.NoError(t, err)
-	require.Len(t, wanted, 1, "the unit begins with the machine")
+	require.Len(t, wanted, 1, "the unit is started at boot")
 }
 
 func runIn(t *testing.T, dir, program string, args ...string) {

@@ -1,7 +1,6 @@
 package main
 
-// docs/operating.md, and what other documents say of this command, says nothing that
-// is not so.
+// The documents: what they say about this command is true, and its commands work.
 
 import (
 	"context"
@@ -23,7 +22,7 @@ import (
 
 const guide = "docs/operating.md"
 
-// guideCommands returns the lines of the guide's blocks that are marked sh.
+// guideCommands returns the commands in the guide's sh blocks.
 func guideCommands(t testing.TB) []string {
 	t.Helper()
 	var lines []string
@@ -34,8 +33,9 @@ func guideCommands(t testing.TB) []string {
 	return lines
 }
 
-// TestGuideCommands runs what the guide says, in its order: against the point that
-// its first command starts, but for the ports, which may be taken here.
+// TestGuideCommands runs the commands of the guide in their order. The first one starts
+// a point, and the others query it. The ports are other ones than in the guide, because
+// those may be in use.
 func TestGuideCommands(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Dir(build(t))
@@ -48,12 +48,11 @@ func TestGuideCommands(t *testing.T) {
 		switch {
 		case strings.HasPrefix(line, "rendezvous serve "):
 			fields := strings.Fields(line)
-			p := &process{t: t, cmd: exec.Command(filepath.Join(bin, fields[0]), fields[1:]...), ended: make(chan struct{})} //nolint:noctx // it is killed at the end
-			p.cmd.Env = env
-			p.begin()
-			point := (&served{process: p}).await()
-			env = append(env, "RENDEZVOUS_POINT="+point.at.addrs[0])
-		case strings.HasPrefix(line, "export RENDEZVOUS_POINT="): // as above
+			cmd := exec.Command(filepath.Join(bin, fields[0]), fields[1:]...) //nolint:noctx // the test kills it at its end
+			cmd.Env = env
+			point := awaitPointProcess(t, startCmd(t, cmd))
+			env = append(env, "RENDEZVOUS_POINT="+point.addrs[0])
+		case strings.HasPrefix(line, "export RENDEZVOUS_POINT="): // already set, to this point
 		default:
 			runGuideCommand(t, env, line)
 		}
@@ -61,7 +60,8 @@ func TestGuideCommands(t *testing.T) {
 	require.FileExists(t, filepath.Join(home, "point.key"))
 }
 
-// runGuideCommand runs a command to its end, or interrupts it as the guide says.
+// runGuideCommand runs a command, which must succeed. It interrupts the command if the
+// guide says that it runs until Ctrl-C.
 func runGuideCommand(t testing.TB, env []string, line string) {
 	t.Helper()
 	limit := 30 * time.Second
@@ -76,12 +76,12 @@ func runGuideCommand(t testing.TB, env []string, line string) {
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	if limit < 5*time.Second && errors.Is(err, context.DeadlineExceeded) {
-		err = nil // interrupted, and ended well
+		err = nil // CombinedOutput reports that ctx ended, although the command succeeded
 	}
 	require.NoError(t, err, "%s: %s", line, out)
 }
 
-// documents returns the text of each document.
+// documents returns the texts of all documents.
 func documents(t testing.TB) []string {
 	t.Helper()
 	var texts []string
@@ -98,8 +98,8 @@ func documents(t testing.TB) []string {
 	return texts
 }
 
-// documentedCommands returns what documents do with the program, but for what
-// TestGuideCommands runs.
+// documentedCommands returns the commands of this program in all documents, except
+// those that TestGuideCommands runs.
 func documentedCommands(t testing.TB) []string {
 	t.Helper()
 	block := regexp.MustCompile("(?s)\n```\\w*\n.*?\n```|\n    [^\n]*")
@@ -123,8 +123,8 @@ func documentedCommands(t testing.TB) []string {
 	return slices.Compact(commands)
 }
 
-// TestCommands runs what documents other than the guide do with the program, and what
-// the guide only shows: on ports that are free, and with servers that are here.
+// TestCommands runs the commands of this program in the documents, except those that
+// TestGuideCommands runs. It replaces ports and servers with local ones.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
@@ -135,21 +135,22 @@ func TestCommands(t *testing.T) {
 			t.Parallel()
 			args := strings.Fields(line)[1:]
 			if args[0] != "serve" || slices.Contains(args, "--help") {
-				require.Contains(t, ask(t, binary, args...), "USAGE")
+				require.Contains(t, runBinary(t, binary, args...), "USAGE")
 				return
 			}
 			for i, arg := range args {
-				args[i] = hereInstead(t, arg)
+				args[i] = withLocalServer(t, arg)
 			}
-			point := serveProcess(t, binary, append(args[1:], "--listen", "/ip4/127.0.0.1/tcp/0", "--key", t.TempDir()+"/key")...)
+			point := startPointProcess(t, binary, append(args[1:], "--listen", "/ip4/127.0.0.1/tcp/0", "--key", t.TempDir()+"/key")...)
 			require.NotContains(t, point.errs.String(), `"WARN"`)
 			require.Zero(t, point.signal(syscall.SIGTERM), point.errs.String())
 		})
 	}
 }
 
-// hereInstead replaces the place of a server in an argument by one that is here.
-func hereInstead(t testing.TB, arg string) string {
+// withLocalServer replaces the address in an argument with a free port or, in a URL of
+// Redis, with the address of a server that it starts.
+func withLocalServer(t testing.TB, arg string) string {
 	t.Helper()
 	if arg == "127.0.0.1:8080" {
 		return "127.0.0.1:0"
@@ -161,11 +162,8 @@ func hereInstead(t testing.TB, arg string) string {
 	hosts := strings.Split(url[2], ",")
 	if len(hosts) == 1 {
 		hosts[0] = startRedis(t, append(documentedSettings(t), "--requirepass", "password")...)
-		waitFor(t, "the server", func() bool {
-			c, err := new(net.Dialer).DialContext(t.Context(), "tcp", hosts[0])
-			return err == nil && c.Close() == nil
-		})
-	} else { // of a cluster, one that answers is enough
+		waitForListener(t, hosts[0])
+	} else { // a point needs only one member of a cluster to answer
 		for i := range hosts {
 			hosts[i] = freeAddr(t)
 		}
@@ -174,16 +172,16 @@ func hereInstead(t testing.TB, arg string) string {
 	return url[1] + strings.Join(hosts, ",") + url[3]
 }
 
-// startCluster starts the smallest cluster that there is.
+// startCluster starts a cluster with a single member.
 func startCluster(t testing.TB, addr string) {
 	t.Helper()
 	bus := freePort(t)
-	redisProcess(t, addr, append(documentedSettings(t), "--requirepass", "password", "--cluster-enabled", "yes", "--cluster-port", bus)...)
+	startRedisAt(t, addr, append(documentedSettings(t), "--requirepass", "password", "--cluster-enabled", "yes", "--cluster-port", bus)...)
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	cli := func(args ...string) string {
 		args = append([]string{"--no-auth-warning", "-a", "password", "-p", port}, args...)
-		out, _ := exec.CommandContext(t.Context(), "redis-cli", args...).CombinedOutput() // it may not listen yet
+		out, _ := exec.CommandContext(t.Context(), "redis-cli", args...).CombinedOutput() // fails until the server listens
 		return string(out)
 	}
 	waitFor(t, "the server to take all slots", func() bool {
@@ -192,33 +190,34 @@ func startCluster(t testing.TB, addr string) {
 	waitFor(t, "the cluster", func() bool { return strings.Contains(cli("cluster", "info"), "cluster_state:ok") })
 }
 
-// documentedSettings returns those that docs/operating-redis.md wants of a server, which
-// does not start with one that it does not know.
+// documentedSettings returns the settings that docs/operating-redis.md requires, as
+// arguments. A server refuses to start with a setting that it does not know.
 func documentedSettings(t testing.TB) []string {
 	t.Helper()
 	_, table, found := strings.Cut(readFile(t, "docs/operating-redis.md"), "| setting | value | why |\n")
 	require.True(t, found)
 	table, _, _ = strings.Cut(table, "\n\n")
+	// Values that the table describes in words.
 	values := map[string]string{"off": "", "twice what the table below says": "64mb", "1500 to 5000": "1500"}
 	var settings []string
 	for _, row := range regexp.MustCompile(`(?m)^\| (.+?) \| (.+?) \|`).FindAllStringSubmatch(table, -1) {
 		value := strings.Trim(row[2], "`")
-		if meant, is := values[value]; is {
-			value = meant
+		if v, ok := values[value]; ok {
+			value = v
 		}
 		for _, setting := range regexp.MustCompile("`([a-z-]+)( [^`]*)?`").FindAllStringSubmatch(row[1], -1) {
-			own := strings.Trim(setting[2], ` "`)
-			settings = append(settings, "--"+setting[1], own+value)
+			inline := strings.Trim(setting[2], ` "`)
+			settings = append(settings, "--"+setting[1], inline+value)
 		}
 	}
 	require.GreaterOrEqual(t, len(settings), 14)
 	return settings
 }
 
-// The flags and variables in the documents are those that there are, and the guide
+// TestGuideNames: the flags and variables in the documents exist, and the guide
 // describes every alert.
 func TestGuideNames(t *testing.T) {
-	known := []string{"--help", "--now", "--point", "--config", "--profile"} // of systemctl and docker compose, too
+	known := []string{"--help", "--now", "--point", "--config", "--profile"} // some are flags of systemctl and docker compose
 	var variables []string
 	for _, name := range flagNames(newApp(os.Stdout, os.Stderr)) {
 		known = append(known, "--"+name)
@@ -243,40 +242,40 @@ func TestGuideNames(t *testing.T) {
 	}
 	slices.Sort(described)
 	slices.Sort(alerts)
-	require.Equal(t, alerts, described, "every alert is described")
+	require.Equal(t, alerts, described)
 }
 
-// TestGuidePaths: what the guide says a point serves it serves, and profiles only when told.
+// TestGuidePaths: a point serves every path in the guide over HTTP.
 func TestGuidePaths(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t, "--pprof")
+	point := startTestPoint(t, "--pprof")
 	paths := regexp.MustCompile("(?m)^\\| `/(\\S*)` \\|").FindAllStringSubmatch(section(t, "## Watch it"), -1)
 	require.Len(t, paths, 5)
 	for _, path := range paths {
-		status, _, _ := get(t, point.url+path[1])
+		status, _, _ := httpGet(t, point.url+path[1])
 		require.Equal(t, 200, status, path[1])
 	}
 }
 
-// TestGuideMetrics: metrics in the documents are there in a point that nobody has asked
-// anything, or in a client.
+// TestGuideMetrics: the metrics in the documents exist in a client, or in a point before
+// its first request.
 func TestGuideMetrics(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t, "--storage", "redis://"+startRedis(t))
-	_, ofPoint, _ := get(t, point.url+"metrics")
-	_, inMemory, _ := get(t, beginPoint(t).url+"metrics")
-	_, ofClient, _ := get(t, "http://"+startClient(t, point.addrs[0]))
+	redisPoint := startTestPoint(t, "--storage", "redis://"+startRedis(t))
+	_, redisMetrics, _ := httpGet(t, redisPoint.url+"metrics")
+	_, memoryMetrics, _ := httpGet(t, startTestPoint(t).url+"metrics")
+	_, clientMetrics, _ := httpGet(t, "http://"+startMonitoredClient(t, redisPoint.addrs[0]))
 	for _, text := range documents(t) {
 		for _, name := range regexp.MustCompile(`libp2p_rendezvous_\w+`).FindAllString(text, -1) {
-			require.Contains(t, ofPoint+inMemory+ofClient, "# TYPE "+name+" ", name)
+			require.Contains(t, redisMetrics+memoryMetrics+clientMetrics, "# TYPE "+name+" ", name)
 		}
 	}
 	for _, reason := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(section(t, "### RendezvousRefusesMany"), -1) {
-		require.Contains(t, ofPoint, `libp2p_rendezvous_refused_total{reason="`+reason[1]+`"}`)
+		require.Contains(t, redisMetrics, `libp2p_rendezvous_refused_total{reason="`+reason[1]+`"}`)
 	}
 }
 
-// section returns the guide from a heading to the next.
+// section returns the text of the guide between a heading and the next.
 func section(t testing.TB, heading string) string {
 	t.Helper()
 	_, text, found := strings.Cut(readFile(t, guide), heading+"\n")
@@ -285,24 +284,24 @@ func section(t testing.TB, heading string) string {
 	return text
 }
 
-// TestDefaultLimits: those of serve are what the README says of the library's options,
-// which a test beside those compares with it, too.
+// TestDefaultLimits: the default limits of serve are those in the README. A test of the
+// library compares the README with the defaults of the options.
 func TestDefaultLimits(t *testing.T) {
 	t.Parallel()
-	said := make(map[string]string)
+	documented := make(map[string]string)
 	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllStringSubmatch(readFile(t, "README.md"), -1) {
-		said[row[2]] = strings.NewReplacer(",", "", "20 s", "20s").Replace(row[1])
+		documented[row[2]] = strings.NewReplacer(",", "", "20 s", "20s").Replace(row[1])
 	}
-	of := make(map[string]string)
+	defaults := make(map[string]string)
 	for _, f := range limitFlags() {
-		of[f.Names()[0]] = f.(cli.DocGenerationFlag).GetValue()
+		defaults[f.Names()[0]] = f.(cli.DocGenerationFlag).GetValue()
 	}
 	require.Equal(t, map[string]string{
-		"WithTTL":                     "1 to " + of["max-ttl"] + " " + of["ttl"] + " by default",
-		"WithMaxDiscoverLimit":        of["max-discover-limit"],
-		"WithMaxRegistrations":        of["max-registrations"],
-		"WithMaxRegistrationsPerPeer": of["max-registrations-per-peer"],
-		"WithMaxRegistrationsPerIP":   of["max-registrations-per-ip"],
-		"WithRateLimit":               of["rate"] + " per second " + of["burst"] + " at once",
-	}, said)
+		"WithTTL":                     "1 to " + defaults["max-ttl"] + " " + defaults["ttl"] + " by default",
+		"WithMaxDiscoverLimit":        defaults["max-discover-limit"],
+		"WithMaxRegistrations":        defaults["max-registrations"],
+		"WithMaxRegistrationsPerPeer": defaults["max-registrations-per-peer"],
+		"WithMaxRegistrationsPerIP":   defaults["max-registrations-per-ip"],
+		"WithRateLimit":               defaults["rate"] + " per second " + defaults["burst"] + " at once",
+	}, documented)
 }

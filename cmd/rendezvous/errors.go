@@ -1,12 +1,13 @@
 package main
 
-// What goes wrong, as one line and an exit status.
+// Errors: one line for the user, and an exit status.
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"unicode"
 
@@ -15,7 +16,7 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// Exit statuses. The help of the program says what they mean.
+// Exit statuses, which appDescription documents.
 const (
 	exitOK = iota
 	exitFailed
@@ -44,7 +45,7 @@ func onUsageError(_ context.Context, cmd *cli.Command, err error, _ bool) error 
 	return usagef("%w; see %s --help", err, cmd.FullName())
 }
 
-// report tells of an error, in one line whatever is in it, and returns the exit status.
+// report prints an error, always as one line, and returns the exit status.
 func report(w io.Writer, err error) int {
 	if err == nil {
 		return exitOK
@@ -57,16 +58,16 @@ func exitStatus(err error) int {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.code
 	}
-	return exitUsage // cli's own, such as a variable that it cannot parse
+	return exitUsage // an error of cli itself, such as a variable that it cannot parse
 }
 
-// asked gives an error of a request to a point its exit status.
-func asked(err error) error {
+// requestError gives the error of a request to a point its exit status.
+func requestError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, rendezvous.ErrInvalidNamespace):
-		return &failure{exitUsage, err} // which the client says before any point can
+		return &failure{exitUsage, err} // the client checks the namespace before it sends anything
 	case isRefusal(err):
 		return &failure{exitRefused, err}
 	default:
@@ -74,14 +75,32 @@ func asked(err error) error {
 	}
 }
 
-// isRefusal reports whether a point answered, with a no.
+// startError gives its exit status to an error with which KeepRegistered or Watch
+// returns at once, before any request.
+func startError(err error) error {
+	if errors.Is(err, rendezvous.ErrInvalidNamespace) {
+		return &failure{exitUsage, err}
+	}
+	return &failure{exitFailed, err}
+}
+
+// isRefusal reports whether err is a point's answer with a status other than OK.
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[*rendezvous.StatusError](err)
 	return ok
 }
 
-// oneLine is s without line breaks and whatever else would move a cursor about:
-// an error may quote another peer.
+// withoutPath returns an error of the operating system without the path, for messages
+// that name the path themselves.
+func withoutPath(err error) error {
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}
+
+// oneLine joins the lines of s with "; " and makes the result printable. An error may
+// quote text that another peer sent.
 func oneLine(s string) string {
 	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
 	for i := range lines {
@@ -90,7 +109,8 @@ func oneLine(s string) string {
 	return printable(strings.Join(lines, "; "))
 }
 
-// printable replaces what a terminal would act on.
+// printable replaces all characters that a terminal does not simply show, such as
+// escape sequences.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {

@@ -1,6 +1,6 @@
 package main
 
-// Who may connect to a point, by peer ID, address and network.
+// Access control: which peers and networks may connect to a point.
 
 import (
 	"net/netip"
@@ -14,13 +14,13 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// peerList is peers and networks.
+// peerList is the value of --allow or --deny.
 type peerList struct {
 	peers    []peer.ID
 	networks []netip.Prefix
 }
 
-// parsePeerList reads peer IDs, IP addresses and networks such as 192.0.2.0/24.
+// parsePeerList parses peer IDs, IP addresses and networks such as 192.0.2.0/24.
 func parsePeerList(flag string, values []string) (peerList, error) {
 	var l peerList
 	for _, v := range values {
@@ -29,10 +29,10 @@ func parsePeerList(flag string, values []string) (peerList, error) {
 		} else if prefix, err := netip.ParsePrefix(v); err == nil && !prefix.Addr().Is4In6() {
 			l.networks = append(l.networks, prefix.Masked())
 		} else if addr, err := netip.ParseAddr(v); err == nil {
-			addr = addr.Unmap() // as those of connections are
+			addr = addr.Unmap() // ipOf unmaps the addresses of connections, too
 			l.networks = append(l.networks, netip.PrefixFrom(addr, addr.BitLen()))
 		} else {
-			return peerList{}, usagef("--%s %q is no peer ID, IP address or network like 192.0.2.0/24", flag, v)
+			return peerList{}, usagef("--%s %q is not a peer ID, an IP address or a network such as 192.0.2.0/24", flag, v)
 		}
 	}
 	return l, nil
@@ -56,15 +56,15 @@ func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
 	return addr.Unmap(), ok
 }
 
-// gater is a [connmgr.ConnectionGater] that keeps out who is on the deny list, and
-// who is not on the allow list where there is one.
+// gater is a [connmgr.ConnectionGater]. It rejects peers on the deny list and, if there
+// is an allow list, peers that are not on that.
 type gater struct {
 	allow, deny peerList
 }
 
 var _ connmgr.ConnectionGater = (*gater)(nil)
 
-// admits decides about a peer once both ID and address are known.
+// admits reports whether a peer with this ID may be connected at this address.
 func (g *gater) admits(id peer.ID, a ma.Multiaddr) bool {
 	if g.deny.hasPeer(id) || g.deny.hasAddr(a) {
 		return false
@@ -72,7 +72,7 @@ func (g *gater) admits(id peer.ID, a ma.Multiaddr) bool {
 	return g.allow.empty() || g.allow.hasPeer(id) || g.allow.hasAddr(a)
 }
 
-// InterceptAccept spares a denied network the handshake.
+// InterceptAccept rejects denied networks before the handshake.
 func (g *gater) InterceptAccept(addrs network.ConnMultiaddrs) bool {
 	return !g.deny.hasAddr(addrs.RemoteMultiaddr())
 }

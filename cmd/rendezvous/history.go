@@ -1,7 +1,6 @@
 package main
 
-// What the status page shows of the last two minutes, read off the same metrics
-// that Prometheus scrapes.
+// The last two minutes of the service's metrics, for the status page.
 
 import (
 	"slices"
@@ -13,65 +12,66 @@ import (
 )
 
 const (
-	historyStep = time.Second
-	historySize = 120
+	historyInterval = time.Second
+	historySize     = 120 // readings
 )
 
-// reading is what the metrics said at one time.
+// reading has the values of the metrics at one time.
 type reading struct {
 	at            time.Time
 	registrations float64
 	namespaces    float64
-	requests      float64 // since the start
-	perSecond     float64
+	requests      float64            // since the start
+	perSecond     float64            // requests, since the previous reading
 	refused       map[string]float64 // since the start, by reason
 }
 
-// history keeps the last readings.
+// history reads the metrics at an interval and holds the most recent readings.
 type history struct {
 	source prometheus.Gatherer
-	done   chan struct{}
-	ended  chan struct{}
+	quit   chan struct{} // closed by stop
+	ended  chan struct{} // closed when run returns
 
 	mu       sync.Mutex
-	readings []reading // the newest last
+	readings []reading // oldest first
 }
 
 func startHistory(source prometheus.Gatherer) *history {
-	h := &history{source: source, done: make(chan struct{}), ended: make(chan struct{})}
+	h := &history{source: source, quit: make(chan struct{}), ended: make(chan struct{})}
 	go h.run()
 	return h
 }
 
 func (h *history) run() {
 	defer close(h.ended)
-	tick := time.NewTicker(historyStep)
+	tick := time.NewTicker(historyInterval)
 	defer tick.Stop()
 	for {
 		h.add(h.read())
 		select {
 		case <-tick.C:
-		case <-h.done:
+		case <-h.quit:
 			return
 		}
 	}
 }
 
 func (h *history) stop() {
-	close(h.done)
+	close(h.quit)
 	<-h.ended
 }
 
-// read reads the metrics. While the storage does not say what it holds, that is what it
-// was before.
+// read reads the metrics. If the storage does not answer, its metrics are missing, and
+// the reading repeats their previous values.
 func (h *history) read() reading {
 	r := reading{at: time.Now(), refused: make(map[string]float64)}
-	if before := h.last(); len(before) > 0 {
-		r.registrations, r.namespaces = before[len(before)-1].registrations, before[len(before)-1].namespaces
+	if readings := h.all(); len(readings) > 0 {
+		previous := readings[len(readings)-1]
+		r.registrations, r.namespaces = previous.registrations, previous.namespaces
 	}
 	families, err := h.source.Gather()
 	if err != nil {
-		return r // of a metric that failed; the others are there, but which is not known
+		return r // a collector failed, and Gather does not say which metrics are missing
 	}
 	for _, f := range families {
 		switch f.GetName() {
@@ -90,6 +90,7 @@ func (h *history) read() reading {
 	return r
 }
 
+// sum returns the sum of a counter or gauge over all labels.
 func sum(f *dto.MetricFamily) (n float64) {
 	for _, m := range f.GetMetric() {
 		n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
@@ -97,12 +98,13 @@ func sum(f *dto.MetricFamily) (n float64) {
 	return n
 }
 
+// add appends a reading, and drops the oldest if there are too many.
 func (h *history) add(r reading) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if n := len(h.readings); n > 0 {
-		before := h.readings[n-1]
-		r.perSecond = max(0, r.requests-before.requests) / r.at.Sub(before.at).Seconds()
+		previous := h.readings[n-1]
+		r.perSecond = max(0, r.requests-previous.requests) / r.at.Sub(previous.at).Seconds()
 	}
 	if len(h.readings) == historySize {
 		h.readings = slices.Delete(h.readings, 0, 1)
@@ -110,8 +112,8 @@ func (h *history) add(r reading) {
 	h.readings = append(h.readings, r)
 }
 
-// last returns the readings, the newest last.
-func (h *history) last() []reading {
+// all returns a copy of the readings, oldest first.
+func (h *history) all() []reading {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.readings)

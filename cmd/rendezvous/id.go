@@ -1,6 +1,6 @@
 package main
 
-// The subcommand id: who a key or a point is.
+// The command id: shows the identity of a key or of a point.
 
 import (
 	"context"
@@ -17,30 +17,30 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const idDescription = `Prints the peer ID that a key file stands for, which is made when it is not there:
+const idDescription = `Prints the peer ID of the key in a file. A missing file is created with a new key:
 
    rendezvous id --key /var/lib/rendezvous/key
 
-Asks points who they are, what they run and where they are to be reached, too, where
-there are any:
+With --point, connects to points and prints the peer ID, software and addresses that
+they announce:
 
    rendezvous id --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…`
 
 func idCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "id",
-		Usage:       "show the peer ID of a key, or what points say of themselves",
+		Usage:       "show the peer ID of a key, or the identity of points",
 		Description: idDescription,
 		Flags:       []cli.Flag{pointFlag(), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
 		Action:      id,
 	}
 }
 
-// identity is what is known of a peer.
+// identity is a peer ID and, for a point, what it announces through identify.
 type identity struct {
 	Peer   string   `json:"peer"`
 	Agent  string   `json:"agent,omitempty"`
-	Speaks bool     `json:"rendezvous,omitempty"` // whether it serves the protocol
+	Serves bool     `json:"rendezvous,omitempty"` // whether it serves the rendezvous protocol
 	Addrs  []string `json:"addrs,omitempty"`
 }
 
@@ -48,8 +48,9 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	if err := noArguments(cmd); err != nil {
 		return err
 	}
-	if asks := len(cmd.StringSlice("point")) > 0; !asks || cmd.IsSet("key") {
-		if err := keyID(cmd); err != nil || !asks {
+	hasPoints := len(cmd.StringSlice("point")) > 0
+	if !hasPoints || cmd.IsSet("key") {
+		if err := printKeyID(cmd); err != nil || !hasPoints {
 			return err
 		}
 	}
@@ -62,7 +63,7 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	defer cancel()
 	var failed error
 	for _, p := range points {
-		if err := dial(ctx, h, p); err != nil { // which also waits for identify
+		if err := dial(ctx, h, p); err != nil { // Connect also waits for identify
 			failed = errors.Join(failed, err)
 			continue
 		}
@@ -73,7 +74,7 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	return failed
 }
 
-func keyID(cmd *cli.Command) error {
+func printKeyID(cmd *cli.Command) error {
 	key, err := loadKey(cmd.String("key"))
 	if err != nil {
 		return err
@@ -85,13 +86,14 @@ func keyID(cmd *cli.Command) error {
 	return printIdentity(cmd, identity{Peer: id.String()})
 }
 
+// newIdentity returns what h has learned about a peer that it is connected to.
 func newIdentity(h host.Host, p peer.ID) identity {
 	i := identity{Peer: p.String()}
 	if agent, err := h.Peerstore().Get(p, "AgentVersion"); err == nil {
 		i.Agent = fmt.Sprint(agent)
 	}
-	speaks, err := h.Peerstore().SupportsProtocols(p, rendezvous.RendezvousID_v001)
-	i.Speaks = err == nil && len(speaks) > 0
+	supported, err := h.Peerstore().SupportsProtocols(p, rendezvous.RendezvousID_v001)
+	i.Serves = err == nil && len(supported) > 0
 	for _, a := range h.Peerstore().Addrs(p) {
 		i.Addrs = append(i.Addrs, a.String())
 	}
@@ -113,7 +115,7 @@ func printIdentity(cmd *cli.Command, i identity) error {
 
 func printDetails(w io.Writer, i identity) {
 	serves := "does not serve " + string(rendezvous.RendezvousID_v001)
-	if i.Speaks {
+	if i.Serves {
 		serves = "serves " + string(rendezvous.RendezvousID_v001)
 	}
 	fmt.Fprintf(w, "  runs %s\n  %s\n", printable(i.Agent), serves)

@@ -1,6 +1,6 @@
 package main
 
-// The key that makes a peer ID survive a restart.
+// The private key in a file, which gives a point the same peer ID after a restart.
 
 import (
 	"crypto/rand"
@@ -12,21 +12,42 @@ import (
 	"runtime"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/urfave/cli/v3"
 )
 
-// loadKey reads the private key in a file, and makes both when there is no file.
+func keyFlag(category string) cli.Flag {
+	return &cli.StringFlag{
+		Name:      "key",
+		Usage:     "use the private key in `FILE`; a missing file is created with a new key",
+		Value:     defaultKeyPath(),
+		Category:  category,
+		TakesFile: true,
+	}
+}
+
+func defaultKeyPath() string {
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "rendezvous.key"
+	}
+	return filepath.Join(dir, "rendezvous", "key")
+}
+
+// loadKey reads the private key in a file. If the file does not exist, it creates it
+// with a new key.
 func loadKey(path string) (crypto.PrivKey, error) {
 	key, err := readKey(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = createKey(path)
 	}
 	if err != nil {
-		return nil, failf(exitCannotStart, "key file %s: %w; --key chooses another, which is made where there is none", path, cause(err))
+		return nil, failf(exitCannotStart, "key file %s: %w; choose another with --key (a missing file is created)", path, withoutPath(err))
 	}
 	return key, nil
 }
 
-// readKey refuses a file that others may read: whoever has the key is the peer.
+// readKey reads a private key. It refuses a file that other users may access, because
+// whoever has the key can impersonate the peer.
 func readKey(path string) (crypto.PrivKey, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -35,8 +56,8 @@ func readKey(path string) (crypto.PrivKey, error) {
 	if info.IsDir() {
 		return nil, errors.New("is a directory")
 	}
-	if open := info.Mode().Perm() & 0o077; runtime.GOOS != "windows" && open != 0 {
-		return nil, fmt.Errorf("others may read or write it (mode %#o): chmod 600 %s", info.Mode().Perm(), path)
+	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("other users can access it (mode %#o): chmod 600 %s", info.Mode().Perm(), path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -44,20 +65,20 @@ func readKey(path string) (crypto.PrivKey, error) {
 	}
 	key, err := crypto.UnmarshalPrivateKey(b)
 	if err != nil {
-		return nil, fmt.Errorf("is not a libp2p private key: %w", err)
+		return nil, fmt.Errorf("not a libp2p private key: %w", err)
 	}
 	return key, nil
 }
 
-// createKey writes a new key so that its file is there whole or not at all.
+// createKey creates a file with a new key. The file appears complete or not at all.
 func createKey(path string) (crypto.PrivKey, error) {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("generate a key: %w", err)
 	}
 	b, err := crypto.MarshalPrivateKey(key)
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("marshal a new key: %w", err)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
@@ -71,7 +92,8 @@ func createKey(path string) (crypto.PrivKey, error) {
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return nil, err
 	}
-	// A link, unlike a rename, fails where two processes make the key at once.
+	// If two processes create the key at once, the second link fails. A rename would
+	// replace the first key.
 	if err := os.Link(tmp.Name(), path); err != nil {
 		return nil, err
 	}

@@ -1,10 +1,11 @@
 package main
 
-// The biggest namespaces, for the status page.
+// The namespaces with the most registrations, for the status page.
 
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,51 +17,51 @@ import (
 const (
 	largestShown = 10
 	largestEvery = 2 * time.Second
-	// largestSample is how many registrations are looked at. In so many, a
-	// namespace that has a hundredth of all is seen some twenty times.
+	// largestSample is how many registrations are sampled. A namespace with one percent
+	// of all registrations has about twenty in such a sample.
 	largestSample = 2000
 )
 
-// namespaceSize is how many registrations a namespace has, for people.
+// namespaceSize is a namespace and its number of registrations, formatted for display.
 type namespaceSize struct {
 	Namespace     string
 	Registrations string
 }
 
-// largest finds the biggest namespaces in a random sample of all registrations,
-// which costs any storage the same, however many there are. It remembers them for
-// a moment, since anybody who may see the page may reload it.
-type largest struct {
+// largestNamespaces finds the largest namespaces in a random sample of all
+// registrations, whose cost does not depend on how many there are. It caches the
+// result, because anyone who can open the page can reload it at any rate.
+type largestNamespaces struct {
 	storage rendezvous.Storage
 
-	mu   sync.Mutex
-	at   time.Time // when the storage was last asked, by one at a time
-	list []namespaceSize
+	mu    sync.Mutex
+	asked time.Time // when the storage was last queried; only one request does so at a time
+	sizes []namespaceSize
 }
 
-// get returns them. While they cannot be found, or somebody else is at it, those of
-// before are better than none.
-func (l *largest) get(ctx context.Context) []namespaceSize {
+// get returns the largest namespaces. It returns the cached ones if they are recent, if
+// another request is updating them, or if the storage fails.
+func (l *largestNamespaces) get(ctx context.Context) []namespaceSize {
 	l.mu.Lock()
-	list, due := l.list, time.Since(l.at) >= largestEvery
+	cached, due := l.sizes, time.Since(l.asked) >= largestEvery
 	if due {
-		l.at = time.Now()
+		l.asked = time.Now()
 	}
 	l.mu.Unlock()
 	if !due {
-		return list
+		return cached
 	}
-	found, err := l.find(ctx)
+	sizes, err := l.find(ctx)
 	if err != nil {
-		return list
+		return cached
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.list = found
-	return found
+	l.sizes = sizes
+	return sizes
 }
 
-func (l *largest) find(ctx context.Context) ([]namespaceSize, error) {
+func (l *largestNamespaces) find(ctx context.Context) ([]namespaceSize, error) {
 	ctx, cancel := context.WithTimeout(ctx, largestEvery/2)
 	defer cancel()
 	counts, err := l.storage.Counts(ctx)
@@ -74,27 +75,23 @@ func (l *largest) find(ctx context.Context) ([]namespaceSize, error) {
 	return namespaceSizes(sample, counts.Registrations), nil
 }
 
-// namespaceSizes counts a sample of all registrations, and scales it up where it
-// is not the whole.
-func namespaceSizes(sample []rendezvous.Record, all int) []namespaceSize {
-	seen := make(map[string]int)
+// namespaceSizes counts the namespaces in a sample of all registrations. If the sample
+// does not contain all of them, it scales the counts up and marks them as estimates.
+func namespaceSizes(sample []rendezvous.Record, total int) []namespaceSize {
+	counts := make(map[string]int)
 	for _, r := range sample {
-		seen[r.Namespace]++
+		counts[r.Namespace]++
 	}
-	names := make([]string, 0, len(seen))
-	for name := range seen {
-		names = append(names, name)
-	}
-	slices.SortFunc(names, func(a, b string) int {
-		return cmp.Or(cmp.Compare(seen[b], seen[a]), cmp.Compare(a, b))
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	var sizes []namespaceSize
 	for _, name := range names[:min(largestShown, len(names))] {
-		size := strconv.Itoa(seen[name])
-		if len(sample) == largestSample && all > largestSample {
-			size = "≈ " + compact(float64(seen[name])/largestSample*float64(all))
+		size := strconv.Itoa(counts[name])
+		if len(sample) == largestSample && total > largestSample {
+			size = "≈ " + shortNumber(float64(counts[name])/largestSample*float64(total))
 		}
-		sizes = append(sizes, namespaceSize{shown(name), size})
+		sizes = append(sizes, namespaceSize{displayNamespace(name), size})
 	}
 	return sizes
 }

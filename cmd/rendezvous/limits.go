@@ -1,6 +1,6 @@
 package main
 
-// What a point lets peers do. The library says what each limit is for.
+// Limits of a point. The library's options document each of them.
 
 import (
 	"time"
@@ -18,16 +18,16 @@ type limits struct {
 
 func limitFlags() []cli.Flag {
 	flags := []cli.Flag{
-		&cli.IntFlag{Name: "max-connections", Usage: "close idle connections beyond `N`", Value: 10_000},
-		&cli.IntFlag{Name: "max-connections-per-ip", Usage: "accept `N` connections from one IPv4 address or IPv6 /56", Value: 64},
-		&cli.IntFlag{Name: "max-registrations", Usage: "keep `N` registrations; 0 for no limit", Value: 1_000_000},
-		&cli.IntFlag{Name: "max-registrations-per-peer", Usage: "keep `N` registrations of one peer; 0 for no limit", Value: 1000},
-		&cli.IntFlag{Name: "max-registrations-per-ip", Usage: "keep `N` registrations from one IPv4 address or IPv6 /64; 0 for no limit", Value: 1000},
-		&cli.FloatFlag{Name: "rate", Usage: "serve `N` requests per second of one peer, and 20 times that of one address; 0, with burst 0, for no limit", Value: 50},
-		&cli.IntFlag{Name: "burst", Usage: "serve `N` requests of one peer at once", Value: 100},
-		&cli.DurationFlag{Name: "ttl", Usage: "register for `DURATION` who does not say how long; 0 for 20s", Value: rendezvous.DefaultTTL},
-		&cli.DurationFlag{Name: "max-ttl", Usage: "register nobody for longer than `DURATION`; 0 for 20s", Value: rendezvous.MaxTTL},
-		&cli.IntFlag{Name: "max-discover-limit", Usage: "put `N` registrations into an answer at most", Value: rendezvous.MaxDiscoverLimit},
+		&cli.IntFlag{Name: "max-connections", Usage: "close idle connections above `N`", Value: 10_000},
+		&cli.IntFlag{Name: "max-connections-per-ip", Usage: "accept at most `N` connections from one IPv4 address or IPv6 /56", Value: 64},
+		&cli.IntFlag{Name: "max-registrations", Usage: "store at most `N` registrations; 0 means no limit", Value: 1_000_000},
+		&cli.IntFlag{Name: "max-registrations-per-peer", Usage: "store at most `N` registrations of one peer; 0 means no limit", Value: 1000},
+		&cli.IntFlag{Name: "max-registrations-per-ip", Usage: "store at most `N` registrations from one IPv4 address or IPv6 /64; 0 means no limit", Value: 1000},
+		&cli.FloatFlag{Name: "rate", Usage: "serve at most `N` requests per second of one peer, and 20 times as many of one address; 0, with --burst 0, means no limit", Value: 50},
+		&cli.IntFlag{Name: "burst", Usage: "serve at most `N` requests of one peer in a burst", Value: 100},
+		&cli.DurationFlag{Name: "ttl", Usage: "grant `DURATION` to requests without a TTL; 0 means 20s", Value: rendezvous.DefaultTTL},
+		&cli.DurationFlag{Name: "max-ttl", Usage: "refuse requests for a TTL above `DURATION`; 0 means 20s", Value: rendezvous.MaxTTL},
+		&cli.IntFlag{Name: "max-discover-limit", Usage: "return at most `N` registrations in an answer", Value: rendezvous.MaxDiscoverLimit},
 	}
 	for _, f := range flags {
 		if f, ok := f.(cli.CategorizableFlag); ok {
@@ -52,14 +52,14 @@ func newLimits(cmd *cli.Command) (limits, error) {
 	}
 	switch {
 	case l.connections < 1:
-		return l, usagef("--max-connections is %d, at least 1 is needed", l.connections)
+		return l, usagef("--max-connections is %d; the minimum is 1", l.connections)
 	case l.connectionsPerIP < 1:
-		return l, usagef("--max-connections-per-ip is %d, at least 1 is needed", l.connectionsPerIP)
+		return l, usagef("--max-connections-per-ip is %d; the minimum is 1", l.connectionsPerIP)
 	}
 	return l, nil
 }
 
-// defaultTTL is --ttl, or where only --max-ttl was given, no more than that.
+// defaultTTL returns --ttl. If it is not set, a lower --max-ttl lowers the default.
 func defaultTTL(cmd *cli.Command) time.Duration {
 	if cmd.IsSet("ttl") {
 		return cmd.Duration("ttl")

@@ -1,7 +1,7 @@
 package main
 
-// Load for points: many peers in one process, that ask at a steady rate whether
-// or not they are answered.
+// A load test: many peers in one process, which send requests at a constant rate
+// whether or not earlier ones have been answered.
 
 import (
 	"context"
@@ -25,11 +25,11 @@ type loadPlan struct {
 	peers    int
 	rate     int // requests per second
 	duration time.Duration
-	discover float64 // share of requests
-	limit    int
+	discover float64 // the share of requests that are DISCOVER
+	limit    int     // of each DISCOVER
 }
 
-// load is peers that are connected to the points.
+// load is a set of simulated peers that are connected to the points.
 type load struct {
 	plan      loadPlan
 	namespace string
@@ -38,13 +38,13 @@ type load struct {
 
 	register, discover tally
 	elapsed            time.Duration
-	first              atomic.Pointer[error] // what went wrong first
+	firstErr           atomic.Pointer[error] // of a request
 }
 
-// dialling bounds how many peers connect at the same time.
-const dialling = 16
+// maxDialing bounds how many peers connect at the same time.
+const maxDialing = 16
 
-func startLoad(ctx context.Context, plan loadPlan, p *progress) (*load, error) {
+func startLoad(ctx context.Context, plan loadPlan, bar *progressBar) (*load, error) {
 	l := &load{
 		plan:      plan,
 		namespace: fmt.Sprintf("rendezvous-bench-%08x", rand.Uint32()),
@@ -52,26 +52,26 @@ func startLoad(ctx context.Context, plan loadPlan, p *progress) (*load, error) {
 		clients:   make([]*rendezvous.Client, plan.peers),
 	}
 	var connected atomic.Int64
-	peers, ctx := errgroup.WithContext(ctx)
-	peers.SetLimit(dialling)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(maxDialing)
 	for i := range plan.peers {
-		peers.Go(func() error {
+		group.Go(func() error {
 			if err := l.connect(ctx, i); err != nil {
 				return err
 			}
-			p.show("connecting", int(connected.Add(1)), plan.peers)
+			bar.show("connecting", int(connected.Add(1)), plan.peers)
 			return nil
 		})
 	}
-	if err := peers.Wait(); err != nil {
+	if err := group.Wait(); err != nil {
 		l.close()
 		return nil, err
 	}
 	return l, nil
 }
 
-// connect makes a peer. It listens nowhere, and says that it does, for a point
-// registers nobody without an address.
+// connect starts peer i and connects it to all points. The peer does not listen, but it
+// announces an address, because a point refuses records without one.
 func (l *load) connect(ctx context.Context, i int) error {
 	h, err := newClientHost(libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr {
 		return []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/9")}
@@ -102,55 +102,54 @@ func (l *load) close() {
 	closing.Wait()
 }
 
-// inFlight bounds how many requests wait for an answer, of each peer.
-const inFlight = 16
+// maxInFlight bounds how many requests of each peer wait for an answer.
+const maxInFlight = 16
 
-// run makes requests for as long as planned. Each is due at its time, and its
-// latency counts from then: when a point is slow, those that wait are slow too.
-func (l *load) run(ctx context.Context, p *progress) {
-	due := make(chan request, l.plan.rate) // a second's worth may be late
+// run sends requests for the planned duration. The latency of a request counts from the
+// time at which it is due, and so includes waiting behind other requests.
+func (l *load) run(ctx context.Context, bar *progressBar) {
+	due := make(chan request, l.plan.rate) // up to one second of requests can be late
 	var workers sync.WaitGroup
-	for range min(l.plan.peers*inFlight, l.plan.rate, 4096) {
+	for range min(l.plan.peers*maxInFlight, l.plan.rate, 4096) {
 		workers.Go(func() {
 			for r := range due {
-				l.make(ctx, r)
+				l.send(ctx, r)
 			}
 		})
 	}
 	started := time.Now()
-	l.schedule(ctx, started, due, p)
+	l.schedule(ctx, started, due, bar)
 	close(due)
 	workers.Wait()
 	l.elapsed = time.Since(started)
 }
 
-// request is who is to ask what, when.
 type request struct {
-	peer     int
+	peer     int // index
 	point    peer.ID
-	discover bool
-	at       time.Time
+	discover bool // or register
+	due      time.Time
 }
 
-func (l *load) schedule(ctx context.Context, started time.Time, due chan<- request, p *progress) {
-	all := int(l.plan.duration.Seconds() * float64(l.plan.rate))
-	const step = 5 * time.Millisecond
-	tick := time.NewTicker(step)
+// schedule puts each request into due at its time.
+func (l *load) schedule(ctx context.Context, started time.Time, due chan<- request, bar *progressBar) {
+	total := int(l.plan.duration.Seconds() * float64(l.plan.rate))
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for sent := 0; sent < all; {
+	for sent := 0; sent < total; {
 		now := time.Now()
-		for ; sent < all; sent++ {
+		for ; sent < total; sent++ {
 			at := started.Add(time.Duration(float64(sent) / float64(l.plan.rate) * float64(time.Second)))
 			if at.After(now) {
 				break
 			}
 			select {
-			case due <- l.next(sent, at):
+			case due <- l.request(sent, at):
 			case <-ctx.Done():
 				return
 			}
 		}
-		p.show("measuring", sent, all)
+		bar.show("measuring", sent, total)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -159,41 +158,41 @@ func (l *load) schedule(ctx context.Context, started time.Time, due chan<- reque
 	}
 }
 
-// next is request number n: the first of each peer registers it.
-func (l *load) next(n int, at time.Time) request {
+// request returns request number n. The first request of each peer registers it.
+func (l *load) request(n int, due time.Time) request {
 	return request{
 		peer:     n % l.plan.peers,
 		point:    l.plan.points[n/l.plan.peers%len(l.plan.points)].ID,
 		discover: n >= l.plan.peers && rand.Float64() < l.plan.discover,
-		at:       at,
+		due:      due,
 	}
 }
 
-func (l *load) make(ctx context.Context, r request) {
-	client, into := l.clients[r.peer], &l.register
+func (l *load) send(ctx context.Context, r request) {
+	client, counts := l.clients[r.peer], &l.register
 	var err error
 	if r.discover {
-		into = &l.discover
+		counts = &l.discover
 		_, err = client.Discover(ctx, r.point, l.namespace, l.plan.limit)
 	} else {
 		_, err = client.Register(ctx, r.point, l.namespace, 0)
 	}
 	if ctx.Err() != nil {
-		return // interrupted, which says nothing of the point
+		return // interrupted by the user
 	}
 	if err != nil {
-		l.first.CompareAndSwap(nil, &err)
+		l.firstErr.CompareAndSwap(nil, &err)
 	}
-	into.add(time.Since(r.at), err)
+	counts.add(time.Since(r.due), err)
 }
 
-// failure is what to tell when not everything was answered.
-func (l *load) failure() error {
-	err := l.first.Load()
-	if err == nil {
+// err returns an error if any request was refused or failed.
+func (l *load) err() error {
+	first := l.firstErr.Load()
+	if first == nil {
 		return nil
 	}
-	return asked(fmt.Errorf("not every request was granted; the first that was not: %w", *err))
+	return requestError(fmt.Errorf("some requests did not succeed; the first error: %w", *first))
 }
 
 func (l *load) results() []result {

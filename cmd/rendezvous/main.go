@@ -1,9 +1,11 @@
-// Command rendezvous runs a rendezvous point, and is a tool to see what points do.
+// Command rendezvous runs a rendezvous point for libp2p. It is also a client, to
+// try and to inspect points:
 //
-//	rendezvous serve                                  # be a point
-//	rendezvous discover --point /ip4/…/p2p/12D3… news # ask one
+//	rendezvous serve                                  # run a point
+//	rendezvous discover --point /ip4/…/p2p/12D3… news # ask a point who is in "news"
 //
-// rendezvous help says more, and docs/operating.md how to run a point for others.
+// "rendezvous help" describes every command. docs/operating.md describes how to run
+// a point for others.
 package main
 
 import (
@@ -18,51 +20,51 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once, as if nobody listened to signals.
+	// After the first signal, restore the default handling: a second one kills the process.
 	context.AfterFunc(ctx, stop)
 	code := run(ctx, os.Args, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// run is the program, without what it is given by its process.
+// run runs the program and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	return report(stderr, app.Run(ctx, args))
 }
 
-const appDescription = `A rendezvous point knows which peers of a libp2p network are alive, by namespace.
-Peers register with it every few seconds and ask it for others.
+const appDescription = `A rendezvous point tracks which peers of a libp2p network are alive in which
+namespace. Peers register with it every few seconds and ask it for other peers.
 
 Run a point, with a status page on http://127.0.0.1:8080:
 
    rendezvous serve --storage leveldb:/var/lib/rendezvous/db --http 127.0.0.1:8080
 
-Ask one, at the address that serve shows:
+Query a point, at an address that serve has logged:
 
    rendezvous ping     --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…
    rendezvous discover --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news
 
 Every flag is also an environment variable (--max-ttl is RENDEZVOUS_MAX_TTL) and a
-key in the YAML file of --config (max-ttl: 10s). A flag wins over a variable, and
-a variable over the file.
+key in the YAML file that --config names (max-ttl: 10s). A flag overrides a variable,
+and a variable overrides the file.
 
-Completion: source <(rendezvous completion bash), for which bash needs its package
-bash-completion, and likewise for zsh and fish.
+For shell completion, run: source <(rendezvous completion bash). In bash this needs
+the package bash-completion. Completion for zsh and fish works likewise.
 
 EXIT STATUS:
-   0  done
-   1  failed, for none of the reasons below
+   0  success
+   1  any failure not listed below
    2  wrong usage: a flag, an argument, or the configuration file
-   3  cannot start: a port is taken, a key unreadable, a database locked
-   4  a point was not reached, or did not answer
-   5  a point refused`
+   3  cannot start: a port is in use, a key is unreadable, a database is locked
+   4  a point could not be reached, or did not answer
+   5  a point refused a request`
 
 func newApp(stdout, stderr io.Writer) *cli.Command {
 	conf := new(configFile)
 	app := &cli.Command{
 		Name:        "rendezvous",
-		Usage:       "a rendezvous point for libp2p, and a tool to see what points do",
+		Usage:       "run a rendezvous point for libp2p, or query one",
 		Description: appDescription,
 		Version:     version(),
 		Writer:      stdout,
@@ -81,7 +83,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 			c.Hidden = false
 			c.Usage = "print a completion script for bash, zsh, fish or pwsh"
 		},
-		// What went wrong is told in one place, and the exit status with it.
+		// cli must not print errors or exit itself: run does both.
 		ExitErrHandler: func(context.Context, *cli.Command, error) {},
 		OnUsageError:   onUsageError,
 		Action:         noCommand,
@@ -94,10 +96,10 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 	return app
 }
 
-// noCommand is what happens when no command was named, or an unknown one.
+// noCommand runs if the command line names no command, or an unknown one.
 func noCommand(_ context.Context, cmd *cli.Command) error {
 	if name := cmd.Args().First(); name != "" {
-		return usagef("there is no command %q; rendezvous help lists them", name)
+		return usagef("unknown command %q; rendezvous help lists the commands", name)
 	}
 	return cli.ShowAppHelp(cmd)
 }

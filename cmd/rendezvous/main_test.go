@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -14,13 +15,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run when a test leaves a goroutine behind.
+// TestMain fails the run if a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// goleveldb's pool drains for up to a second after its database was closed.
+		// goleveldb drains its buffer pool for up to a second after its database is closed.
 		goleak.IgnoreTopFunction("github.com/syndtr/goleveldb/leveldb.(*DB).mpoolDrain"),
-		// The client of Redis looks at the servers again in a second, and then sees
-		// that it was closed.
+		// A closed Redis client still has a timer for its next refresh of the topology.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
 		goleak.Cleanup(func(code int) {
 			_ = os.RemoveAll(buildDir)
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		}))
 }
 
-// output is what a command writes, to be read while it does.
+// output collects what a command writes. A test can read it while the command runs.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -46,8 +46,8 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// command runs a command to its end.
-func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
+// runCommand runs a command in this process and waits until it ends.
+func runCommand(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -56,8 +56,8 @@ func command(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), code
 }
 
-// running is a command that goes on until it is interrupted.
-type running struct {
+// runningCommand is a command that runs in this process until it is interrupted.
+type runningCommand struct {
 	t         testing.TB
 	out, errs output
 	interrupt context.CancelFunc
@@ -65,78 +65,88 @@ type running struct {
 	ended     chan struct{}
 }
 
-// begin runs a command until stop, or the end of the test.
-func begin(t testing.TB, args ...string) *running {
+// startCommand starts a command, which runs until stop or the end of the test.
+func startCommand(t testing.TB, args ...string) *runningCommand {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &running{t: t, interrupt: cancel, ended: make(chan struct{})}
+	c := &runningCommand{t: t, interrupt: cancel, ended: make(chan struct{})}
 	go func() {
-		defer close(r.ended)
-		r.code = run(ctx, append([]string{"rendezvous"}, args...), &r.out, &r.errs)
+		defer close(c.ended)
+		c.code = run(ctx, append([]string{"rendezvous"}, args...), &c.out, &c.errs)
 	}()
-	t.Cleanup(func() { r.stop() })
-	return r
+	t.Cleanup(func() { c.stop() })
+	return c
 }
 
-// stop does what Ctrl-C does, and returns the exit status.
-func (r *running) stop() int {
-	r.t.Helper()
-	r.interrupt()
+// stop interrupts the command, as Ctrl-C does, and returns its exit status.
+func (c *runningCommand) stop() int {
+	c.t.Helper()
+	c.interrupt()
 	select {
-	case <-r.ended:
+	case <-c.ended:
 	case <-time.After(30 * time.Second):
-		r.t.Fatal("the command does not end")
+		c.t.Fatal("the command does not end")
 	}
-	return r.code
+	return c.code
 }
 
-// testPoint is serve, on loopback.
-type testPoint struct {
-	*running
-	url   string   // of its HTTP endpoint
-	addrs []string // for --point
-}
-
-// beginPoint runs serve on loopback, on ports of the system's choice.
-func beginPoint(t testing.TB, args ...string) *testPoint {
-	t.Helper()
-	r := begin(t, append([]string{
-		"serve",
-		"--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0/ws",
-		"--key", t.TempDir() + "/key", "--http", "127.0.0.1:0", "--log-format", "json",
-	}, args...)...)
-	p := &testPoint{running: r}
-	waitFor(t, "the point to serve", func() bool { return p.read(r.errs.String()) || r.hasEnded() })
-	require.False(t, r.hasEnded(), "serve ended: %s", r.errs.String())
-	return p
-}
-
-func (r *running) hasEnded() bool {
+func (c *runningCommand) hasEnded() bool {
 	select {
-	case <-r.ended:
+	case <-c.ended:
 		return true
 	default:
 		return false
 	}
 }
 
-// read takes from a point's log where it is, and reports whether it serves.
-func (p *testPoint) read(log string) bool {
-	p.addrs = nil
+// testPoint is a running serve command.
+type testPoint struct {
+	*runningCommand
+	serveLog
+}
+
+// startTestPoint runs serve on loopback, on ports that the system chooses.
+func startTestPoint(t testing.TB, args ...string) *testPoint {
+	t.Helper()
+	return awaitTestPoint(t, startCommand(t, append([]string{
+		"serve",
+		"--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0/ws",
+		"--key", t.TempDir() + "/key", "--http", "127.0.0.1:0", "--log-format", "json",
+	}, args...)...))
+}
+
+// awaitTestPoint waits until a serve command, which logs JSON, serves.
+func awaitTestPoint(t testing.TB, c *runningCommand) *testPoint {
+	t.Helper()
+	p := &testPoint{runningCommand: c}
+	waitFor(t, "the point to serve", func() bool { return p.parse(c.errs.String()) || c.hasEnded() })
+	require.False(t, c.hasEnded(), "serve ended: %s", c.errs.String())
+	return p
+}
+
+// serveLog is what serve logs when it starts.
+type serveLog struct {
+	url   string   // of the HTTP endpoint
+	addrs []string // for --point
+}
+
+// parse parses the log, in JSON, and reports whether the point serves.
+func (l *serveLog) parse(log string) bool {
+	l.addrs = nil
 	for line := range strings.Lines(log) {
-		var said struct {
+		var entry struct {
 			Msg     string `json:"msg"`
 			URL     string `json:"url"`
 			Address string `json:"address"`
 		}
-		if json.Unmarshal([]byte(line), &said) != nil {
+		if json.Unmarshal([]byte(line), &entry) != nil {
 			continue
 		}
-		switch said.Msg {
+		switch entry.Msg {
 		case "serving HTTP":
-			p.url = said.URL
+			l.url = entry.URL
 		case "listening":
-			p.addrs = append(p.addrs, said.Address)
+			l.addrs = append(l.addrs, entry.Address)
 		case "serving":
 			return true
 		}
@@ -144,10 +154,27 @@ func (p *testPoint) read(log string) bool {
 	return false
 }
 
-// waitFor returns when something has become true, on the test's own goroutine.
+// waitFor polls until done returns true. It calls done on the test's own goroutine, so
+// done may use require.
 func waitFor(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
-		require.True(t, time.Now().Before(deadline), "waited for %s", what)
+		require.True(t, time.Now().Before(deadline), "timed out waiting for %s", what)
 	}
+}
+
+// freeAddr returns a TCP address on loopback on which nothing listens.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(freeAddr(t))
+	require.NoError(t, err)
+	return port
 }

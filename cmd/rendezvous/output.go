@@ -1,19 +1,21 @@
 package main
 
-// What commands print: JSON, one value a line, or a table.
+// The output of commands: JSON with one value per line, or a table.
 
 import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"text/tabwriter"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/urfave/cli/v3"
 )
 
 func jsonFlag() cli.Flag {
-	return &cli.BoolFlag{Name: "json", Usage: "print JSON, one value a line"}
+	return &cli.BoolFlag{Name: "json", Usage: "print JSON, one value per line"}
 }
 
 func timeoutFlag(d time.Duration) cli.Flag {
@@ -27,7 +29,7 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// printTable prints rows under a heading, in columns.
+// printTable prints rows in aligned columns. The first row is the heading.
 func printTable(w io.Writer, rows [][]string) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -45,13 +47,13 @@ func printTable(w io.Writer, rows [][]string) error {
 	return nil
 }
 
-// millis is a duration in milliseconds, which JSON has no type for.
-func millis(d time.Duration) float64 {
+// milliseconds returns a duration as a number, for JSON.
+func milliseconds(d time.Duration) float64 {
 	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
 }
 
-// brief is a duration in three digits or so.
-func brief(d time.Duration) string {
+// shortDuration formats a duration with about three digits.
+func shortDuration(d time.Duration) string {
 	switch {
 	case d < time.Millisecond:
 		return d.Round(time.Microsecond).String()
@@ -62,34 +64,35 @@ func brief(d time.Duration) string {
 	}
 }
 
-// namespace returns a command's one argument.
-func namespace(cmd *cli.Command) (string, error) {
-	switch cmd.NArg() {
-	case 0:
-		return "", usagef("a namespace is needed: rendezvous %s --point MULTIADDR NS", cmd.Name)
-	case 1:
-		return cmd.Args().First(), nil
+// shortNumber formats a number with few characters: 987, 12.3k, 1.2M.
+func shortNumber(n float64) string {
+	switch {
+	case n >= 1e6:
+		return strconv.FormatFloat(n/1e6, 'f', 1, 64) + "M"
+	case n >= 1e4:
+		return strconv.FormatFloat(n/1e3, 'f', 1, 64) + "k"
 	default:
-		return "", usagef("one namespace is needed and not %d; flags go before it", cmd.NArg())
+		return strconv.FormatFloat(n, 'f', 0, 64)
 	}
 }
 
-func noArguments(cmd *cli.Command) error {
-	if cmd.Args().Present() {
-		return usagef("%s takes no argument %q", cmd.Name, cmd.Args().First())
-	}
-	return nil
-}
+// maxDisplay is how many characters of a namespace are displayed.
+const maxDisplay = 48
 
-// maxShown is how many characters of a namespace are shown to people.
-const maxShown = 48
-
-// shown is a namespace, which is any text, as something to look at: cut, and
-// without what would turn the text around it or break its line.
-func shown(ns string) string {
+// displayNamespace prepares a namespace, which can be any text, for display. It cuts a
+// long one, and replaces characters that would reorder or break the text around it.
+func displayNamespace(ns string) string {
 	runes := []rune(printable(ns))
-	if len(runes) > maxShown {
-		return string(runes[:maxShown]) + "…"
+	if len(runes) > maxDisplay {
+		return string(runes[:maxDisplay]) + "…"
 	}
 	return string(runes)
+}
+
+func addrStrings(p peer.AddrInfo) []string {
+	addrs := make([]string, 0, len(p.Addrs))
+	for _, a := range p.Addrs {
+		addrs = append(addrs, a.String())
+	}
+	return addrs
 }

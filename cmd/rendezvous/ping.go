@@ -1,6 +1,6 @@
 package main
 
-// The subcommand ping: whether points are alive.
+// The command ping: checks that points answer.
 
 import (
 	"context"
@@ -16,27 +16,27 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const pingDescription = `Connects to each point and makes a few requests there, for one registration of a
-namespace that nobody uses.
+const pingDescription = `Connects to each point and sends it a few DISCOVER requests, for a namespace that
+nobody uses.
 
    rendezvous ping --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…
 
-The exit status is 0 only when every point answered every request, so that a
-script can watch a point:
+The exit status is 0 only if every point answered every request, so a script can
+monitor a point:
 
    rendezvous ping --count 1 --timeout 3s || page-somebody`
 
-// pingNamespace is one that nobody uses.
+// pingNamespace is a namespace that nobody uses, so the answers are empty.
 const pingNamespace = "rendezvous-ping"
 
 func pingCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "ping",
-		Usage:       "see whether points are alive, and how fast",
+		Usage:       "check whether points answer, and how fast",
 		Description: pingDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
-			&cli.IntFlag{Name: "count", Usage: "make `N` requests", Value: 5},
+			&cli.IntFlag{Name: "count", Usage: "send `N` requests to each point", Value: 5},
 			jsonFlag(),
 			timeoutFlag(10 * time.Second),
 		},
@@ -44,10 +44,10 @@ func pingCommand() *cli.Command {
 	}
 }
 
-// pong is how a point did, times in milliseconds.
-type pong struct {
+// pingResult has the times of a point in milliseconds.
+type pingResult struct {
 	Point     string  `json:"point"`
-	Address   string  `json:"address"` // the one that was connected to
+	Address   string  `json:"address"` // of the connection
 	Connected float64 `json:"connected_ms"`
 	Answers   int     `json:"answers"`
 	Min       float64 `json:"min_ms"`
@@ -61,7 +61,7 @@ func ping(ctx context.Context, cmd *cli.Command) error {
 	}
 	count := cmd.Int("count")
 	if count < 1 || count > 1000 {
-		return usagef("--count is %d, 1 to 1000 are possible", count)
+		return usagef("--count is %d; the range is 1 to 1000", count)
 	}
 	points, h, err := pointsAndHost(cmd)
 	if err != nil {
@@ -79,19 +79,20 @@ func ping(ctx context.Context, cmd *cli.Command) error {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if err := printPong(cmd, result); err != nil {
+		if err := printPingResult(cmd, result); err != nil {
 			return err
 		}
 	}
 	return failed
 }
 
-func pingPoint(ctx context.Context, h host.Host, client *rendezvous.Client, p peer.AddrInfo, count int) (pong, error) {
+// pingPoint connects to a point and sends it requests, one after the other.
+func pingPoint(ctx context.Context, h host.Host, client *rendezvous.Client, p peer.AddrInfo, count int) (pingResult, error) {
 	started := time.Now()
 	if err := dial(ctx, h, p); err != nil {
-		return pong{}, err
+		return pingResult{}, err
 	}
-	result := pong{Point: p.ID.String(), Connected: millis(time.Since(started))}
+	result := pingResult{Point: p.ID.String(), Connected: milliseconds(time.Since(started))}
 	if conns := h.Network().ConnsToPeer(p.ID); len(conns) > 0 {
 		result.Address = conns[0].RemoteMultiaddr().String()
 	}
@@ -99,17 +100,17 @@ func pingPoint(ctx context.Context, h host.Host, client *rendezvous.Client, p pe
 	for range count {
 		started := time.Now()
 		if _, err := client.Discover(ctx, p.ID, pingNamespace, 1); err != nil {
-			return pong{}, asked(err)
+			return pingResult{}, requestError(err)
 		}
 		took = append(took, time.Since(started))
 	}
 	slices.Sort(took)
 	result.Answers = len(took)
-	result.Min, result.Median, result.Max = millis(took[0]), millis(took[len(took)/2]), millis(took[len(took)-1])
+	result.Min, result.Median, result.Max = milliseconds(took[0]), milliseconds(took[len(took)/2]), milliseconds(took[len(took)-1])
 	return result, nil
 }
 
-func printPong(cmd *cli.Command, p pong) error {
+func printPingResult(cmd *cli.Command, p pingResult) error {
 	w := cmd.Root().Writer
 	if cmd.Bool("json") {
 		return printJSON(w, p)

@@ -1,6 +1,6 @@
 package main
 
-// A running point: a host, a storage, the service, the HTTP endpoint.
+// A rendezvous point: a libp2p host, a storage and the service.
 
 import (
 	"context"
@@ -20,138 +20,125 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
+// point is first opened, then serves, and is closed in the end.
 type point struct {
 	host    host.Host
 	storage rendezvous.Storage
+	service *rendezvous.RendezvousService // nil until it serves
 	started time.Time
-	ready   atomic.Bool
+	ready   atomic.Bool // it serves, and listens on all addresses
 
-	process *prometheus.Registry // metrics of the process and of libp2p
-	metrics *prometheus.Registry // metrics of the service
+	processMetrics *prometheus.Registry // of the process, libp2p and the storage
+	serviceMetrics *prometheus.Registry
 
-	failed  chan error // what ends the point while it serves
-	closers []func() error
+	closeStorage func() error
 }
 
-// startPoint starts all that a point is, or nothing.
-func startPoint(ctx context.Context, c *serveConfig) (_ *point, err error) {
+// openPoint opens the host and the storage of a point. The host does not listen yet.
+func openPoint(ctx context.Context, c *serveConfig) (*point, error) {
 	p := &point{
-		started: time.Now(),
-		process: prometheus.NewRegistry(),
-		metrics: prometheus.NewRegistry(),
-		failed:  make(chan error, 1),
+		started:        time.Now(),
+		processMetrics: prometheus.NewRegistry(),
+		serviceMetrics: prometheus.NewRegistry(),
 	}
-	defer func() {
-		if err != nil {
-			_ = p.stop() // what kept it from starting is what matters
-		}
-	}()
-	p.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	if err := p.startHost(c); err != nil {
+	p.processMetrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	var err error
+	if p.host, err = newPointHost(c, p.processMetrics); err != nil {
 		return nil, err
 	}
-	if err := p.openStorage(ctx, c); err != nil {
+	if p.storage, p.closeStorage, err = openStorage(ctx, c.storageURL, p.processMetrics); err != nil {
+		_ = p.host.Close() // why the storage cannot be opened is what matters
 		return nil, err
 	}
-	if c.httpAddr != "" { // before the service, to be stopped after it
-		if err := p.startHTTP(ctx, c); err != nil {
-			return nil, err
-		}
-	}
-	service := rendezvous.NewRendezvousService(p.host, p.storage, append(c.limits.service, rendezvous.WithMetrics(p.metrics))...)
-	if err := service.Start(); err != nil {
-		return nil, &failure{exitUsage, err} // of a limit that is none
-	}
-	p.onStop(func() error { service.Stop(); return nil })
-	if err := listen(p.host, c.listen); err != nil {
-		return nil, err
-	}
-	p.ready.Store(true)
 	return p, nil
 }
 
-// buildInfo is a metric that says which version runs.
+// buildInfo returns a metric with the version as a label.
 func buildInfo() prometheus.Collector {
 	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace:   "libp2p_rendezvous",
 		Name:        "build_info",
-		Help:        "1, with the version as a label.",
+		Help:        "Always 1; the label is the version.",
 		ConstLabels: prometheus.Labels{"version": version()},
 	}, func() float64 { return 1 })
 }
 
-func (p *point) startHost(c *serveConfig) error {
+func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) {
 	key, err := loadKey(c.keyPath)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	connections, err := connmgr.NewConnManager(c.limits.connections*9/10, c.limits.connections)
 	if err != nil {
-		return failf(exitCannotStart, "start the connection manager: %w", err)
+		return nil, failf(exitCannotStart, "start the connection manager: %w", err)
 	}
 	resources, err := newResourceManager(c.limits)
 	if err != nil {
-		return errors.Join(err, connections.Close())
+		return nil, errors.Join(err, connections.Close())
 	}
 	opts := []libp2p.Option{
 		libp2p.Identity(key),
-		libp2p.NoListenAddrs, // see listen
+		libp2p.NoListenAddrs, // serve listens
 		libp2p.DisableRelay(),
 		libp2p.ConnectionGater(c.gater),
 		libp2p.ConnectionManager(connections),
 		libp2p.ResourceManager(resources),
-		libp2p.PrometheusRegisterer(p.process),
+		libp2p.PrometheusRegisterer(reg),
 		userAgent(),
 	}
 	if len(c.announce) > 0 {
 		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return c.announce }))
 	}
-	if p.host, err = libp2p.New(opts...); err != nil {
-		return failf(exitCannotStart, "start a libp2p host: %w", err)
+	h, err := libp2p.New(opts...)
+	if err != nil {
+		return nil, failf(exitCannotStart, "start a libp2p host: %w", err)
 	}
-	p.onStop(p.host.Close)
-	return nil
+	return h, nil
 }
 
-func (p *point) openStorage(ctx context.Context, c *serveConfig) error {
-	s, closeStorage, err := openStorage(ctx, c.storageURL, p.process)
-	if err != nil {
+// serve starts the service, and then listens.
+func (p *point) serve(c *serveConfig) error {
+	options := slices.Concat(c.limits.service, []rendezvous.ServiceOption{rendezvous.WithMetrics(p.serviceMetrics)})
+	service := rendezvous.NewRendezvousService(p.host, p.storage, options...)
+	if err := service.Start(); err != nil {
+		return &failure{exitUsage, err} // a limit is out of range
+	}
+	p.service = service
+	if err := listen(p.host, c.listen); err != nil {
 		return err
 	}
-	p.storage = s
-	p.onStop(closeStorage)
+	p.ready.Store(true)
 	return nil
 }
 
-// addrs returns the addresses that others may pass to --point.
+// addrs returns the point's addresses, in the form that --point takes.
 func (p *point) addrs() []ma.Multiaddr {
 	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()})
 	if err != nil {
-		return nil // of an address that is of another peer, which is none of this host's
+		return nil // only if an address has the ID of another peer, which a host's own do not
 	}
 	return addrs
 }
 
-// onStop has stop call f, before what it was to call so far.
-func (p *point) onStop(f func() error) { p.closers = append(p.closers, f) }
+// checkReady returns an error if the point would not serve a request now.
+func (p *point) checkReady(ctx context.Context) error {
+	if !p.ready.Load() {
+		return errors.New("not serving")
+	}
+	if _, err := p.storage.Counts(ctx); err != nil {
+		return errors.New("storage does not answer")
+	}
+	return nil
+}
 
-// wait returns when ctx ends, or when the point cannot go on and why.
-func (p *point) wait(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-p.failed:
-		return err
+// stopServing stops the service, if it was started.
+func (p *point) stopServing() {
+	p.ready.Store(false)
+	if p.service != nil {
+		p.service.Stop()
 	}
 }
 
-// stop ends what was started, the last first.
-func (p *point) stop() error {
-	p.ready.Store(false)
-	var errs []error
-	for _, f := range slices.Backward(p.closers) {
-		errs = append(errs, f())
-	}
-	p.closers = nil
-	return errors.Join(errs...)
+func (p *point) close() error {
+	return errors.Join(p.closeStorage(), p.host.Close())
 }

@@ -1,5 +1,7 @@
 package main
 
+// The dashboard and the alerts, with a real Prometheus.
+
 import (
 	"context"
 	"encoding/json"
@@ -43,12 +45,12 @@ func dashboardQueries(t testing.TB) map[string]string {
 	b, err := os.ReadFile(dashboardFile)
 	require.NoError(t, err)
 	require.NoError(t, json.Unmarshal(b, &dashboard))
-	// What Grafana would put in: every job and instance, and a rate over a minute.
-	fill := strings.NewReplacer("$job", ".*", "$instance", ".*", "$__rate_interval", "1m")
+	// The variables that Grafana replaces.
+	variables := strings.NewReplacer("$job", ".*", "$instance", ".*", "$__rate_interval", "1m")
 	queries := make(map[string]string)
 	for _, panel := range dashboard.Panels {
 		for i, target := range panel.Targets {
-			queries[fmt.Sprintf("%s %d: %s", panel.Title, i, target.Expr)] = fill.Replace(target.Expr)
+			queries[fmt.Sprintf("%s %d: %s", panel.Title, i, target.Expr)] = variables.Replace(target.Expr)
 		}
 	}
 	require.Greater(t, len(queries), 20)
@@ -76,8 +78,7 @@ func alertQueries(t testing.TB) map[string]string {
 	return queries
 }
 
-// metricName finds the metrics in a query: whatever starts like one of ours, of
-// libp2p's, of the process's.
+// metricName matches the names of metrics in a query.
 var metricName = regexp.MustCompile(`\b(?:libp2p|process|go|rendezvous)_[a-z0-9_]+\b|\bup\b`)
 
 func metricsOf(queries map[string]string) map[string]bool {
@@ -90,12 +91,14 @@ func metricsOf(queries map[string]string) map[string]bool {
 	return names
 }
 
-// promServer is a Prometheus that ends with the test.
+// promServer is a running Prometheus.
 type promServer struct {
 	t   testing.TB
 	url string
 }
 
+// startPrometheus starts a Prometheus that scrapes two targets and evaluates the alerts.
+// It ends with the test.
 func startPrometheus(t testing.TB, pointTarget, clientTarget string) *promServer {
 	t.Helper()
 	dir := t.TempDir()
@@ -121,10 +124,10 @@ scrape_configs:
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
-	require.NoError(t, cmd.Start(), "prometheus is needed, which .ci/deps installs")
+	require.NoError(t, cmd.Start(), ".ci/deps installs prometheus")
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // it was interrupted
+		_ = cmd.Wait() // an error, because it was interrupted
 		if t.Failed() {
 			t.Log(out.String())
 		}
@@ -132,16 +135,7 @@ scrape_configs:
 	return &promServer{t, "http://" + listen}
 }
 
-// freeAddr returns an address on loopback that nobody listens on.
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()
-}
-
-// query returns how many series a query finds.
+// query returns the number of series in the result of a query.
 func (p *promServer) query(q string) int {
 	p.t.Helper()
 	var answer struct {
@@ -151,14 +145,13 @@ func (p *promServer) query(q string) int {
 			Result []json.RawMessage `json:"result"`
 		} `json:"data"`
 	}
-	_, body, _ := get(p.t, p.url+"/api/v1/query?query="+url.QueryEscape(q))
+	_, body, _ := httpGet(p.t, p.url+"/api/v1/query?query="+url.QueryEscape(q))
 	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
 	require.Equal(p.t, "success", answer.Status, "%s: %s", q, answer.Error)
 	return len(answer.Data.Result)
 }
 
-// rulesHealth returns the health of each alert, as Prometheus found it when it
-// evaluated it.
+// rulesHealth returns the health of each alert, by its name, from its last evaluation.
 func (p *promServer) rulesHealth() map[string]string {
 	p.t.Helper()
 	var answer struct {
@@ -171,7 +164,7 @@ func (p *promServer) rulesHealth() map[string]string {
 			} `json:"groups"`
 		} `json:"data"`
 	}
-	_, body, _ := get(p.t, p.url+"/api/v1/rules")
+	_, body, _ := httpGet(p.t, p.url+"/api/v1/rules")
 	require.NoError(p.t, json.Unmarshal([]byte(body), &answer), body)
 	health := make(map[string]string)
 	for _, group := range answer.Data.Groups {
@@ -182,9 +175,9 @@ func (p *promServer) rulesHealth() map[string]string {
 	return health
 }
 
-// startClient keeps a host registered that counts what it does, and returns where it is
-// to be scraped.
-func startClient(t testing.TB, point string) (target string) {
+// startMonitoredClient starts a client with metrics, which stays registered, and returns
+// the target to scrape.
+func startMonitoredClient(t testing.TB, point string) (target string) {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
@@ -203,9 +196,9 @@ func startClient(t testing.TB, point string) (target string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
-// tooManyStreams opens streams, all of them with half a request, until the point's
+// exhaustStreams opens streams and sends half a request on each, until the point's
 // resource manager resets one.
-func tooManyStreams(t testing.TB, point string) {
+func exhaustStreams(t testing.TB, point string) {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
@@ -222,7 +215,7 @@ func tooManyStreams(t testing.TB, point string) {
 		if err != nil {
 			return
 		}
-		go func() { // until it is reset, or the host is closed
+		go func() { // ends when the stream is reset or the host is closed
 			if _, err := st.Read(make([]byte, 1)); err != nil {
 				select {
 				case reset <- struct{}{}:
@@ -236,39 +229,39 @@ func tooManyStreams(t testing.TB, point string) {
 		default:
 		}
 	}
-	t.Error("the point takes any number of streams")
+	t.Error("the point accepts 1000 streams of one peer")
 }
 
-// TestDashboardAndAlerts has a real Prometheus scrape a point and a client, and asks
-// it for all that the dashboard and the alerts do: a metric that was renamed would
-// leave a panel empty and an alert silent.
+// TestDashboardAndAlerts lets Prometheus scrape a point and a client, and runs all
+// queries of the dashboard and the alerts. If a metric were renamed, a panel would be
+// empty and an alert would never fire.
 func TestDashboardAndAlerts(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t)
-	server := startPrometheus(t, strings.Trim(strings.TrimPrefix(point.url, "http://"), "/"), startClient(t, point.addrs[0]))
+	point := startTestPoint(t)
+	server := startPrometheus(t, strings.Trim(strings.TrimPrefix(point.url, "http://"), "/"), startMonitoredClient(t, point.addrs[0]))
 
 	dashboard, alerts := dashboardQueries(t), alertQueries(t)
-	waitFor(t, "two scrapes, with all kinds of requests between them", func() bool {
-		refusedRequest(t, point.addrs[0])
-		tooManyStreams(t, point.addrs[0])
+	waitFor(t, "scrapes with all kinds of requests between them", func() bool {
+		sendRefusedRequest(t, point.addrs[0])
+		exhaustStreams(t, point.addrs[0])
 		return server.ready() && server.query(`count_over_time(libp2p_rendezvous_registrations[1m]) > 3`) > 0 &&
 			server.query("libp2p_rendezvous_client_registered_points") > 0
 	})
 
 	for _, queries := range []map[string]string{dashboard, alerts} {
 		for name := range metricsOf(queries) {
-			require.Positive(t, server.query(fmt.Sprintf("count({__name__=%q}) > 0", name)), "metric %s exists", name)
+			require.Positive(t, server.query(fmt.Sprintf("count({__name__=%q}) > 0", name)), "no series of metric %s", name)
 		}
 	}
 	for name, q := range dashboard {
-		require.Positive(t, server.query(q), "%s shows something", name)
+		require.Positive(t, server.query(q), "panel has no data: %s", name)
 	}
-	require.Equal(t, 1, server.query(alerts["RendezvousRefusesMany"]), "half of all requests were refused")
-	require.Equal(t, 1, server.query(alerts["RendezvousOutOfResources"]), "one peer wanted more streams than it may have")
+	require.Equal(t, 1, server.query(alerts["RendezvousRefusesMany"]), "most requests were refused")
+	require.Equal(t, 1, server.query(alerts["RendezvousOutOfResources"]), "a peer has exceeded its limit of streams")
 	delete(alerts, "RendezvousRefusesMany")
 	delete(alerts, "RendezvousOutOfResources")
 	for name, q := range alerts {
-		require.Zero(t, server.query(q), "%s does not fire on a point that is well", name)
+		require.Zero(t, server.query(q), "%s fires for a healthy point", name)
 	}
 	waitFor(t, "Prometheus to evaluate every alert", func() bool {
 		health := server.rulesHealth()
@@ -281,17 +274,17 @@ func TestDashboardAndAlerts(t *testing.T) {
 	})
 
 	point.stop()
-	waitFor(t, "an alert to see it", func() bool { return server.query(alerts["RendezvousPointDown"]) == 1 })
+	waitFor(t, "the alert about it", func() bool { return server.query(alerts["RendezvousPointDown"]) == 1 })
 }
 
-// ready reports whether it answers queries.
+// ready reports whether the server answers queries.
 func (p *promServer) ready() bool {
 	conn, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", strings.TrimPrefix(p.url, "http://"))
 	if err != nil {
 		return false
 	}
 	_ = conn.Close()
-	status, _, _ := get(p.t, p.url+"/-/ready")
+	status, _, _ := httpGet(p.t, p.url+"/-/ready")
 	return status == 200
 }
 

@@ -1,6 +1,6 @@
 package main
 
-// What a point's host gives to all its peers and to one.
+// The resource limits of a point's host.
 
 import (
 	"net/netip"
@@ -14,25 +14,26 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// newResourceManager allows as many connections as an operator asked for: libp2p's
-// own choice is a few hundred, for nodes that serve nobody, and eight of one address.
+// newResourceManager returns a resource manager with the limits of libp2p, except for
+// connections. libp2p's defaults are for ordinary peers: they allow a few hundred
+// connections, and eight from one address.
 func newResourceManager(l limits) (network.ResourceManager, error) {
 	config := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&config)
 	rendezvous.Limits(&config)
 	scaled := config.AutoScale()
 
-	// The connection manager closes idle ones beyond l.connections a while after
-	// they come; meanwhile there may be a quarter more.
-	most := rcmgr.LimitVal(l.connections + l.connections/4)
-	ample := rcmgr.PartialLimitConfig{
+	// The connection manager closes idle connections above l.connections only after a
+	// grace period. Until then there may be a quarter more.
+	maxConns := rcmgr.LimitVal(l.connections + l.connections/4)
+	overrides := rcmgr.PartialLimitConfig{
 		System: rcmgr.ResourceLimits{
-			Conns: most, ConnsInbound: most, FD: most,
-			Streams: 8 * most, StreamsInbound: 8 * most,
+			Conns: maxConns, ConnsInbound: maxConns, FD: maxConns,
+			Streams: 8 * maxConns, StreamsInbound: 8 * maxConns,
 		},
 	}
 	n := l.connectionsPerIP
-	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(ample.Build(scaled)),
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(overrides.Build(scaled)),
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: n}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: n}, {PrefixLength: 48, ConnCount: 8 * n}},
@@ -44,12 +45,13 @@ func newResourceManager(l limits) (network.ResourceManager, error) {
 	return manager, nil
 }
 
-// newConnectionRate lets every address that may have n connections open twice as
-// many at once, and then n anew within 40 seconds, in libp2p's own proportions.
+// newConnectionRate returns a limit on the rate of new connections from one address: a
+// burst of 2n, refilled with n in 40 seconds. These are libp2p's own proportions, for n
+// concurrent connections.
 func newConnectionRate(n int) *rate.Limiter {
 	perSecond := float64(n) / 40
 	return &rate.Limiter{
-		NetworkPrefixLimits: []rate.PrefixLimit{ // loopback: no limit
+		NetworkPrefixLimits: []rate.PrefixLimit{ // no limit for loopback
 			{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
 			{Prefix: netip.MustParsePrefix("::1/128")},
 		},

@@ -1,7 +1,7 @@
 package main
 
-// Points that share a registry, each a process of its own, and what peers notice
-// when a point or the server is killed.
+// Points that share a registry, each in a process of its own, while a point and the
+// Redis server are killed.
 
 import (
 	"context"
@@ -21,45 +21,44 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// member is a peer that is kept registered in one namespace at the one point that
-// it knows.
-type member struct {
+// testPeer is a peer that stays registered in peersNamespace. It knows a single point.
+type testPeer struct {
 	id, point peer.ID
 	client    *rendezvous.Client
 	states    <-chan rendezvous.State
-	state     rendezvous.State // the newest that was read
+	state     rendezvous.State // the newest one received
 }
 
-const membersNamespace = "members"
+const peersNamespace = "peers"
 
-// startMember starts a peer that ends with the test.
-func startMember(t testing.TB, point string) *member {
+// startTestPeer starts a peer, which is closed at the end of the test.
+func startTestPeer(t testing.TB, point string) *testPeer {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
 	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close()) })
-	m := &member{id: h.ID(), point: infos[0].ID, client: rendezvous.NewClient(h, rendezvous.WithPoints(infos...))}
+	p := &testPeer{id: h.ID(), point: infos[0].ID, client: rendezvous.NewClient(h, rendezvous.WithPoints(infos...))}
 	ctx, cancel := context.WithCancel(context.Background())
-	m.states, err = m.client.KeepRegistered(ctx, membersNamespace)
+	p.states, err = p.client.KeepRegistered(ctx, peersNamespace)
 	if err != nil {
 		cancel()
 		require.NoError(t, err)
 	}
 	t.Cleanup(func() {
 		cancel()
-		for range m.states { // until what it started has ended
+		for range p.states { // closed when all goroutines of KeepRegistered have ended
 		}
 	})
-	return m
+	return p
 }
 
-// registered returns when the peer's point has taken a registration that was asked
-// for after a time.
-func (m *member) registered(ctx context.Context, after time.Time) error {
+// awaitRegistered waits until the point has accepted a registration that the peer sent
+// after a time.
+func (p *testPeer) awaitRegistered(ctx context.Context, after time.Time) error {
 	for {
-		for _, n := range m.state.Namespaces {
+		for _, n := range p.state.Namespaces {
 			for _, at := range n.Points {
 				if at.Err == nil && at.Until.After(after.Add(rendezvous.DefaultTTL)) {
 					return nil
@@ -67,18 +66,18 @@ func (m *member) registered(ctx context.Context, after time.Time) error {
 			}
 		}
 		select {
-		case m.state = <-m.states:
+		case p.state = <-p.states:
 		case <-ctx.Done():
-			return fmt.Errorf("%s is not registered: %w: %+v", m.id, ctx.Err(), m.state)
+			return fmt.Errorf("%s is not registered: %w: %+v", p.id, ctx.Err(), p.state)
 		}
 	}
 }
 
-// find asks the peer's point who is there.
-func (m *member) find(ctx context.Context) (map[peer.ID]bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // requests have a bound of their own, below that
+// discover returns the peers that the peer's point knows.
+func (p *testPeer) discover(ctx context.Context) (map[peer.ID]bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second) // longer than a request's own timeout
 	defer cancel()
-	registrations, err := m.client.Discover(ctx, m.point, membersNamespace, 0)
+	registrations, err := p.client.Discover(ctx, p.point, peersNamespace, 0)
 	found := make(map[peer.ID]bool, len(registrations))
 	for _, r := range registrations {
 		found[r.Peer.ID] = true
@@ -86,142 +85,145 @@ func (m *member) find(ctx context.Context) (map[peer.ID]bool, error) {
 	return found, err
 }
 
-type members []*member
-
-// each does something for all at once, and returns what went wrong.
-func (ms members) each(do func(m *member) error) error {
-	errs := make([]error, len(ms))
-	var doing sync.WaitGroup
-	for i, m := range ms {
-		doing.Go(func() { errs[i] = do(m) })
+// awaitDiscover waits until the peer has discovered all others in one answer.
+func (p *testPeer) awaitDiscover(ctx context.Context, others testPeers) error {
+	retry := time.NewTicker(300 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		found, err := p.discover(ctx)
+		missing := 0
+		for _, o := range others {
+			if o != p && !found[o.id] {
+				missing++
+			}
+		}
+		if err == nil && missing == 0 {
+			return nil
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s has not discovered %d of %d peers: %w", p.id, missing, len(others), errors.Join(ctx.Err(), err))
+		}
 	}
-	doing.Wait()
+}
+
+type testPeers []*testPeer
+
+// each calls f for all peers concurrently and returns their errors.
+func (ps testPeers) each(f func(p *testPeer) error) error {
+	errs := make([]error, len(ps))
+	var calls sync.WaitGroup
+	for i, p := range ps {
+		calls.Go(func() { errs[i] = f(p) })
+	}
+	calls.Wait()
 	return errors.Join(errs...)
 }
 
-func (ms members) registered(ctx context.Context, after time.Time) error {
-	return ms.each(func(m *member) error { return m.registered(ctx, after) })
+func (ps testPeers) awaitRegistered(ctx context.Context, after time.Time) error {
+	return ps.each(func(p *testPeer) error { return p.awaitRegistered(ctx, after) })
 }
 
-// find returns when each of them has found all others, in one answer.
-func (ms members) find(ctx context.Context, others members) error {
-	return ms.each(func(m *member) error {
-		again := time.NewTicker(300 * time.Millisecond)
-		defer again.Stop()
-		for {
-			found, err := m.find(ctx)
-			missing := 0
-			for _, o := range others {
-				if o != m && !found[o.id] {
-					missing++
-				}
-			}
-			if err == nil && missing == 0 {
-				return nil
-			}
-			select {
-			case <-again.C:
-			case <-ctx.Done():
-				return fmt.Errorf("%s misses %d of %d: %w", m.id, missing, len(others), errors.Join(ctx.Err(), err))
-			}
-		}
-	})
+func (ps testPeers) awaitDiscover(ctx context.Context, others testPeers) error {
+	return ps.each(func(p *testPeer) error { return p.awaitDiscover(ctx, others) })
 }
 
-// at returns those that know a point.
-func (ms members) at(point peer.ID) (there, elsewhere members) {
-	for _, m := range ms {
-		if m.point == point {
-			there = append(there, m)
+// split separates the peers that know a point from the others.
+func (ps testPeers) split(point peer.ID) (at, elsewhere testPeers) {
+	for _, p := range ps {
+		if p.point == point {
+			at = append(at, p)
 		} else {
-			elsewhere = append(elsewhere, m)
+			elsewhere = append(elsewhere, p)
 		}
 	}
-	return there, elsewhere
+	return at, elsewhere
 }
 
-// TestSharedRegistryEndToEnd is fifty peers at three points with one registry, who
-// find each other whichever point they know: from the start, when a point was killed
-// and came back, and when the server was and had forgotten everything.
+// TestSharedRegistryEndToEnd runs three points with one registry, and fifty peers that
+// know one point each. All peers discover all others: at first, after a point was killed
+// and restarted, and after the Redis server was killed and restarted empty.
 func TestSharedRegistryEndToEnd(t *testing.T) {
 	t.Parallel()
 	binary := build(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 58*time.Second)
 	defer cancel()
-	begun := time.Now()
-	step := func(what string) { t.Logf("%5.1fs: %s", time.Since(begun).Seconds(), what) }
-	// within bounds one wait: a refresh of everyone, and a slow machine.
-	within := func(what string, wait func(ctx context.Context) error) {
+	started := time.Now()
+	logStep := func(what string) { t.Logf("%5.1fs: %s", time.Since(started).Seconds(), what) }
+	// await bounds a wait. The bound covers one refresh of all peers on a slow machine.
+	await := func(what string, wait func(ctx context.Context) error) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(ctx, 25*time.Second)
 		defer cancel()
 		require.NoError(t, wait(ctx), what)
-		step(what)
+		logStep(what)
 	}
 
-	addr, dir := freeAddr(t), t.TempDir()
-	redis := redisProcess(t, addr)
-	startPoint := func(name, listen string) *served {
-		return serveProcess(t, binary, "--listen", listen, "--key", filepath.Join(dir, name), "--storage", "redis://"+addr)
+	redisAddr, dir := freeAddr(t), t.TempDir()
+	redis := startRedisAt(t, redisAddr)
+	startPoint := func(name, listen string) *pointProcess {
+		return startPointProcess(t, binary, "--listen", listen, "--key", filepath.Join(dir, name), "--storage", "redis://"+redisAddr)
 	}
-	var points []*served
+	var points []*pointProcess
 	for _, name := range []string{"one", "two", "three"} {
 		points = append(points, startPoint(name, "/ip4/127.0.0.1/tcp/0"))
 	}
-	var all members
+	var all testPeers
 	for i := range 50 {
-		all = append(all, startMember(t, points[i%len(points)].at.addrs[0]))
+		all = append(all, startTestPeer(t, points[i%len(points)].addrs[0]))
 	}
-	within("everyone is registered", func(ctx context.Context) error { return all.registered(ctx, begun) })
-	within("everyone finds everyone", func(ctx context.Context) error { return all.find(ctx, all) })
+	await("all are registered", func(ctx context.Context) error { return all.awaitRegistered(ctx, started) })
+	await("all discover all", func(ctx context.Context) error { return all.awaitDiscover(ctx, all) })
 
-	// A point is killed: others know its peers, who hear that it is gone.
-	addrOne := points[0].at.addrs[0]
-	there, elsewhere := all.at(all[0].point)
-	require.Len(t, there, 17)
+	// Kill a point. Peers of other points still discover its peers. Its own peers get an
+	// error.
+	addrOne := points[0].addrs[0]
+	atOne, elsewhere := all.split(all[0].point)
+	require.Len(t, atOne, 17)
 	points[0].signal(syscall.SIGKILL)
-	within("who is elsewhere finds everyone", func(ctx context.Context) error { return elsewhere.find(ctx, all) })
-	require.NoError(t, there.each(func(m *member) error {
-		if _, err := m.find(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) {
-			return errors.Join(fmt.Errorf("%s is not told that its point is gone", m.id), err)
+	await("peers of other points discover all", func(ctx context.Context) error { return elsewhere.awaitDiscover(ctx, all) })
+	require.NoError(t, atOne.each(func(p *testPeer) error {
+		if _, err := p.discover(ctx); err == nil || errors.Is(err, context.DeadlineExceeded) {
+			return errors.Join(fmt.Errorf("%s: no error although its point is down", p.id), err)
 		}
 		return nil
 	}))
-	back := time.Now()
+	restarted := time.Now()
 	listen, _, _ := strings.Cut(addrOne, "/p2p/")
 	points[0] = startPoint("one", listen)
-	require.Equal(t, addrOne, points[0].at.addrs[0], "the point is who and where it was")
-	within("its peers are registered anew", func(ctx context.Context) error { return there.registered(ctx, back) })
-	within("everyone finds everyone again", func(ctx context.Context) error { return all.find(ctx, all) })
+	require.Equal(t, addrOne, points[0].addrs[0], "the point has the same peer ID and address as before")
+	await("its peers are registered again", func(ctx context.Context) error { return atOne.awaitRegistered(ctx, restarted) })
+	await("all discover all again", func(ctx context.Context) error { return all.awaitDiscover(ctx, all) })
 
-	// The server is killed, and back after three seconds. Peers hear at any time
-	// that it is gone.
+	// Kill the server, and restart it after three seconds. Meanwhile all requests get
+	// E_UNAVAILABLE.
 	redis.signal(syscall.SIGKILL)
-	gone := time.NewTimer(3 * time.Second)
-	defer gone.Stop()
-	again := time.NewTicker(250 * time.Millisecond)
-	defer again.Stop()
+	down := time.NewTimer(3 * time.Second)
+	defer down.Stop()
+	retry := time.NewTicker(250 * time.Millisecond)
+	defer retry.Stop()
 	rounds := 0
 	for waiting := true; waiting; rounds++ {
-		require.NoError(t, all.each(func(m *member) error {
-			if _, err := m.find(ctx); !errors.Is(err, rendezvous.ErrUnavailable) {
-				return errors.Join(fmt.Errorf("%s is not told that the registry is gone", m.id), err)
+		require.NoError(t, all.each(func(p *testPeer) error {
+			if _, err := p.discover(ctx); !errors.Is(err, rendezvous.ErrUnavailable) {
+				return errors.Join(fmt.Errorf("%s: not ErrUnavailable although the server is down", p.id), err)
 			}
 			return nil
 		}))
 		select {
-		case <-again.C:
-		case <-gone.C:
+		case <-retry.C:
+		case <-down.C:
 			waiting = false
 		}
 	}
 	require.Greater(t, rounds, 1)
-	step("the server was gone")
-	back = time.Now()
-	redisProcess(t, addr)
-	within("the points answer everyone", func(ctx context.Context) error { return all.find(ctx, nil) })
-	within("everyone is registered anew", func(ctx context.Context) error { return all.registered(ctx, back) })
-	within("everyone finds everyone once more", func(ctx context.Context) error { return all.find(ctx, all) })
+	logStep("the server was down")
+	restarted = time.Now()
+	startRedisAt(t, redisAddr)
+	await("the points answer all requests", func(ctx context.Context) error { return all.awaitDiscover(ctx, nil) })
+	await("all are registered again", func(ctx context.Context) error { return all.awaitRegistered(ctx, restarted) })
+	await("all discover all once more", func(ctx context.Context) error { return all.awaitDiscover(ctx, all) })
 
 	for _, p := range points {
 		require.Zero(t, p.signal(syscall.SIGTERM), p.errs.String())

@@ -9,44 +9,45 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// startRedis starts a server that ends with the test, and returns its address.
+// startRedis starts a Redis server, which is killed at the end of the test, and returns
+// its address.
 func startRedis(t testing.TB, args ...string) string {
 	t.Helper()
 	addr := freeAddr(t)
-	redisProcess(t, addr, args...)
+	startRedisAt(t, addr, args...)
 	return addr
 }
 
-// redisProcess starts a server at an address, with nothing in it.
-func redisProcess(t testing.TB, addr string, args ...string) *process {
+// startRedisAt starts an empty Redis server that listens on an address.
+func startRedisAt(t testing.TB, addr string, args ...string) *process {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
-	require.NoError(t, err, "redis-server is needed, which .ci/deps-redis installs")
+	require.NoError(t, err, ".ci/deps-redis installs redis-server")
 	_, port, err := net.SplitHostPort(addr)
 	require.NoError(t, err)
 	return startProcess(t, program, append([]string{"--bind", "127.0.0.1", "--port", port, "--dir", t.TempDir(), "--save", ""}, args...)...)
 }
 
-// Points of one registry are one point to their peers, and a password is no secret
-// that a point gives away.
+// TestSharedRegistry: a registration at one point is discovered at another point that
+// shares its registry. The password of the registry appears in no log and no page.
 func TestSharedRegistry(t *testing.T) {
 	t.Parallel()
 	url := "redis://:swordfish@" + startRedis(t, "--requirepass", "swordfish") + "/0"
-	one, two := beginPoint(t, "--storage", url), beginPoint(t, "--storage", url)
-	registerHost(t, one.addrs[0], "news")
-	out, errs, code := command(t, "discover", "--json", "--point", two.addrs[0], "news")
+	one, two := startTestPoint(t, "--storage", url), startTestPoint(t, "--storage", url)
+	registerPeer(t, one.addrs[0], "news")
+	out, errs, code := runCommand(t, "discover", "--json", "--point", two.addrs[0], "news")
 	require.Zero(t, code, errs)
 	require.Equal(t, 1, strings.Count(out, `"namespace":"news"`))
 
-	status, body, _ := get(t, two.url+"metrics")
+	status, body, _ := httpGet(t, two.url+"metrics")
 	require.Equal(t, 200, status)
 	require.Contains(t, body, "libp2p_rendezvous_redis_shards ")
-	_, body, _ = get(t, two.url)
+	_, body, _ = httpGet(t, two.url)
 	require.Contains(t, body, "<bdi>news</bdi>")
 	require.NotContains(t, one.errs.String()+body, "swordfish")
 	require.Zero(t, one.stop())
 
-	_, errs, code = command(t, "serve", "--key", t.TempDir()+"/key", "--storage", strings.Replace(url, "swordfish", "guess", 1))
+	_, errs, code = runCommand(t, "serve", "--key", t.TempDir()+"/key", "--storage", strings.Replace(url, "swordfish", "guess", 1))
 	require.Equal(t, exitCannotStart, code)
 	require.NotContains(t, errs, "guess")
 	require.Regexp(t, `^rendezvous: [^\n]+\n$`, errs)
@@ -62,4 +63,13 @@ func TestStorageName(t *testing.T) {
 	} {
 		require.Equal(t, want, storageName(url))
 	}
+}
+
+// waitForListener waits until a server listens on a TCP address.
+func waitForListener(t testing.TB, addr string) {
+	t.Helper()
+	waitFor(t, "a server on "+addr, func() bool {
+		c, err := new(net.Dialer).DialContext(t.Context(), "tcp", addr)
+		return err == nil && c.Close() == nil
+	})
 }

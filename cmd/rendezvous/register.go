@@ -1,6 +1,6 @@
 package main
 
-// The subcommand register: being in a namespace.
+// The command register: stays registered in a namespace.
 
 import (
 	"cmp"
@@ -19,25 +19,25 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const registerDescription = `Registers in a namespace and stays so until Ctrl-C, whatever becomes of the points
+const registerDescription = `Registers in a namespace and stays registered until Ctrl-C, even if points fail
 meanwhile. Prints a line whenever something changes.
 
    rendezvous register --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news
 
-It listens on ports of the system's choice. To be found under other addresses:
+It listens on ports that the system chooses. To register other addresses:
 
    rendezvous register --announce /dns4/me.example.org/tcp/9000 news`
 
 func registerCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "register",
-		Usage:       "be in a namespace until interrupted",
+		Usage:       "register in a namespace, until interrupted",
 		ArgsUsage:   "NS",
 		Description: registerDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
-			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `MULTIADDR`; repeat for more", Value: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}},
-			&cli.StringSliceFlag{Name: "announce", Usage: "register `MULTIADDR` in place of the addresses listened on; repeat for more"},
+			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `MULTIADDR`; repeatable", Value: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}},
+			&cli.StringSliceFlag{Name: "announce", Usage: "register `MULTIADDR` instead of the listen addresses; repeatable"},
 			jsonFlag(),
 		},
 		Action: register,
@@ -45,7 +45,7 @@ func registerCommand() *cli.Command {
 }
 
 func register(ctx context.Context, cmd *cli.Command) error {
-	ns, err := namespace(cmd)
+	ns, err := namespaceArg(cmd)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	h, err := newRegisteredHost(cmd)
+	h, err := newListeningHost(cmd)
 	if err != nil {
 		return err
 	}
@@ -62,33 +62,32 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...), rendezvous.WithRedundancy(len(points)))
 	states, err := client.KeepRegistered(ctx, ns)
 	if err != nil {
-		return refused(err)
+		return startError(err)
 	}
-	show := showState
+	printState := (&statePrinter{printed: make(map[string]string)}).print
 	if cmd.Bool("json") {
-		show = showStateJSON
+		printState = printStateJSON
 	} else {
-		fmt.Fprintf(cmd.Root().Writer, "registering %s in %q; Ctrl-C ends it\n", h.ID(), ns)
+		fmt.Fprintf(cmd.Root().Writer, "registering %s in %q; press Ctrl-C to stop\n", h.ID(), ns)
 	}
 	var last rendezvous.NamespaceState
-	shown := make(map[string]string)
 	for s := range states {
 		last = s.Namespaces[0]
-		if err := show(cmd.Root().Writer, last, shown); err != nil {
+		if err := printState(cmd.Root().Writer, last); err != nil {
 			return err
 		}
 	}
 	if !last.Findable() {
-		return asked(fmt.Errorf("was not registered at the end: %w", cmp.Or(last.Err, errNoAnswer)))
+		return requestError(fmt.Errorf("not registered at the end: %w", cmp.Or(last.Err, errNoAnswer)))
 	}
 	return nil
 }
 
-// errNoAnswer is what there is to say where no point has answered as yet.
+// errNoAnswer stands in for an error while no point has answered or failed yet.
 var errNoAnswer = errors.New("no point has answered")
 
-// newRegisteredHost returns a host that others can connect to.
-func newRegisteredHost(cmd *cli.Command) (host.Host, error) {
+// newListeningHost returns a host that other peers can connect to.
+func newListeningHost(cmd *cli.Command) (host.Host, error) {
 	addrs, err := parseAddrs("listen", cmd.StringSlice("listen"))
 	if err != nil {
 		return nil, err
@@ -112,66 +111,71 @@ func newRegisteredHost(cmd *cli.Command) (host.Host, error) {
 	return h, nil
 }
 
-// showState prints what has changed since it was shown: of each point, or, where
-// there is none yet, of the namespace.
-func showState(w io.Writer, s rendezvous.NamespaceState, shown map[string]string) error {
+// statePrinter prints what has changed since it last printed something.
+type statePrinter struct {
+	printed map[string]string // the newest line, by point; "" for the namespace
+}
+
+// print prints a line for each point, or for the namespace if it has no points yet.
+func (p *statePrinter) print(w io.Writer, s rendezvous.NamespaceState) error {
 	lines := make(map[string]string)
-	for _, p := range s.Points {
-		lines[p.Point.String()] = pointLine(p)
+	for _, at := range s.Points {
+		lines[at.Point.String()] = pointLine(at)
 	}
 	if s.Err != nil && len(lines) == 0 {
 		lines[""] = "not registered: " + s.Err.Error()
 	}
-	for key, line := range lines {
-		if shown[key] == line {
+	for point, line := range lines {
+		if p.printed[point] == line {
 			continue
 		}
-		shown[key] = line
-		if _, err := fmt.Fprintf(w, "%s  %s\n", time.Now().Format(time.TimeOnly), oneLine(strings.TrimSpace(line+" "+key))); err != nil {
+		p.printed[point] = line
+		if _, err := fmt.Fprintf(w, "%s  %s\n", time.Now().Format(time.TimeOnly), oneLine(strings.TrimSpace(line+" "+point))); err != nil {
 			return failf(exitFailed, "print: %w", err)
 		}
 	}
 	return nil
 }
 
+// pointLine describes the state at a point. The point's ID comes after it.
 func pointLine(p rendezvous.PointState) string {
 	live := time.Now().Before(p.Until)
 	switch {
 	case live && p.Err == nil:
 		return "registered at"
 	case live:
-		return fmt.Sprintf("registered until %s, and not longer as yet (%v) at", p.Until.Format(time.TimeOnly), p.Err)
+		return fmt.Sprintf("registered until %s, but the last refresh failed (%v) at", p.Until.Format(time.TimeOnly), p.Err)
 	case p.Err != nil:
 		return fmt.Sprintf("not registered (%v) at", p.Err)
 	default:
-		return "not registered any more at"
+		return "no longer registered at"
 	}
 }
 
-// standing is a state as JSON.
-type standing struct {
-	Namespace string          `json:"namespace"`
-	Findable  bool            `json:"findable"`
-	Points    []pointStanding `json:"points"`
-	Error     string          `json:"error,omitempty"`
+// namespaceStateJSON is the state of a namespace, as it is printed with --json.
+type namespaceStateJSON struct {
+	Namespace string           `json:"namespace"`
+	Findable  bool             `json:"findable"`
+	Points    []pointStateJSON `json:"points"`
+	Error     string           `json:"error,omitempty"`
 }
 
-type pointStanding struct {
+type pointStateJSON struct {
 	Point string     `json:"point"`
 	Until *time.Time `json:"until,omitempty"`
 	Error string     `json:"error,omitempty"`
 }
 
-func showStateJSON(w io.Writer, s rendezvous.NamespaceState, _ map[string]string) error {
-	out := standing{Namespace: s.Namespace, Findable: s.Findable(), Points: []pointStanding{}, Error: errorText(s.Err)}
+func printStateJSON(w io.Writer, s rendezvous.NamespaceState) error {
+	state := namespaceStateJSON{Namespace: s.Namespace, Findable: s.Findable(), Points: []pointStateJSON{}, Error: errorText(s.Err)}
 	for _, p := range s.Points {
-		at := pointStanding{Point: p.Point.String(), Error: errorText(p.Err)}
+		at := pointStateJSON{Point: p.Point.String(), Error: errorText(p.Err)}
 		if !p.Until.IsZero() {
 			at.Until = &p.Until
 		}
-		out.Points = append(out.Points, at)
+		state.Points = append(state.Points, at)
 	}
-	return printJSON(w, out)
+	return printJSON(w, state)
 }
 
 func errorText(err error) string {
@@ -179,12 +183,4 @@ func errorText(err error) string {
 		return ""
 	}
 	return err.Error()
-}
-
-// refused is an error of what was asked for, and not of a point.
-func refused(err error) error {
-	if errors.Is(err, rendezvous.ErrInvalidNamespace) {
-		return &failure{exitUsage, err}
-	}
-	return &failure{exitFailed, err}
 }

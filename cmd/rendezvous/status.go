@@ -1,7 +1,7 @@
 package main
 
-// The status page: one document without anything from elsewhere. It is whole
-// without JavaScript; with it, the live part is fetched anew every other second.
+// The status page: a single document that loads nothing else. JavaScript refreshes it
+// every two seconds. Without JavaScript it is complete, and the browser reloads it.
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,18 +28,19 @@ var statusCSS string
 //go:embed status.js
 var statusJS string
 
-// contentPolicy lets the page run its own script and style, and nothing else: what
-// a peer might smuggle into it would be inert.
+// contentPolicy is the page's Content-Security-Policy. It allows the page's own script
+// and style only, so that text which a peer chose cannot run even if it is not escaped.
 var contentPolicy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 	hashSource(statusCSS), hashSource(statusJS))
 
+// hashSource returns the hash of a script or style, as the policy expects it.
 func hashSource(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// status is what the page shows.
-type status struct {
+// statusData is the data of the page's template.
+type statusData struct {
 	CSS     template.CSS
 	JS      template.JS
 	PeerID  string
@@ -48,31 +50,34 @@ type status struct {
 	Uptime  string
 	Charts  []chart
 	Largest []namespaceSize
-	Refused []refusals
-	At      string
+	Refused []refusalCount
+	At      string // time of day, UTC
 }
 
-type refusals struct {
+// refusalCount is how many requests were refused for a reason.
+type refusalCount struct {
 	Reason string
 	Count  string
 }
 
+// statusPage is an [http.Handler].
 type statusPage struct {
 	point    *point
 	history  *history
 	template *template.Template
-	largest  largest
+	largest  largestNamespaces
 }
 
 func newStatusPage(p *point, h *history) *statusPage {
 	t := template.Must(template.New("status").Parse(statusHTML))
-	return &statusPage{point: p, history: h, template: t, largest: largest{storage: p.storage}}
+	return &statusPage{point: p, history: h, template: t, largest: largestNamespaces{storage: p.storage}}
 }
 
 func (s *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var page bytes.Buffer // so that a page that fails is not half a page
-	if err := s.template.Execute(&page, s.status(r.Context())); err != nil {
-		say(w, http.StatusInternalServerError, "the status page failed")
+	// Buffer the page, to send either all of it or an error.
+	var page bytes.Buffer
+	if err := s.template.Execute(&page, s.data(r.Context())); err != nil {
+		http.Error(w, "cannot render the status page", http.StatusInternalServerError)
 		return
 	}
 	head := w.Header()
@@ -84,15 +89,15 @@ func (s *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = page.WriteTo(w)
 }
 
-func (s *statusPage) status(ctx context.Context) status {
-	readings := s.history.last()
+func (s *statusPage) data(ctx context.Context) statusData {
+	readings := s.history.all()
 	var now reading
 	if len(readings) > 0 {
 		now = readings[len(readings)-1]
 	}
-	page := status{
-		CSS:     template.CSS(statusCSS), //nolint:gosec // this program's own
-		JS:      template.JS(statusJS),   //nolint:gosec // this program's own
+	data := statusData{
+		CSS:     template.CSS(statusCSS), //nolint:gosec // a constant of this program
+		JS:      template.JS(statusJS),   //nolint:gosec // a constant of this program
 		PeerID:  s.point.host.ID().String(),
 		Version: version(),
 		Ready:   s.point.ready.Load(),
@@ -103,24 +108,26 @@ func (s *statusPage) status(ctx context.Context) status {
 			newChart("Requests per second", readings, func(r reading) float64 { return r.perSecond }),
 			newChart("Namespaces", readings, func(r reading) float64 { return r.namespaces }),
 		},
-		Refused: topRefusals(now.refused),
+		Refused: countRefusals(now.refused),
 	}
 	for _, a := range s.point.addrs() {
-		page.Addrs = append(page.Addrs, a.String())
+		data.Addrs = append(data.Addrs, a.String())
 	}
-	page.Largest = s.largest.get(ctx)
-	return page
+	data.Largest = s.largest.get(ctx)
+	return data
 }
 
-func topRefusals(byReason map[string]float64) []refusals {
-	var list []refusals
-	for reason, n := range byReason {
-		if n > 0 {
-			list = append(list, refusals{strings.ReplaceAll(reason, "_", " "), compact(n)})
+// countRefusals returns the reasons for which requests were refused, the most frequent
+// first.
+func countRefusals(byReason map[string]float64) []refusalCount {
+	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
+		return cmp.Or(cmp.Compare(byReason[b], byReason[a]), cmp.Compare(a, b))
+	})
+	var counts []refusalCount
+	for _, reason := range reasons {
+		if n := byReason[reason]; n > 0 {
+			counts = append(counts, refusalCount{strings.ReplaceAll(reason, "_", " "), shortNumber(n)})
 		}
 	}
-	slices.SortFunc(list, func(a, b refusals) int {
-		return cmp.Or(cmp.Compare(byReason[strings.ReplaceAll(b.Reason, " ", "_")], byReason[strings.ReplaceAll(a.Reason, " ", "_")]), cmp.Compare(a.Reason, b.Reason))
-	})
-	return list
+	return counts
 }

@@ -1,5 +1,5 @@
 "use strict";
-// Fetches the page and takes its live part, unless somebody is selecting text in it.
+// Fetches the page and replaces the live part, unless the user is selecting text in it.
 async function refresh() {
   const live = document.getElementById("live");
   try {
@@ -18,7 +18,7 @@ async function refresh() {
 }
 setTimeout(refresh, 2000);
 
-// A click on an ID or address selects it; a button copies it, where browsers allow that.
+// A click on an ID or address selects it. A button copies it, if the browser allows that.
 if (navigator.clipboard) {
   for (const code of document.querySelectorAll("header code, li code")) {
     const button = document.createElement("button");

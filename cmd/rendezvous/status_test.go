@@ -1,5 +1,7 @@
 package main
 
+// The HTTP endpoint, and its status page in a real browser.
+
 import (
 	"context"
 	"io"
@@ -20,13 +22,13 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// hostileNamespace tries to leave the cell that it is shown in: with markup, with a
-// template, with a right-to-left override, with its length.
+// hostileNamespace tries to break the page or terminal that displays it, with markup, a
+// template, a right-to-left override, an escape sequence and its length.
 const hostileNamespace = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{.PeerID}}\u202e\x1b[2J\n" +
 	"and on and on and on and on and on and on and on and on"
 
-// refusedRequest has a point refuse a request.
-func refusedRequest(t testing.TB, point string) {
+// sendRefusedRequest sends a request that the point refuses.
+func sendRefusedRequest(t testing.TB, point string) {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
@@ -37,8 +39,8 @@ func refusedRequest(t testing.TB, point string) {
 	require.ErrorIs(t, err, rendezvous.ErrInvalidTTL)
 }
 
-// registerHost registers a host in namespaces at a point.
-func registerHost(t testing.TB, point string, namespaces ...string) {
+// registerPeer starts a peer and registers it in namespaces.
+func registerPeer(t testing.TB, point string, namespaces ...string) {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
@@ -52,12 +54,13 @@ func registerHost(t testing.TB, point string, namespaces ...string) {
 	}
 }
 
-// browser is a tab of a headless Chromium that ends with the test.
+// browser is a tab of a headless Chromium.
 type browser struct {
 	t   testing.TB
 	ctx context.Context
 }
 
+// newBrowser starts a browser, which ends with the test.
 func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	options := append([]chromedp.ExecAllocatorOption{
@@ -76,22 +79,23 @@ func newBrowser(t testing.TB, flags ...chromedp.ExecAllocatorOption) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
 	t.Cleanup(cancel)
-	require.NoError(t, chromedp.Do(ctx), "chromium is needed, which .ci/deps installs")
+	require.NoError(t, chromedp.Do(ctx), ".ci/deps installs chromium")
 	return &browser{t, ctx}
 }
 
-// open shows a page.
+// open opens a page and waits for its live part.
 func (b *browser) open(url string) {
 	b.t.Helper()
 	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.Navigate(url), chromedp.WaitVisible(chromedp.CSS("#live"))))
 }
 
-// text returns the text of the first element that a selector finds.
+// text returns the visible text of the first element that matches a CSS selector.
 func (b *browser) text(selector string) string {
 	b.t.Helper()
 	return evaluate[string](b, "document.querySelector("+strconv.Quote(selector)+").innerText")
 }
 
+// evaluate returns the value of a JavaScript expression.
 func evaluate[T any](b *browser, expression string) T {
 	b.t.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -99,26 +103,26 @@ func evaluate[T any](b *browser, expression string) T {
 	return v
 }
 
-// await returns when an expression has become true.
+// await waits until a JavaScript expression is true.
 func (b *browser) await(expression string) {
 	b.t.Helper()
 	_, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(20*time.Second)))
 	require.NoError(b.t, err, expression)
 }
 
-// shoot takes a screenshot, and keeps it where RENDEZVOUS_SCREENSHOTS says.
-func (b *browser) shoot(name string) {
+// screenshot takes a screenshot. It saves it if RENDEZVOUS_SCREENSHOTS names a directory.
+func (b *browser) screenshot(name string) {
 	b.t.Helper()
 	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	require.NoError(b.t, err)
-	require.Greater(b.t, len(png), 10_000, "a page with something on it")
+	require.Greater(b.t, len(png), 10_000, "the page is not empty")
 	if dir := os.Getenv("RENDEZVOUS_SCREENSHOTS"); dir != "" {
 		require.NoError(b.t, os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644))
 	}
 }
 
-// becomeDarkPhone has the page shown on a small dark screen.
-func (b *browser) becomeDarkPhone() {
+// emulateDarkPhone emulates a small screen with a dark color scheme.
+func (b *browser) emulateDarkPhone() {
 	b.t.Helper()
 	require.NoError(b.t, chromedp.Do(b.ctx, chromedp.EmulateViewport(360, 740, chromedp.EmulateMobile, chromedp.EmulateScale(2))))
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -129,56 +133,56 @@ func (b *browser) becomeDarkPhone() {
 
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t)
-	registerHost(t, point.addrs[0], hostileNamespace, "news")
-	registerHost(t, point.addrs[0], "news")
-	refusedRequest(t, point.addrs[0])
+	point := startTestPoint(t)
+	registerPeer(t, point.addrs[0], hostileNamespace, "news")
+	registerPeer(t, point.addrs[0], "news")
+	sendRefusedRequest(t, point.addrs[0])
 	b := newBrowser(t)
 
 	b.open(point.url)
-	require.Equal(t, "Rendezvous point", evaluate[string](b, "document.title"), "what a peer wrote did not run")
+	require.Equal(t, "Rendezvous point", evaluate[string](b, "document.title"), "no script of a peer has run")
 	b.await(`document.querySelector("#live").innerText.includes("invalid ttl")`)
 	rows := b.text(".tables table")
 	require.Contains(t, rows, "news")
 	require.Contains(t, rows, "<script>document.title=")
-	require.NotContains(t, rows, "onerror", "it is cut")
+	require.NotContains(t, rows, "onerror", "a long namespace is cut")
 	require.NotContains(t, rows, "\u202e")
 	require.Contains(t, b.text("header"), point.addrs[0][strings.LastIndex(point.addrs[0], "/")+1:])
 	for _, a := range point.addrs {
 		require.Contains(t, b.text("main"), a)
 	}
-	b.shoot("status")
+	b.screenshot("status")
 
-	// It is live.
-	registerHost(t, point.addrs[0], "latecomers")
-	b.await(`document.querySelector("#live").innerText.includes("latecomers")`)
+	// The page updates itself.
+	registerPeer(t, point.addrs[0], "later")
+	b.await(`document.querySelector("#live").innerText.includes("later")`)
 	b.await(`document.querySelectorAll("button").length > 1`)
 
-	// It fits a phone, and the dark.
-	b.becomeDarkPhone()
-	require.False(t, evaluate[bool](b, "document.documentElement.scrollWidth > innerWidth"), "nobody has to scroll sideways")
+	// It fits a phone, and has a dark theme.
+	b.emulateDarkPhone()
+	require.False(t, evaluate[bool](b, "document.documentElement.scrollWidth > innerWidth"), "the page does not scroll sideways")
 	require.Equal(t, "rgb(20, 23, 27)", evaluate[string](b, "getComputedStyle(document.body).backgroundColor"))
-	b.shoot("status-phone-dark")
+	b.screenshot("status-phone-dark")
 
-	// It says when the point is gone.
+	// It says that the point is down.
 	point.stop()
 	b.await(`document.querySelector(".state").innerText.includes("does not answer")`)
 }
 
 func TestStatusPageWithoutJavaScript(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t)
-	registerHost(t, point.addrs[0], "news")
+	point := startTestPoint(t)
+	registerPeer(t, point.addrs[0], "news")
 	b := newBrowser(t, chromedp.Flag("blink-settings", "scriptEnabled=false"))
 	b.open(point.url)
-	b.shoot("status-plain")
+	b.screenshot("status-plain")
 	require.Contains(t, b.text(".tables"), "news")
 	require.Contains(t, b.text("main"), point.addrs[0])
 	require.Zero(t, evaluate[int](b, `document.querySelectorAll("button").length`), "the script did not run")
 }
 
-// get fetches a path of a point's endpoint.
-func get(t testing.TB, url string) (status int, body string, head http.Header) {
+// httpGet sends a GET request.
+func httpGet(t testing.TB, url string) (status int, body string, head http.Header) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	require.NoError(t, err)
@@ -193,51 +197,51 @@ func get(t testing.TB, url string) (status int, body string, head http.Header) {
 
 func TestHTTPEndpoint(t *testing.T) {
 	t.Parallel()
-	point := beginPoint(t)
-	registerHost(t, point.addrs[0], hostileNamespace)
+	point := startTestPoint(t)
+	registerPeer(t, point.addrs[0], hostileNamespace)
 
-	status, body, head := get(t, point.url)
+	status, body, head := httpGet(t, point.url)
 	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, 1, strings.Count(body, "<script>"), "its own, and none that a peer sent")
-	require.NotContains(t, body, "http://", "nothing from elsewhere")
+	require.Equal(t, 1, strings.Count(body, "<script>"), "the page has its own script only")
+	require.NotContains(t, body, "http://", "the page loads nothing from other servers")
 	require.NotContains(t, body, "https://")
 	require.Contains(t, head.Get("Content-Security-Policy"), "default-src 'none'")
 
 	for path, want := range map[string]string{"healthz": "ok\n", "readyz": "ready\n"} {
-		status, body, _ := get(t, point.url+path)
+		status, body, _ := httpGet(t, point.url+path)
 		require.Equal(t, http.StatusOK, status, path)
 		require.Equal(t, want, body, path)
 	}
-	_, body, _ = get(t, point.url+"metrics")
+	_, body, _ = httpGet(t, point.url+"metrics")
 	for _, name := range []string{
 		`libp2p_rendezvous_requests_total{status="ok",type="register"} 1`,
 		"libp2p_rendezvous_registrations 1", "libp2p_swarm_connections_opened_total", "libp2p_rendezvous_build_info", "process_resident_memory_bytes",
 	} {
 		require.Contains(t, body, name)
 	}
-	require.NotContains(t, body, "pwned", "no label is what a peer chooses")
+	require.NotContains(t, body, "pwned", "no label has a value that a peer chose")
 
 	for _, path := range []string{"debug/pprof/", "favicon.ico", "../etc/passwd"} {
-		status, _, _ := get(t, point.url+path)
+		status, _, _ := httpGet(t, point.url+path)
 		require.Equal(t, http.StatusNotFound, status, path)
 	}
-	status, _, _ = get(t, beginPoint(t, "--pprof").url+"debug/pprof/goroutine?debug=1")
+	status, _, _ = httpGet(t, startTestPoint(t, "--pprof").url+"debug/pprof/goroutine?debug=1")
 	require.Equal(t, http.StatusOK, status)
 }
 
-// A point is ready when it serves and its storage answers.
+// TestReadiness: a point is ready when it serves and its storage answers.
 func TestReadiness(t *testing.T) {
 	p := &point{storage: rendezvous.NewMemoryStorage()}
-	ask := func() int {
+	statusCode := func() int {
 		w := httptest.NewRecorder()
-		p.readyz(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
+		readyHandler(p)(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/readyz", nil))
 		return w.Code
 	}
-	require.Equal(t, http.StatusServiceUnavailable, ask(), "while it starts")
+	require.Equal(t, http.StatusServiceUnavailable, statusCode(), "while it starts")
 	p.ready.Store(true)
-	require.Equal(t, http.StatusOK, ask())
+	require.Equal(t, http.StatusOK, statusCode())
 	require.NoError(t, p.storage.Close())
-	require.Equal(t, http.StatusServiceUnavailable, ask(), "with a storage that does not answer")
+	require.Equal(t, http.StatusServiceUnavailable, statusCode(), "when its storage does not answer")
 }
 
 func TestNamespaceSizes(t *testing.T) {

@@ -1,6 +1,6 @@
 package main
 
-// Storages by URL.
+// Opening the storage that --storage names.
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/redisstorage"
 )
 
-// openStorage opens what a URL names, and returns how to close it. What a storage
-// counts of itself is registered with reg.
+// openStorage opens the storage at a URL and returns a function that closes it. It
+// registers the storage's own metrics, if there are any, with reg.
 func openStorage(ctx context.Context, url string, reg prometheus.Registerer) (rendezvous.Storage, func() error, error) {
 	scheme, rest, _ := strings.Cut(url, ":")
 	switch {
@@ -28,11 +28,11 @@ func openStorage(ctx context.Context, url string, reg prometheus.Registerer) (re
 	case strings.HasPrefix(rest, "//") && isRedis(scheme):
 		return openRedis(ctx, url, reg)
 	default:
-		return nil, nil, usagef("--storage %q…: memory:, leveldb:PATH and redis://HOST:PORT are possible", scheme)
+		return nil, nil, usagef("--storage %q… is not supported; use memory:, leveldb:PATH or redis://HOST:PORT", scheme)
 	}
 }
 
-// storageName is a storage's URL for logs, without what may be a password.
+// storageName returns a storage's URL for logs, without user name and password.
 func storageName(url string) string {
 	scheme, rest, _ := strings.Cut(url, ":")
 	if !isRedis(scheme) {
@@ -56,7 +56,7 @@ func openLevelDB(path string) (rendezvous.Storage, func() error, error) {
 	case errors.Is(err, rendezvous.ErrDatabaseLocked):
 		return nil, nil, failf(exitCannotStart, "database %s is in use by another process", path)
 	case err != nil:
-		return nil, nil, failf(exitCannotStart, "database %s: %w", path, cause(err))
+		return nil, nil, failf(exitCannotStart, "database %s: %w", path, withoutPath(err))
 	}
 	s := rendezvous.NewStorage(db)
 	return s, func() error {
@@ -67,11 +67,12 @@ func openLevelDB(path string) (rendezvous.Storage, func() error, error) {
 	}, nil
 }
 
-// redisPatience is how long servers that start beside the point may take.
-const redisPatience = 10 * time.Second
+// redisTimeout bounds connecting to Redis. It leaves time for a server that starts
+// together with the point.
+const redisTimeout = 10 * time.Second
 
 func openRedis(ctx context.Context, url string, reg prometheus.Registerer) (rendezvous.Storage, func() error, error) {
-	ctx, cancel := context.WithTimeout(ctx, redisPatience)
+	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	s, err := redisstorage.Open(ctx, url)
 	if err != nil {

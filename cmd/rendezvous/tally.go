@@ -1,6 +1,6 @@
 package main
 
-// What bench counts, and how long it took.
+// Counts and latencies of a load test.
 
 import (
 	"slices"
@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// tally is how requests of one kind went.
+// tally counts the requests of one kind. It is safe for concurrent use.
 type tally struct {
 	mu      sync.Mutex
-	took    []time.Duration // of those that were granted
+	took    []time.Duration // latencies of requests that succeeded
 	refused int
 	failed  int
 }
@@ -29,7 +29,7 @@ func (t *tally) add(took time.Duration, err error) {
 	}
 }
 
-// result is a tally to print, latencies in milliseconds.
+// result is a tally as it is printed, with latencies in milliseconds.
 type result struct {
 	Request   string  `json:"request"`
 	Sent      int     `json:"sent"`
@@ -66,11 +66,12 @@ func (t *tally) result(name string, elapsed time.Duration) result {
 	return r
 }
 
-// percentile is the smallest of sorted that a share p of them does not exceed.
+// percentile returns, in milliseconds, the smallest value that at least a share p of
+// the sorted values does not exceed. It returns 0 if there are none.
 func percentile(sorted []time.Duration, p float64) float64 {
 	if len(sorted) == 0 {
 		return 0
 	}
 	i := int(float64(len(sorted))*p+0.999_999) - 1
-	return millis(sorted[min(max(i, 0), len(sorted)-1)])
+	return milliseconds(sorted[min(max(i, 0), len(sorted)-1)])
 }

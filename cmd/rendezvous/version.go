@@ -1,6 +1,6 @@
 package main
 
-// Which version of the program this is.
+// The version of the program.
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"runtime/debug"
 )
 
-// version is what the Go toolchain noted when it built this program: the module's
-// version, or the commit of a checkout.
+// version returns what the Go toolchain recorded in this program: the version of the
+// module or, for a build of a checkout, the commit.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

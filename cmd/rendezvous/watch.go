@@ -1,6 +1,6 @@
 package main
 
-// The subcommand watch: who joins a namespace and who leaves it.
+// The command watch: reports peers that join and leave a namespace.
 
 import (
 	"context"
@@ -17,15 +17,15 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const watchDescription = `Prints a line for each peer that joins a namespace and for each that leaves it,
-until Ctrl-C. A peer that is gone is seen to leave within its TTL, 20 seconds.
+const watchDescription = `Prints a line whenever a peer joins or leaves a namespace, until Ctrl-C. A peer that
+goes away counts as gone when its registration expires, within 20 seconds.
 
    rendezvous watch --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news`
 
 func watchCommand() *cli.Command {
 	return &cli.Command{
 		Name:        "watch",
-		Usage:       "see peers join and leave a namespace until interrupted",
+		Usage:       "report peers that join and leave a namespace, until interrupted",
 		ArgsUsage:   "NS",
 		Description: watchDescription,
 		Flags:       []cli.Flag{pointFlag(), jsonFlag(), timeoutFlag(5 * time.Second)},
@@ -34,7 +34,7 @@ func watchCommand() *cli.Command {
 }
 
 func watch(ctx context.Context, cmd *cli.Command) error {
-	ns, err := namespace(cmd)
+	ns, err := namespaceArg(cmd)
 	if err != nil {
 		return err
 	}
@@ -49,22 +49,22 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...), rendezvous.WithRedundancy(len(points)))
 	events, err := client.Watch(ctx, ns)
 	if err != nil {
-		return refused(err)
+		return startError(err)
 	}
-	show := showEvent
+	printEvent := printEventText
 	if cmd.Bool("json") {
-		show = showEventJSON
+		printEvent = printEventJSON
 	}
 	for e := range events {
-		if err := show(cmd.Root().Writer, e); err != nil {
+		if err := printEvent(cmd.Root().Writer, e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// dialAny makes sure that a point is there at the start. One that goes away later
-// is waited for.
+// dialAny fails unless at least one point is reachable. A point that goes away later
+// does not end the command.
 func dialAny(ctx context.Context, timeout time.Duration, h host.Host, points []peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -79,7 +79,7 @@ func dialAny(ctx context.Context, timeout time.Duration, h host.Host, points []p
 	return failed
 }
 
-func showEvent(w io.Writer, e rendezvous.Event) error {
+func printEventText(w io.Writer, e rendezvous.Event) error {
 	sign := "-"
 	if e.Joined {
 		sign = "+"
@@ -91,22 +91,14 @@ func showEvent(w io.Writer, e rendezvous.Event) error {
 	return nil
 }
 
-// change is an event as JSON.
-type change struct {
+// eventJSON is an event, as it is printed with --json.
+type eventJSON struct {
 	Time   time.Time `json:"time"`
 	Joined bool      `json:"joined"`
 	Peer   string    `json:"peer"`
 	Addrs  []string  `json:"addrs,omitempty"`
 }
 
-func showEventJSON(w io.Writer, e rendezvous.Event) error {
-	return printJSON(w, change{time.Now(), e.Joined, e.Peer.ID.String(), addrStrings(e.Peer)})
-}
-
-func addrStrings(p peer.AddrInfo) []string {
-	addrs := make([]string, 0, len(p.Addrs))
-	for _, a := range p.Addrs {
-		addrs = append(addrs, a.String())
-	}
-	return addrs
+func printEventJSON(w io.Writer, e rendezvous.Event) error {
+	return printJSON(w, eventJSON{time.Now(), e.Joined, e.Peer.ID.String(), addrStrings(e.Peer)})
 }

@@ -1,0 +1,120 @@
+package main
+
+// The commands that query points.
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestClientCommands(t *testing.T) {
+	t.Parallel()
+	point := startTestPoint(t)
+	for _, addr := range point.addrs { // TCP, QUIC and WebSocket
+		out, errs, code := runCommand(t, "ping", "--point", addr)
+		require.Zero(t, code, errs)
+		require.Contains(t, out, "is alive at")
+	}
+	addr := point.addrs[0]
+	register := startCommand(t, "register", "--point", addr, "--listen", "/ip4/127.0.0.1/tcp/0", "news")
+	waitFor(t, "the registration", func() bool { return strings.Contains(register.out.String(), "registered at") })
+	peerID := strings.Fields(register.out.String())[1] // "registering ID in ..."
+
+	out, errs, code := runCommand(t, "discover", "--point", addr, "news")
+	require.Zero(t, code, errs)
+	require.Regexp(t, `(?m)^PEER +TTL +ADDRESSES$`, out)
+	require.Regexp(t, `(?m)^`+peerID+` +(1\d|20)s +/ip4/127\.0\.0\.1/tcp/\d+$`, out)
+
+	out, _, code = runCommand(t, "discover", "--point", addr, "--json", "--all")
+	require.Zero(t, code)
+	var f foundPeer
+	require.NoError(t, json.Unmarshal([]byte(out), &f))
+	require.Equal(t, peerID, f.Peer)
+	require.Equal(t, "news", f.Namespace)
+
+	watch := startCommand(t, "watch", "--point", addr, "news")
+	waitFor(t, "the peer to join", func() bool { return strings.Contains(watch.out.String(), "+ "+peerID) })
+	require.Zero(t, register.stop())
+	waitFor(t, "the peer to leave", func() bool { return strings.Contains(watch.out.String(), "- "+peerID) })
+	require.Zero(t, watch.stop())
+
+	out, _, code = runCommand(t, "id", "--point", addr)
+	require.Zero(t, code)
+	require.Contains(t, out, "serves /vac/waku/rendezvous/0.0.1")
+	for _, a := range point.addrs {
+		require.Contains(t, out, a)
+	}
+	require.Zero(t, point.stop())
+}
+
+func TestClientCommandsPrintJSON(t *testing.T) {
+	t.Parallel()
+	point := startTestPoint(t)
+	out, _, code := runCommand(t, "ping", "--point", point.addrs[0], "--json", "--count", "2")
+	require.Zero(t, code)
+	var p pingResult
+	require.NoError(t, json.Unmarshal([]byte(out), &p))
+	require.Equal(t, 2, p.Answers)
+
+	register := startCommand(t, "register", "--json", "--point", point.addrs[0], "--listen", "/ip4/127.0.0.1/tcp/0", "news")
+	waitFor(t, "the registration", func() bool { return strings.Contains(register.out.String(), `"findable":true`) })
+	watch := startCommand(t, "watch", "--json", "--point", point.addrs[0], "news")
+	waitFor(t, "the peer to join", func() bool { return strings.Contains(watch.out.String(), `"joined":true`) })
+
+	out, _, code = runCommand(t, "id", "--json", "--point", point.addrs[0])
+	require.Zero(t, code)
+	var i identity
+	require.NoError(t, json.Unmarshal([]byte(out), &i))
+	require.True(t, i.Serves)
+}
+
+// TestDiscoverLongNamespace: the client refuses the namespace, so it is a usage error.
+func TestDiscoverLongNamespace(t *testing.T) {
+	point := startTestPoint(t)
+	_, errs, code := runCommand(t, "discover", "--point", point.addrs[0], strings.Repeat("x", 257))
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "256")
+}
+
+func TestBench(t *testing.T) {
+	t.Parallel()
+	point := startTestPoint(t)
+	out, errs, code := runCommand(t, "bench", "--point", point.addrs[0], "--point", point.addrs[1], "--peers", "10", "--requests", "200", "--duration", "1s")
+	require.Zero(t, code, errs)
+	require.Regexp(t, `(?m)^REQUEST +SENT +OK +REFUSED +FAILED`, out)
+	require.Regexp(t, `(?m)^register +\d+ +\d+ +0 +0 `, out)
+
+	out, _, code = runCommand(t, "bench", "--json", "--point", point.addrs[0], "--peers", "4", "--requests", "100", "--duration", "500ms", "--discover", "0")
+	require.Zero(t, code)
+	var results []result
+	require.NoError(t, json.Unmarshal([]byte(out), &results))
+	require.Equal(t, 50, results[0].OK)
+	require.Zero(t, results[1].Sent)
+	require.Positive(t, results[0].P99)
+}
+
+func TestBenchReportsRefusals(t *testing.T) {
+	point := startTestPoint(t, "--max-registrations", "3")
+	args := []string{"bench", "--point", point.addrs[0], "--peers", "5", "--requests", "50", "--duration", "200ms"}
+	_, errs, code := runCommand(t, args...)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "is full")
+	_, errs, code = runCommand(t, append(args, "--json")...)
+	require.Equal(t, exitRefused, code)
+	require.Contains(t, errs, "is full")
+}
+
+// TestOutputIsPrintable: a namespace of a hostile peer does not control the terminal.
+func TestOutputIsPrintable(t *testing.T) {
+	t.Parallel()
+	point := startTestPoint(t)
+	registerPeer(t, point.addrs[0], hostileNamespace)
+	out, _, code := runCommand(t, "discover", "--all", "--point", point.addrs[0])
+	require.Zero(t, code)
+	require.Contains(t, out, "<script>")
+	require.NotRegexp(t, "[\x00-\x08\x0b-\x1f\x7f\u202e]", out)
+	require.Equal(t, "a; * b\uFFFD[2J", oneLine("a\n\t* b\x1b[2J"))
+}
