@@ -4,5 +4,5 @@ package main
 
 import "time"
 
-// cpuTime is 0: nobody counts it here.
+// cpuTime returns 0: this program cannot measure CPU time on this system.
 func cpuTime() time.Duration { return 0 }

@@ -1,7 +1,7 @@
 package main
 
-// What connections and streams cost while nobody says anything. The other ends
-// are in a process of their own, so as not to be counted.
+// Memory and goroutines of idle connections and streams. The other ends are in a process
+// of their own, the crowd, so that they are not counted.
 
 import (
 	"bufio"
@@ -21,12 +21,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
-	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-const crowdSize = 64
+const crowdSize = 64 // peers
 
-// crowd is what one more of something costs the point's process.
+// crowd is what one connection or one stream costs the process of the point.
 type crowd struct {
 	Transport  string  `json:"transport"`
 	What       string  `json:"what"`
@@ -34,18 +33,18 @@ type crowd struct {
 	Bytes      float64 `json:"bytes"` // heap and stacks
 }
 
-// steps are what the crowd does, one after the other, when it is told to.
-var steps = []struct {
-	what string
-	open protocol.ID // a stream for each, that stays open after one request
+// crowdSteps are what every peer of the crowd does, step by step.
+var crowdSteps = []struct {
+	what   string
+	stream protocol.ID // to open, send one request on, and keep open; empty: only connect
 }{
 	{what: "idle connection"},
-	{what: "kept stream of the echo", open: echoID},
-	{what: "kept stream of the point", open: rendezvous.RendezvousID_v001},
+	{what: "kept stream of the echo", stream: echoID},
+	{what: "kept stream of the point", stream: rendezvous.RendezvousID_v001},
 }
 
 func measureCrowd(ctx context.Context, transport string) (all []crowd, err error) {
-	b := &bed{transport: transport}
+	b := &testbed{transport: transport}
 	defer b.close()
 	p, err := b.newPoint(ctx, openMemory, nil)
 	if err != nil {
@@ -62,33 +61,34 @@ func measureCrowd(ctx context.Context, transport string) (all []crowd, err error
 	}
 	child := exec.CommandContext(ctx, self, "-crowd", addrs[0].String()) //nolint:gosec // it is this program
 	child.Stderr = os.Stderr
-	tell, err := child.StdinPipe()
+	in, err := child.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
-	hear, err := child.StdoutPipe()
+	out, err := child.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
 	if err := child.Start(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, tell.Close(), child.Wait()) }()
-	return watchCrowd(transport, tell, bufio.NewReader(hear))
+	defer func() { err = errors.Join(err, in.Close(), child.Wait()) }()
+	return measureSteps(transport, in, bufio.NewReader(out))
 }
 
-// watchCrowd tells the crowd to take each step, and measures when it says that it has.
-func watchCrowd(transport string, tell io.Writer, hear *bufio.Reader) ([]crowd, error) {
+// measureSteps measures this process after each step of the crowd. A line to the crowd
+// starts a step, and a line from it ends the step.
+func measureSteps(transport string, toCrowd io.Writer, fromCrowd *bufio.Reader) ([]crowd, error) {
 	var all []crowd
-	goroutines, bytes := held()
-	for _, step := range steps {
-		if _, err := fmt.Fprintln(tell); err != nil {
+	goroutines, bytes := settledUsage()
+	for _, step := range crowdSteps {
+		if _, err := fmt.Fprintln(toCrowd); err != nil {
 			return nil, err
 		}
-		if _, err := hear.ReadString('\n'); err != nil {
+		if _, err := fromCrowd.ReadString('\n'); err != nil {
 			return nil, fmt.Errorf("crowd: %w", err)
 		}
-		g, b := held()
+		g, b := settledUsage()
 		all = append(all, crowd{
 			Transport: transport, What: step.what,
 			Goroutines: math.Round((g-goroutines)/crowdSize*10) / 10,
@@ -99,59 +99,58 @@ func watchCrowd(transport string, tell io.Writer, hear *bufio.Reader) ([]crowd, 
 	return all, nil
 }
 
-// held is how many goroutines there are, and the bytes of heap and stacks in use,
-// once what was being done is done.
-func held() (goroutines, bytes float64) {
+// settledUsage returns the number of goroutines, and the bytes of heap and stacks in use.
+// Before that, it lets work in the background end.
+func settledUsage() (goroutines, bytes float64) {
 	time.Sleep(time.Second)
-	h := heapNow()
+	h := heapInUse()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return float64(runtime.NumGoroutine()), h + float64(m.StackInuse)
 }
 
-// runCrowd is the other process: it takes a step for each line that it reads.
+// runCrowd is the main function of the crowd's process.
 func runCrowd(ctx context.Context, address string) error {
 	point, err := peer.AddrInfoFromString(address)
 	if err != nil {
 		return err
 	}
-	hosts := make([]host.Host, crowdSize) // which end with the process
+	hosts := make([]host.Host, crowdSize) // not closed: the process ends
 	for i := range hosts {
 		if hosts[i], err = libp2p.New(libp2p.NoListenAddrs); err != nil {
 			return err
 		}
 	}
 	in := bufio.NewReader(os.Stdin)
-	for _, step := range steps {
+	for _, step := range crowdSteps {
 		if _, err := in.ReadString('\n'); err != nil {
 			return err
 		}
-		err := inParallel(len(hosts), func(i int) error {
-			if step.open == "" {
+		err := forEach(len(hosts), func(i int) error {
+			if step.stream == "" {
 				return hosts[i].Connect(ctx, *point)
 			}
-			return askAndStay(ctx, hosts[i], point.ID, step.open)
+			return openStream(ctx, hosts[i], point.ID, step.stream)
 		})
 		if err != nil {
 			return err
 		}
 		fmt.Fprintln(os.Stdout, step.what)
 	}
-	_, err = io.Copy(io.Discard, in) // until there is nobody to stay for
+	_, err = io.Copy(io.Discard, in) // stay until the other process is done
 	return err
 }
 
-func askAndStay(ctx context.Context, h host.Host, point peer.ID, as protocol.ID) error {
-	request, err := frame(&pb.Message{
-		Type: pb.Message_DISCOVER, Discover: &pb.Message_Discover{Ns: small, Limit: 1},
-	})
+// openStream opens a stream, sends a request, and leaves the stream open.
+func openStream(ctx context.Context, h host.Host, point peer.ID, id protocol.ID) error {
+	request, err := discoverRequest(smallNamespace, 1)
 	if err != nil {
 		return err
 	}
-	r := newRaw(h, point, as)
-	if err := r.keep(ctx); err != nil {
+	c := newRawClient(h, point, id)
+	if err := c.keepStream(ctx); err != nil {
 		return err
 	}
-	_, err = r.ask(ctx, request)
+	_, err = c.request(ctx, request)
 	return err
 }

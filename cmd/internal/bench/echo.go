@@ -1,13 +1,10 @@
 package main
 
-// The floor: what it costs libp2p to carry the same bytes there and back.
+// The baseline: what it costs libp2p to carry the same bytes back and forth.
 
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,26 +13,26 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// echoID is as long as the protocol's own, and so takes as long to negotiate.
+// echoID is as long as the ID of the rendezvous protocol, so negotiating it takes as long.
 const echoID protocol.ID = "/vac/waku/rendezvous/0.0.0"
 
-// echo answers every frame with the same bytes, in one write. It has no deadline,
-// no limit and no opinion. Its buffers are pooled: a dearer floor would flatter us.
-type echo struct{ answer atomic.Pointer[reply] }
+// echo answers every frame with the same answer, in a single write. It has no deadlines
+// and no limits. Its buffers are pooled, because a slow baseline would flatter the point.
+type echo struct{ answer atomic.Pointer[echoAnswer] }
 
-// reply is a message, and the same with its length before it.
-type reply struct{ message, frame []byte }
+type echoAnswer struct {
+	message []byte
+	frame   []byte // the message with its length
+}
 
-// set makes message what is given from now on.
+// set sets the answer.
 func (e *echo) set(message []byte) {
 	f := append(binary.AppendUvarint(nil, uint64(len(message))), message...)
-	e.answer.Store(&reply{message: slices.Clone(message), frame: f})
+	e.answer.Store(&echoAnswer{message: slices.Clone(message), frame: f})
 }
 
-type frameReader struct {
-	*bufio.Reader
-	frame []byte
-}
+// size returns the length of the answer's message.
+func (e *echo) size() int { return len(e.answer.Load().message) }
 
 var frameReaders = sync.Pool{
 	New: func() any { return &frameReader{Reader: bufio.NewReaderSize(nil, 1<<10)} },
@@ -54,22 +51,4 @@ func (e *echo) handle(st network.Stream) {
 		}
 	}
 	_ = st.Close()
-}
-
-// next returns the bytes of the next frame, without their length.
-func (r *frameReader) next() ([]byte, error) {
-	n, err := binary.ReadUvarint(r)
-	switch {
-	case err != nil:
-		return nil, err
-	case n > 8<<20:
-		return nil, fmt.Errorf("frame of %d bytes", n)
-	case uint64(cap(r.frame)) < n:
-		r.frame = make([]byte, n)
-	}
-	_, err = io.ReadFull(r, r.frame[:n])
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return r.frame[:n], err
 }

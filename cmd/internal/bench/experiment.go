@@ -1,6 +1,6 @@
 package main
 
-// Which requests are compared, and with what.
+// The experiments: which requests are sent, and to which sides.
 
 import (
 	"context"
@@ -8,68 +8,73 @@ import (
 	"fmt"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
-	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// experiment is one kind of request over one kind of stream, made to different sides.
+// experiment sends one kind of request over one kind of stream to several sides.
 type experiment struct {
-	Request   string
-	Transport string
-	Stream    string // "fresh" for each request, or "kept"
+	request   string
+	transport string
+	stream    string // freshStream or keptStream
 	sides     []side // the first is the echo
 }
 
-func (e experiment) name() string { return e.Request + ", " + e.Transport + ", " + e.Stream }
+const (
+	freshStream = "fresh" // a new stream for each request
+	keptStream  = "kept"  // one stream for all requests of a client
+)
 
-// side is one of those that an experiment compares.
+func (e *experiment) name() string { return e.request + ", " + e.transport + ", " + e.stream }
+
+// side is one of the implementations that an experiment compares.
 type side struct {
 	name    string
 	clients []*client
-	// prepare readies what the nth round needs; that is not measured.
+	// prepare runs before each round and is not measured.
 	prepare func(ctx context.Context, round int) error
-	// begin returns how a client makes its nth request, and what ends them all.
+	// begin returns a function that sends the client's nth request of a round, and a
+	// function to call after the round.
 	begin func(ctx context.Context, c *client) (request func(n int) error, end func(), err error)
 }
 
-// errNoMore ends a client's requests before the round is over.
+// errNoMore is returned by a request function of a client that has no more requests.
 var errNoMore = errors.New("no more requests")
 
-// kind is what is asked.
+// kind is a kind of request.
 type kind struct {
-	name    string
-	frame   func(c *client, n int) []byte // the nth request of a client, nil for no more
-	fresh   bool                          // each round needs a point that knows nobody
-	library func(ctx context.Context, b *bed, c *client) error
-	leveldb bool
+	name        string
+	frame       func(c *client, n int) []byte                          // a client's nth request of a round; nil: no more
+	emptied     bool                                                   // each round starts with an empty point
+	library     func(ctx context.Context, b *testbed, c *client) error // the request with the library's client; nil: not measured
+	withLevelDB bool                                                   // also measured at the point with LevelDB
 }
 
-func experiments(b *bed) ([]experiment, error) {
+func newExperiments(b *testbed) ([]*experiment, error) {
 	all, err := kinds()
 	if err != nil {
 		return nil, err
 	}
-	var es []experiment
+	var es []*experiment
 	for _, k := range all {
-		for _, stream := range []string{"fresh", "kept"} {
+		for _, stream := range []string{freshStream, keptStream} {
 			es = append(es, newExperiment(b, k, stream))
 		}
 	}
 	return es, nil
 }
 
-// kinds has those last that leave the points empty.
+// kinds returns all kinds of requests. The last one leaves the points empty.
 func kinds() ([]kind, error) {
 	all := []kind{{
-		name:    "REGISTER again",
-		frame:   func(c *client, _ int) []byte { return c.again },
-		leveldb: true,
-		library: func(ctx context.Context, b *bed, c *client) error {
-			_, err := c.library.Register(ctx, b.memory.host.ID(), again, rendezvous.MaxTTL)
+		name:        "REGISTER again",
+		frame:       func(c *client, _ int) []byte { return c.registerAgain },
+		withLevelDB: true,
+		library: func(ctx context.Context, b *testbed, c *client) error {
+			_, err := c.library.Register(ctx, b.memory.host.ID(), againNamespace, rendezvous.MaxTTL)
 			return err
 		},
 	}}
 	for _, limit := range []int{10, 50, 1000} {
-		for _, ns := range []string{small, large} {
+		for _, ns := range []string{smallNamespace, largeNamespace} {
 			k, err := discoverKind(ns, limit)
 			if err != nil {
 				return nil, err
@@ -78,33 +83,30 @@ func kinds() ([]kind, error) {
 		}
 	}
 	return append(all, kind{
-		name:    "REGISTER first",
-		fresh:   true,
-		leveldb: true,
+		name:        "REGISTER first",
+		emptied:     true,
+		withLevelDB: true,
 		frame: func(c *client, n int) []byte {
-			if n >= len(c.first) {
+			if n >= len(c.registerFirst) {
 				return nil
 			}
-			return c.first[n]
+			return c.registerFirst[n]
 		},
 	}), nil
 }
 
 func discoverKind(ns string, limit int) (kind, error) {
-	f, err := frame(&pb.Message{
-		Type:     pb.Message_DISCOVER,
-		Discover: &pb.Message_Discover{Ns: ns, Limit: int64(limit)},
-	})
+	f, err := discoverRequest(ns, limit)
 	k := kind{
-		name:    fmt.Sprintf("DISCOVER %d of %s", limit, map[string]string{small: "1,000", large: "100,000"}[ns]),
-		frame:   func(*client, int) []byte { return f },
-		leveldb: ns == large && limit >= 50,
+		name:        fmt.Sprintf("DISCOVER %d of %s", limit, map[string]string{smallNamespace: "1,000", largeNamespace: "100,000"}[ns]),
+		frame:       func(*client, int) []byte { return f },
+		withLevelDB: ns == largeNamespace && limit >= 50,
 	}
 	if limit == 50 {
-		k.library = func(ctx context.Context, b *bed, c *client) error {
+		k.library = func(ctx context.Context, b *testbed, c *client) error {
 			found, err := c.library.Discover(ctx, b.memory.host.ID(), ns, limit)
 			if err == nil && len(found) != limit {
-				err = fmt.Errorf("%d peers found", len(found))
+				err = fmt.Errorf("discovered %d peers, not %d", len(found), limit)
 			}
 			return err
 		}
@@ -112,33 +114,34 @@ func discoverKind(ns string, limit int) (kind, error) {
 	return k, err
 }
 
-func newExperiment(b *bed, k kind, stream string) experiment {
-	e := experiment{Request: k.name, Transport: b.transport, Stream: stream}
-	e.sides = []side{echoSide(b, k, stream), rawSide(b, k, stream, "memory", b.memory)}
-	if stream == "fresh" && b.transport == "TCP" && k.leveldb {
-		e.sides = append(e.sides, rawSide(b, k, stream, "LevelDB", b.leveldb))
+func newExperiment(b *testbed, k kind, stream string) *experiment {
+	e := &experiment{request: k.name, transport: b.transport, stream: stream}
+	e.sides = []side{echoSide(b, k, stream), pointSide(b, k, stream, "memory", b.memory)}
+	if stream == freshStream && b.transport == "TCP" && k.withLevelDB {
+		e.sides = append(e.sides, pointSide(b, k, stream, "LevelDB", b.levelDB))
 	}
-	if stream == "fresh" && k.library != nil {
+	if stream == freshStream && k.library != nil {
 		e.sides = append(e.sides, librarySide(b, k))
 	}
 	return e
 }
 
-// echoSide gives what the point in memory gave when it was asked the same. It comes
-// first, and so has the small namespace's registrations made again for each round.
-func echoSide(b *bed, k kind, stream string) side {
+// echoSide sends the requests to the echo, which answers with an answer of the point in
+// memory. It is the first side of an experiment, so it also keeps the small namespace
+// registered.
+func echoSide(b *testbed, k kind, stream string) side {
 	s := side{name: "echo", clients: b.clients}
 	s.prepare = func(ctx context.Context, round int) error {
-		if !k.fresh {
-			if err := b.memory.refresh(ctx); err != nil {
+		if !k.emptied {
+			if err := b.memory.refreshSmall(ctx); err != nil {
 				return err
 			}
 		}
 		if round > 0 {
 			return nil
 		}
-		c := newRaw(b.clients[0].host, b.memory.host.ID(), rendezvous.RendezvousID_v001)
-		answer, err := c.ask(ctx, k.frame(b.clients[0], 0))
+		c := newRawClient(b.clients[0].host, b.memory.host.ID(), rendezvous.RendezvousID_v001)
+		answer, err := c.request(ctx, k.frame(b.clients[0], 0))
 		if err != nil {
 			return err
 		}
@@ -146,58 +149,60 @@ func echoSide(b *bed, k kind, stream string) side {
 		return checkOK(answer)
 	}
 	s.begin = func(ctx context.Context, c *client) (func(int) error, func(), error) {
-		return begin(ctx, newRaw(c.host, b.memory.host.ID(), echoID), stream, requests(c, k, b.memory))
+		return beginRaw(ctx, newRawClient(c.host, b.memory.host.ID(), echoID), stream, rawRequests(b, k, c))
 	}
 	return s
 }
 
-func rawSide(b *bed, k kind, stream, name string, p *point) side {
+// pointSide sends the requests to a point, with a raw client.
+func pointSide(b *testbed, k kind, stream, name string, p *point) side {
 	s := side{name: name, clients: b.clients}
 	s.prepare = func(context.Context, int) error {
-		if k.fresh {
+		if k.emptied {
 			return p.restart()
 		}
 		return nil
 	}
 	s.begin = func(ctx context.Context, c *client) (func(int) error, func(), error) {
-		return begin(ctx, newRaw(c.host, p.host.ID(), rendezvous.RendezvousID_v001), stream, requests(c, k, b.memory))
+		return beginRaw(ctx, newRawClient(c.host, p.host.ID(), rendezvous.RendezvousID_v001), stream, rawRequests(b, k, c))
 	}
 	return s
 }
 
-// requests returns how to make a client's nth request. Every answer must be as
-// long as the first that was OK, but for the size of a TTL: what was refused is not.
-func requests(c *client, k kind, reference *point) func(ctx context.Context, r *raw, n int) error {
-	want := len(reference.echo.answer.Load().message)
-	return func(ctx context.Context, r *raw, n int) error {
-		request := k.frame(c, n)
-		if request == nil {
+// rawRequests returns a function that sends a client's nth request. The function fails if
+// an answer is not about as long as the echo's, because a refusal is shorter.
+func rawRequests(b *testbed, k kind, c *client) func(ctx context.Context, r *rawClient, n int) error {
+	want := b.memory.echo.size()
+	return func(ctx context.Context, r *rawClient, n int) error {
+		frame := k.frame(c, n)
+		if frame == nil {
 			return errNoMore
 		}
-		answer, err := r.ask(ctx, request)
-		if err == nil && (len(answer) < want-want/50 || len(answer) > want+want/50) {
+		answer, err := r.request(ctx, frame)
+		if err == nil && (len(answer) < want-want/50 || len(answer) > want+want/50) { // TTLs differ in length
 			err = errors.Join(fmt.Errorf("answer of %d bytes, not %d", len(answer), want), checkOK(answer))
 		}
 		return err
 	}
 }
 
-func begin(ctx context.Context, r *raw, stream string, ask func(context.Context, *raw, int) error) (func(int) error, func(), error) {
-	if stream == "kept" {
-		if err := r.keep(ctx); err != nil {
+func beginRaw(ctx context.Context, r *rawClient, stream string, request func(context.Context, *rawClient, int) error) (func(int) error, func(), error) {
+	if stream == keptStream {
+		if err := r.keepStream(ctx); err != nil {
 			return nil, nil, err
 		}
 	}
-	return func(n int) error { return ask(ctx, r, n) }, r.end, nil
+	return func(n int) error { return request(ctx, r, n) }, r.close, nil
 }
 
-// librarySide is the library's own client. Before each round it meets everyone in
-// the small namespace as they are registered now, and nobody new in the large one.
-func librarySide(b *bed, k kind) side {
+// librarySide sends the requests to the point in memory with the library's client. Before
+// each round every client discovers the small namespace, so that it has verified its
+// records. It meets the peers of the large namespace for the first time.
+func librarySide(b *testbed, k kind) side {
 	s := side{name: "library", clients: b.clients}
 	s.prepare = func(ctx context.Context, _ int) error {
-		return inParallel(len(b.clients), func(i int) error {
-			_, err := b.clients[i].library.Discover(ctx, b.memory.host.ID(), small, 1000)
+		return forEach(len(b.clients), func(i int) error {
+			_, err := b.clients[i].library.Discover(ctx, b.memory.host.ID(), smallNamespace, smallSize)
 			return err
 		})
 	}

@@ -1,19 +1,9 @@
-// Command bench measures what a rendezvous point costs on top of libp2p: every
-// request against an echo of the same bytes, in the same process, over the same
-// kind of stream. docs/performance.md says what the numbers mean and how to
-// repeat them.
+// Command bench measures what a rendezvous point costs on top of libp2p. It compares
+// each kind of request with an echo: a handler that answers with the same bytes, in the
+// same process, over the same kind of stream. It also measures the memory of
+// registrations, connections and streams.
 //
-//	main.go      flags, and the order of things
-//	bed.go       the hosts: two points and 16 clients, over one transport
-//	echo.go      the floor: the plainest handler that gives the same bytes
-//	raw.go       a client that reads the answer's frame and no more
-//	experiment.go which requests are compared
-//	measure.go   a round, and the median of many
-//	memory.go    heap per registration
-//	crowd.go     memory and goroutines per connection and per stream
-//	profile.go   where the time of a request goes
-//	report.go    tables, JSON, docs
-//	svg.go       plots
+// docs/performance.md explains the numbers and how to repeat them.
 package main
 
 import (
@@ -27,15 +17,15 @@ import (
 )
 
 type options struct {
-	rounds  int
-	round   time.Duration
-	only    *regexp.Regexp
-	quick   bool
-	json    string
-	from    string
-	docs    string
-	profile string
-	crowd   string
+	rounds      int
+	roundLength time.Duration
+	only        *regexp.Regexp // nil: all experiments
+	quick       bool
+	json        string // file
+	from        string // file
+	docs        string // directory
+	profile     string // directory
+	crowd       string // address of a point
 }
 
 func main() {
@@ -56,39 +46,48 @@ func run() error {
 	case o.crowd != "":
 		return runCrowd(ctx, o.crowd)
 	case o.profile != "":
-		return profile(ctx, o.profile)
+		return profileRequests(ctx, o.profile)
 	}
-	measure := func() (*report, error) { return measureAll(ctx, o) }
+	var r *report
 	if o.from != "" {
-		measure = func() (*report, error) { return readReport(o.from) }
+		r, err = readReport(o.from)
+	} else {
+		r, err = measureAll(ctx, o)
 	}
-	r, err := measure()
 	if err != nil {
 		return err
 	}
-	r.writeTables(os.Stdout)
-	return r.save(o.json, o.docs)
+	writeTables(os.Stdout, r)
+	if o.json != "" {
+		if err := r.save(o.json); err != nil {
+			return err
+		}
+	}
+	if o.docs != "" {
+		return writeDocs(o.docs, r)
+	}
+	return nil
 }
 
 func parseFlags() (options, error) {
 	var o options
 	var only string
-	flag.IntVar(&o.rounds, "rounds", 7, "rounds of each measurement, of which the median counts")
-	flag.DurationVar(&o.round, "round", 250*time.Millisecond, "length of a round")
-	flag.StringVar(&only, "only", "", "measure only the experiments whose name matches this `regexp`, and no memory")
-	flag.BoolVar(&o.quick, "quick", false, "measure less, in under a minute: TCP only, shorter rounds")
+	flag.IntVar(&o.rounds, "rounds", 7, "number of rounds of each experiment; the result is their median")
+	flag.DurationVar(&o.roundLength, "round", 250*time.Millisecond, "length of a round, for each side")
+	flag.StringVar(&only, "only", "", "run only the experiments whose name matches this `regexp`, and measure no memory")
+	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: TCP only, shorter rounds")
 	flag.StringVar(&o.json, "json", "", "write the results to this `file`")
-	flag.StringVar(&o.from, "from", "", "show the results in this `file` instead of measuring")
-	flag.StringVar(&o.docs, "docs", "", "put the tables into performance.md in this `directory`, and plots beside it")
+	flag.StringVar(&o.from, "from", "", "read the results from this `file` instead of measuring")
+	flag.StringVar(&o.docs, "docs", "", "write the tables into performance.md in this `directory`, and the plots beside it")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles to this `directory` instead of measuring")
-	flag.StringVar(&o.crowd, "crowd", "", "be the peers that connect to the point at this `address` (used by the program itself)")
+	flag.StringVar(&o.crowd, "crowd", "", "run the peers that connect to the point at this `address` (the program starts itself with this flag)")
 	flag.Parse()
 	var err error
 	if only != "" {
 		o.only, err = regexp.Compile(only)
 	}
 	if o.quick {
-		o.rounds, o.round = 5, 100*time.Millisecond
+		o.rounds, o.roundLength = 5, 100*time.Millisecond
 	}
 	return o, err
 }
@@ -103,9 +102,9 @@ func (o options) transports() []string {
 func measureAll(ctx context.Context, o options) (*report, error) {
 	r := &report{
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(),
-		Clients: clients, Rounds: o.rounds, RoundSeconds: o.round.Seconds(),
+		Clients: numClients, Rounds: o.rounds, RoundSeconds: o.roundLength.Seconds(),
 	}
-	if o.only == nil { // while the heap is small and nothing else runs
+	if o.only == nil { // first, while the heap is small and nothing else runs
 		sizes := []int{10_000, 100_000, 1_000_000}
 		if o.quick {
 			sizes = sizes[:2]
@@ -122,12 +121,12 @@ func measureAll(ctx context.Context, o options) (*report, error) {
 			r.Crowd = append(r.Crowd, c...)
 		}
 	}
-	records, err := newIdentities(100_000)
+	registered, err := newIdentities(100_000)
 	if err != nil {
 		return nil, err
 	}
 	for _, t := range o.transports() {
-		results, err := measureTransport(ctx, o, t, records)
+		results, err := measureTransport(ctx, o, t, registered)
 		if err != nil {
 			return nil, err
 		}
@@ -136,13 +135,15 @@ func measureAll(ctx context.Context, o options) (*report, error) {
 	return r, nil
 }
 
-func measureTransport(ctx context.Context, o options, transport string, records []identity) (results []result, err error) {
-	b, err := newBed(ctx, transport, records)
+// measureTransport runs all experiments over one transport. Its points start with the
+// given peers registered.
+func measureTransport(ctx context.Context, o options, transport string, registered []identity) (results []result, err error) {
+	b, err := newTestbed(ctx, transport, registered)
 	if err != nil {
 		return nil, err
 	}
 	defer b.close()
-	es, err := experiments(b)
+	es, err := newExperiments(b)
 	if err != nil {
 		return nil, err
 	}
@@ -151,11 +152,11 @@ func measureTransport(ctx context.Context, o options, transport string, records 
 			continue
 		}
 		fmt.Fprintln(os.Stderr, e.name())
-		compared, err := e.run(ctx, o.rounds, o.round)
+		sides, err := measureExperiment(ctx, e, o.rounds, o.roundLength)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", e.name(), err)
 		}
-		results = append(results, compared...)
+		results = append(results, sides...)
 	}
 	return results, nil
 }

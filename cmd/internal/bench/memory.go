@@ -15,12 +15,12 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// heap is what a storage takes for its registrations, each of another peer.
+// heap is the heap that a storage uses for registrations of different peers.
 type heap struct {
 	Storage       string  `json:"storage"`
 	Registrations int     `json:"registrations"`
 	Envelope      int     `json:"envelope_bytes"`
-	PerEach       float64 `json:"heap_bytes_each"` // the envelope included
+	PerEach       float64 `json:"heap_bytes_each"` // per registration, with its envelope
 }
 
 func measureHeap(ctx context.Context, sizes []int) ([]heap, error) {
@@ -41,40 +41,41 @@ func measureHeap(ctx context.Context, sizes []int) ([]heap, error) {
 	return all, nil
 }
 
+// heapOf measures a storage with n registrations.
 func heapOf(ctx context.Context, open openStorage, n int) (h heap, err error) {
-	like, err := newIdentities(1)
+	ids, err := newIdentities(1)
 	if err != nil {
 		return heap{}, err
 	}
-	before := heapNow()
+	before := heapInUse()
 	s, closeStorage, err := open()
 	if err != nil {
 		return heap{}, err
 	}
 	defer func() { err = errors.Join(err, closeStorage()) }()
-	deadline := time.Now().Add(live)
-	err = inParallel(n, func(i int) error {
+	deadline := time.Now().Add(initialTTL)
+	err = forEach(n, func(i int) error {
 		return s.Add(ctx, rendezvous.Record{
-			Namespace: large, Peer: numbered(like[0].id, i), Envelope: like[0].record, Deadline: deadline,
+			Namespace: largeNamespace, Peer: fakePeerID(ids[0].id, i), Envelope: ids[0].record, Deadline: deadline,
 		}, rendezvous.Quota{})
 	})
-	each := (heapNow() - before) / float64(n)
-	return heap{Registrations: n, Envelope: len(like[0].record), PerEach: math.Round(each)}, err
+	each := (heapInUse() - before) / float64(n)
+	return heap{Registrations: n, Envelope: len(ids[0].record), PerEach: math.Round(each)}, err
 }
 
-// numbered is another peer ID, as long as id. A storage does not ask whether
-// there is a key for it, which would take a minute to make for a million.
-func numbered(id peer.ID, n int) peer.ID {
+// fakePeerID returns a peer ID of the same length as id, with n in it. A storage does not
+// check that a key exists for it. To make a million keys would take a minute.
+func fakePeerID(id peer.ID, n int) peer.ID {
 	b := []byte(id)
 	binary.BigEndian.PutUint64(b[len(b)-8:], uint64(n))
 	return peer.ID(b)
 }
 
-// heapNow is the heap in use, in bytes, garbage left out.
-func heapNow() float64 {
+// heapInUse returns the size of the live heap in bytes.
+func heapInUse() float64 {
 	var m runtime.MemStats
 	runtime.GC()
-	runtime.GC() // a second one empties the pools
+	runtime.GC() // the second collection empties the sync.Pools
 	runtime.ReadMemStats(&m)
 	return float64(m.HeapAlloc)
 }

@@ -1,6 +1,6 @@
 package main
 
-// Where the time of a request goes, for `go tool pprof`.
+// CPU profiles of requests, for "go tool pprof".
 
 import (
 	"context"
@@ -12,33 +12,33 @@ import (
 	"time"
 )
 
-// profiled are the experiments to profile, by the name of the file. The clients
-// are in the profile too; the point is all that is below its term's handle.
-var profiled = []struct{ file, experiment string }{
+// profiles names the files, and the experiments that are profiled into them. A profile
+// contains the clients as well. The point's part is its stream handler.
+var profiles = []struct{ file, experiment string }{
 	{"register.pprof", "REGISTER again, TCP, fresh"},
 	{"discover.pprof", "DISCOVER 50 of 100,000, TCP, fresh"},
 }
 
-func profile(ctx context.Context, dir string) error {
-	others, err := newIdentities(100_000)
+func profileRequests(ctx context.Context, dir string) error {
+	registered, err := newIdentities(100_000)
 	if err != nil {
 		return err
 	}
-	b, err := newBed(ctx, "TCP", others)
+	b, err := newTestbed(ctx, "TCP", registered)
 	if err != nil {
 		return err
 	}
 	defer b.close()
-	es, err := experiments(b)
+	es, err := newExperiments(b)
 	if err != nil {
 		return err
 	}
-	for _, p := range profiled {
+	for _, p := range profiles {
 		for _, e := range es {
 			if e.name() != p.experiment {
 				continue
 			}
-			if err := e.profile(ctx, filepath.Join(dir, p.file)); err != nil {
+			if err := profileExperiment(ctx, e, filepath.Join(dir, p.file)); err != nil {
 				return fmt.Errorf("%s: %w", p.experiment, err)
 			}
 		}
@@ -46,16 +46,16 @@ func profile(ctx context.Context, dir string) error {
 	return nil
 }
 
-// profile profiles the point in memory, once warm.
-func (e experiment) profile(ctx context.Context, file string) (err error) {
-	if _, err := e.round(ctx, 0, slice); err != nil {
+// profileExperiment profiles the point in memory, after a round to warm up.
+func profileExperiment(ctx context.Context, e *experiment, file string) (err error) {
+	if _, err := measureRound(ctx, e, 0, turnLength); err != nil {
 		return err
 	}
-	point, err := e.sides[1].start(ctx, 1)
+	r, err := startRunner(ctx, e.sides[1], 1)
 	if err != nil {
 		return err
 	}
-	defer point.end()
+	defer r.end()
 	f, err := os.Create(file)
 	if err != nil {
 		return err
@@ -65,5 +65,5 @@ func (e experiment) profile(ctx context.Context, file string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	return point.take(10 * time.Second)
+	return r.turn(10 * time.Second)
 }
