@@ -1,0 +1,130 @@
+package main
+
+// The cost of Add and Sample, by the number of registrations.
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"time"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// costs has the time of one operation of each kind.
+type costs struct {
+	add         time.Duration // of a new registration
+	refresh     time.Duration // with the same envelope, in the order of registration
+	replace     time.Duration // with another envelope, in the order of registration
+	randomOrder time.Duration // with another envelope, in random order
+	sample      time.Duration
+}
+
+// compareCosts compares a storage with a thousand registrations with a full one.
+func compareCosts(t *targets) error {
+	small, err := measureCosts(1000)
+	if err != nil {
+		return err
+	}
+	full, err := measureCosts(*fullSize)
+	if err != nil {
+		return err
+	}
+	const format = "%-28s %12v %12v %7.2f"
+	fmt.Printf("%-28s %12s %12s %7s\n", "memory, one namespace", "1000", fmt.Sprint(*fullSize), "ratio")
+	check := func(what string, small, full time.Duration) {
+		ratio := float64(full) / float64(small)
+		t.check(ratio <= 3, format, what, small, full, ratio)
+	}
+	check("Add, new", small.add, full.add)
+	check("Add, refresh", small.refresh, full.refresh)
+	check("Add, refresh, other record", small.replace, full.replace)
+	fmt.Printf(format+"  (no target: see docs/storage.md)\n", "Add, refresh, random order",
+		small.randomOrder, full.randomOrder, float64(full.randomOrder)/float64(small.randomOrder))
+	check("Sample(50)", small.sample, full.sample)
+	fmt.Println()
+	return nil
+}
+
+// measureCosts measures a storage with n registrations.
+func measureCosts(n int) (c costs, err error) {
+	s := rendezvous.NewMemoryStorage()
+	defer func() { err = errors.Join(err, s.Close()) }()
+	f := newFiller(1)
+	if err := f.fill(s, n, time.Now().Add(*ttl)); err != nil {
+		return costs{}, err
+	}
+	ctx := context.Background()
+	records := make([]rendezvous.Record, 100_000)
+	// refresh measures Add for registered peers. It makes the records beforehand.
+	refresh := func(pick func(i int) int, envelope uint64) time.Duration {
+		for i := range records {
+			r := f.record(pick(i), time.Now().Add(*ttl))
+			r.Envelope = slices.Clone(r.Envelope)
+			binary.LittleEndian.PutUint64(r.Envelope[8:], envelope)
+			records[i] = r
+		}
+		return timePerOp(len(records), &err, func(i int) error { return s.Add(ctx, records[i], quota()) })
+	}
+	// Peers refresh at an interval, and so in the order in which they have registered.
+	// In a random order, each one has to be loaded from several places in main memory.
+	inOrder := func(i int) int { return i % n }
+	c.refresh = refresh(inOrder, 0)
+	c.replace = refresh(inOrder, rand.Uint64())
+	c.randomOrder = refresh(func(int) int { return rand.IntN(n) }, 0)
+	c.sample = timePerOp(len(records), &err, func(int) error {
+		_, err := s.Sample(ctx, namespace(0), sampleSize)
+		return err
+	})
+	if err != nil {
+		return costs{}, err
+	}
+	c.add, err = measureAddNew(f, n)
+	return c, err
+}
+
+// measureAddNew measures Add for new peers. It adds only a tenth to a storage with n
+// registrations, so that a small storage stays small, and repeats that with new storages.
+func measureAddNew(f *filler, n int) (time.Duration, error) {
+	const total = 100_000
+	more := min(n/10, total)
+	records := make([]rendezvous.Record, more)
+	fastest := time.Duration(math.MaxInt64)
+	for range max(1, min(50, total/more)) {
+		s := rendezvous.NewMemoryStorage()
+		err := f.fill(s, n, time.Now().Add(*ttl))
+		for i := range records {
+			records[i] = f.record(n+i, time.Now().Add(*ttl))
+		}
+		fastest = min(fastest, timePerOp(more, &err, func(i int) error {
+			return s.Add(context.Background(), records[i], quota())
+		}))
+		if err := errors.Join(err, s.Close()); err != nil {
+			return 0, err
+		}
+	}
+	return fastest, nil
+}
+
+// timePerOp divides many operations into a hundred parts, and returns the time of one
+// operation in the fastest part, which other load of the machine affects least. It stores
+// an error in err, and does nothing if there is one already.
+func timePerOp(ops int, err *error, op func(i int) error) time.Duration {
+	parts := min(100, ops)
+	runtime.GC()
+	fastest := time.Duration(math.MaxInt64)
+	for part := range parts {
+		from, to := part*ops/parts, (part+1)*ops/parts
+		start := time.Now()
+		for i := from; i < to && *err == nil; i++ {
+			*err = op(i)
+		}
+		fastest = min(fastest, time.Since(start)/time.Duration(to-from))
+	}
+	return fastest
+}
