@@ -1,24 +1,21 @@
 package redisstorage
 
-// Reading what scripts and commands return.
+// Reading the answers of the servers.
 
 import (
 	"encoding/binary"
-	"errors"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/redis/rueidis"
 )
 
-var errUnexpected = errors.New("unexpected answer of the server")
-
-// head is what every script returns first.
-type head struct {
+// header begins the answer of every script.
+type header struct {
 	now    int64 // the server's time, in milliseconds
-	length int64 // of what was asked about
+	length int64 // of the index, or of the array that the script was asked about
 }
 
-func readHead(values []rueidis.RedisMessage) (h head, err error) {
+func readHeader(values []rueidis.RedisMessage) (h header, err error) {
 	if len(values) != 2 {
 		return h, errUnexpected
 	}
@@ -29,55 +26,89 @@ func readHead(values []rueidis.RedisMessage) (h head, err error) {
 	return h, err
 }
 
-// answer is what a shard answers to a Sample.
-type answer struct {
-	err    error
-	head   head
-	headed bool
-	// found is, in the order that was asked for, what there is or is not.
-	found []found
-}
-
-type found struct {
-	ok        bool
+// entry is an entry of an array, or the zero value if there is none.
+type entry struct {
+	exists    bool
 	namespace string
 	peer      peer.ID
 	envelope  []byte
 	deadline  int64 // of the server's clock, in milliseconds
 }
 
-// next returns what is at the next position that was asked for.
-func (a *answer) next() (found, bool) {
-	if len(a.found) == 0 {
-		return found{}, false
+// entryHeader is the size of an entry before the peer: six bytes of deadline and two of
+// the peer's length.
+const entryHeader = 8
+
+func readEntry(m *rueidis.RedisMessage) (entry, error) {
+	if m.IsNil() {
+		return entry{}, nil
 	}
-	f := a.found[0]
-	a.found = a.found[1:]
-	return f, f.ok
+	b, err := m.AsBytes()
+	if err != nil {
+		return entry{}, err
+	}
+	return decodeEntry(b)
 }
 
-// takeFetch reads the results of fetch: a head, then entries.
-func (a *answer) takeFetch(ns string, result rueidis.RedisResult) error {
+// decodeEntry decodes an entry that packEntry in lua/lib.lua has packed. The envelope is a
+// part of b.
+func decodeEntry(b []byte) (entry, error) {
+	if len(b) < entryHeader {
+		return entry{}, errUnexpected
+	}
+	head := binary.BigEndian.Uint64(b)
+	peerEnd := entryHeader + int(head&0xffff)
+	if len(b) < peerEnd {
+		return entry{}, errUnexpected
+	}
+	return entry{
+		exists:   true,
+		peer:     peer.ID(b[entryHeader:peerEnd]),
+		envelope: b[peerEnd:len(b):len(b)],
+		deadline: int64(head >> 16),
+	}, nil
+}
+
+// answer is the answer of one shard to a query.
+type answer struct {
+	err       error
+	header    header
+	hasHeader bool
+	entries   []entry // in the order of the positions in the query
+}
+
+// next returns the entry at the next position of the query, if there is one.
+func (a *answer) next() (entry, bool) {
+	if len(a.entries) == 0 {
+		return entry{}, false
+	}
+	e := a.entries[0]
+	a.entries = a.entries[1:]
+	return e, e.exists
+}
+
+// addArray adds a result about one namespace: first a header, then entries.
+func (a *answer) addArray(ns string, result rueidis.RedisResult) error {
 	values, err := result.ToArray()
 	if err != nil {
 		return err
 	}
-	if !a.headed {
-		return a.takeHead(values)
+	if !a.hasHeader {
+		return a.setHeader(values)
 	}
 	for i := range values {
-		f, err := readEntry(&values[i])
+		e, err := readEntry(&values[i])
 		if err != nil {
 			return err
 		}
-		f.namespace = ns
-		a.found = append(a.found, f)
+		e.namespace = ns
+		a.entries = append(a.entries, e)
 	}
 	return nil
 }
 
-// takeWalk reads the results of walk: heads, each followed by namespaces and entries.
-func (a *answer) takeWalk(result rueidis.RedisResult) error {
+// addRanks adds a result of the ranks script: a header, then namespaces and entries.
+func (a *answer) addRanks(result rueidis.RedisResult) error {
 	values, err := result.ToArray()
 	if err != nil {
 		return err
@@ -85,7 +116,7 @@ func (a *answer) takeWalk(result rueidis.RedisResult) error {
 	if len(values) != 3 {
 		return errUnexpected
 	}
-	if err := a.takeHead(values[:2]); err != nil {
+	if err := a.setHeader(values[:2]); err != nil {
 		return err
 	}
 	pairs, err := values[2].ToArray()
@@ -93,54 +124,25 @@ func (a *answer) takeWalk(result rueidis.RedisResult) error {
 		return err
 	}
 	for i := 0; i+1 < len(pairs); i += 2 {
-		f, err := readEntry(&pairs[i+1])
+		e, err := readEntry(&pairs[i+1])
 		if err != nil {
 			return err
 		}
-		if f.ok {
-			if f.namespace, err = pairs[i].ToString(); err != nil {
+		if e.exists {
+			if e.namespace, err = pairs[i].ToString(); err != nil {
 				return err
 			}
 		}
-		a.found = append(a.found, f)
+		a.entries = append(a.entries, e)
 	}
 	return nil
 }
 
-func (a *answer) takeHead(values []rueidis.RedisMessage) error {
-	h, err := readHead(values)
-	if a.headed {
-		h.now = a.head.now // of several, the first is nearest to the question
+func (a *answer) setHeader(values []rueidis.RedisMessage) error {
+	h, err := readHeader(values)
+	if a.hasHeader {
+		h.now = a.header.now // the first of several times is nearest to the query's start
 	}
-	a.head, a.headed = h, true
+	a.header, a.hasHeader = h, true
 	return err
-}
-
-// entryHead is the size of what comes before the peer in an entry: six bytes of
-// deadline, two of the peer's length.
-const entryHead = 8
-
-// readEntry reads an entry as lua/lib.lua writes it, or that there is none.
-func readEntry(m *rueidis.RedisMessage) (found, error) {
-	if m.IsNil() {
-		return found{}, nil
-	}
-	entry, err := m.AsBytes()
-	if err != nil {
-		return found{}, err
-	}
-	if len(entry) < entryHead {
-		return found{}, errUnexpected
-	}
-	head := binary.BigEndian.Uint64(entry)
-	peerEnd := entryHead + int(head&0xffff)
-	if len(entry) < peerEnd {
-		return found{}, errUnexpected
-	}
-	return found{
-		ok:       true,
-		peer:     peer.ID(entry[entryHead:peerEnd]),
-		envelope: entry[peerEnd:len(entry):len(entry)],
-		deadline: int64(head >> 16),
-	}, nil
 }

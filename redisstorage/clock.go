@@ -1,67 +1,71 @@
 package redisstorage
 
-// How far a server's clock is from this process's.
+// The difference between a server's clock and the clock of this process.
 
 import (
 	"sync"
 	"time"
 )
 
-// clock knows between which bounds the difference of a server's clock and this
-// process's lies. Only the server's clock counts; this is to tell how long a
-// message was under way to it, and it may be wrong for a moment when one of the
-// clocks was set or another server has taken over. So it corrects what was measured
-// by no more than what the measurement leaves open.
+// clock estimates the difference between a server's clock and the clock of this
+// process. Deadlines are by the server's clock alone. The estimate only serves to tell
+// how much of a round trip passed before the server read its clock. It is wrong for a
+// moment after a clock was set or another server has taken over, so the results are
+// limited to what the round trip itself allows.
+//
+// The zero value knows nothing yet. All methods may be called concurrently.
 type clock struct {
-	mu          sync.Mutex
-	known       bool
-	least, most time.Duration // server's time, as a time since 1970, minus ours since an epoch
-	at          time.Time     // when the bounds were true
+	mu    sync.Mutex
+	known bool
+	// The difference lies between low and high. It is the server's time since 1970
+	// minus the time of this process since epoch.
+	low, high  time.Duration
+	observedAt time.Time // when low and high were computed
 }
 
-// epoch is any moment of this process, for what its clock says to be a number.
+// epoch is the zero of the clock of this process.
 var epoch = time.Now()
 
-// drift is by how much two clocks may part, per time.
+// drift is the assumed upper bound of how fast two clocks drift apart.
 const drift = 200e-6
 
-// observe learns that a server said it was server, in milliseconds, some time
-// between sent and received.
+// observe updates the estimate with an exchange: between sent and received, the server
+// read the time server, in milliseconds.
 func (c *clock) observe(sent, received time.Time, server int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	said := time.Duration(server) * time.Millisecond
-	least, most := said-received.Sub(epoch), said+time.Millisecond-sent.Sub(epoch)
+	read := time.Duration(server) * time.Millisecond
+	low, high := read-received.Sub(epoch), read+time.Millisecond-sent.Sub(epoch)
 	if c.known {
-		apart := time.Duration(float64(received.Sub(c.at).Abs()) * drift)
-		c.least, c.most = max(c.least-apart, least), min(c.most+apart, most)
+		drifted := time.Duration(float64(received.Sub(c.observedAt).Abs()) * drift)
+		c.low, c.high = max(c.low-drifted, low), min(c.high+drifted, high)
 	}
-	if !c.known || c.least > c.most {
-		c.least, c.most = least, most // a clock was set
+	if !c.known || c.low > c.high { // bounds that contradict each other: a clock was set
+		c.low, c.high = low, high
 	}
-	c.known, c.at = true, received
+	c.known, c.observedAt = true, received
 }
 
-// server returns what a server's clock, in milliseconds, says at least at a moment of
-// this process, or 0 where that is not known.
+// server returns the earliest time, in milliseconds, that the server's clock can show at
+// a time of this process. It returns 0 if nothing has been observed.
 func (c *clock) server(at time.Time) int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.known {
 		return 0
 	}
-	return int64((at.Sub(epoch) + c.least) / time.Millisecond)
+	return int64((at.Sub(epoch) + c.low) / time.Millisecond)
 }
 
-// local returns when, as far as is known but not before sent and not after
-// received, a server said it was server, in milliseconds.
+// local returns the earliest time of this process at which the server can have read the
+// time server, in milliseconds. The result is between sent and received.
 func (c *clock) local(sent, received time.Time, server int64) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.known {
 		return sent
 	}
-	at := epoch.Add(time.Duration(server)*time.Millisecond - c.most)
+	at := epoch.Add(time.Duration(server)*time.Millisecond - c.high)
 	switch {
 	case at.Before(sent):
 		return sent

@@ -8,14 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// exchange is one question to a server whose clock is ahead: it was sent, heard by
-// the server, and answered.
-func exchange(c *clock, ahead time.Duration, sent time.Time, there, back time.Duration) (heard, received time.Time, said int64) {
-	heard = sent.Add(there)
-	received = heard.Add(back)
-	said = int64((heard.Sub(epoch) + ahead) / time.Millisecond)
-	c.observe(sent, received, said)
-	return heard, received, said
+// exchange observes one exchange with a server whose clock is ahead by some time. The
+// request takes there to arrive and the answer takes back. exchange returns when the
+// server read its clock, when the answer arrived, and what the server's clock showed.
+func exchange(c *clock, ahead time.Duration, sent time.Time, there, back time.Duration) (read, received time.Time, server int64) {
+	read = sent.Add(there)
+	received = read.Add(back)
+	server = int64((read.Sub(epoch) + ahead) / time.Millisecond)
+	c.observe(sent, received, server)
+	return read, received, server
 }
 
 func TestClock(t *testing.T) {
@@ -23,31 +24,31 @@ func TestClock(t *testing.T) {
 	var c clock
 	require.Zero(t, c.server(epoch))
 
-	// The quickest exchange tells most, and slow ones take nothing of it away.
+	// A fast exchange gives narrow bounds, which slow exchanges do not widen.
 	now := epoch.Add(time.Minute)
 	exchange(&c, ahead, now, time.Millisecond, time.Millisecond)
 	for range 100 {
 		now = now.Add(250 * time.Millisecond)
-		heard, received, said := exchange(&c, ahead, now, rand.N(2*time.Second), rand.N(2*time.Second))
+		read, received, server := exchange(&c, ahead, now, rand.N(2*time.Second), rand.N(2*time.Second))
 
-		server := time.Duration(c.server(now)) * time.Millisecond
-		require.LessOrEqual(t, server, now.Sub(epoch)+ahead, "never later than it is")
-		require.Greater(t, server, now.Sub(epoch)+ahead-30*time.Millisecond)
+		earliest := time.Duration(c.server(now)) * time.Millisecond
+		require.LessOrEqual(t, earliest, now.Sub(epoch)+ahead)
+		require.Greater(t, earliest, now.Sub(epoch)+ahead-30*time.Millisecond)
 
-		at := c.local(now, received, said)
-		require.False(t, at.After(heard), "never later than it was")
-		require.Less(t, heard.Sub(at), 30*time.Millisecond)
+		at := c.local(now, received, server)
+		require.False(t, at.After(read))
+		require.Less(t, read.Sub(at), 30*time.Millisecond)
 	}
 
-	// A clock that is set is believed.
+	// When the server's clock is set, the new difference counts at once.
 	now = now.Add(time.Second)
 	exchange(&c, -ahead, now, time.Millisecond, time.Millisecond)
 	require.InDelta(t, int64((now.Sub(epoch)-ahead)/time.Millisecond), c.server(now), 3)
 }
 
-// Whatever is believed, nothing is said to have been before the question or after
-// the answer.
-func TestClockMistaken(t *testing.T) {
+// TestClockBounds checks that a wrong estimate never puts the server's reading before the
+// request or after the answer.
+func TestClockBounds(t *testing.T) {
 	var c clock
 	sent := epoch.Add(time.Minute)
 	received := sent.Add(time.Second)

@@ -1,93 +1,84 @@
 package redisstorage
 
-// Counts: how much there is in all shards.
+// Counting registrations and namespaces.
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/redis/rueidis"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// namesCompared is up to how many names of namespaces, over all shards, are fetched
-// to count those that several shards have once.
-const namesCompared = 50_000
+// maxNames bounds how many names of namespaces are fetched. They are fetched to count a
+// namespace once that is in several shards.
+const maxNames = 50_000
 
-// Counts implements [rendezvous.Storage]. Of a shard that cannot be reached it
-// counts what that held when it was last heard of. On a cluster, when there are
-// tens of thousands of namespaces, only those in the fullest shard are counted.
-func (s *Storage) Counts(ctx context.Context) (rendezvous.Counts, error) {
-	if err := s.enter(); err != nil {
-		return rendezvous.Counts{}, err
-	}
-	defer s.leave()
-	counts, err := s.counts(ctx)
-	if err != nil {
-		return rendezvous.Counts{}, fmt.Errorf("count registrations: %w", err)
-	}
-	return counts, nil
-}
-
-func (s *Storage) counts(ctx context.Context) (counts rendezvous.Counts, err error) {
-	held, err := s.each(ctx, func(sh shard) rueidis.Completed { return s.client.B().Zcard().Key(sh.index()).Build() })
+// countAll counts registrations and namespaces in all shards. The registrations of a shard
+// that cannot be reached are counted as it last reported them.
+func countAll(ctx context.Context, client rueidis.Client, shards []*shard) (counts rendezvous.Counts, err error) {
+	sizes, err := askEach(ctx, client, shards, func(s *shard) rueidis.Completed { return client.B().Zcard().Key(s.index()).Build() })
 	if err != nil {
 		return counts, err
 	}
-	for i, result := range held {
+	for i, result := range sizes {
 		n, err := result.AsInt64()
 		if err != nil {
-			n = s.states[i].held()
+			n = shards[i].lastCount()
 		}
 		counts.Registrations += int(n)
 	}
+	counts.Namespaces, err = countNamespaces(ctx, client, shards)
+	return counts, err
+}
 
-	named, err := s.each(ctx, func(sh shard) rueidis.Completed { return s.client.B().Scard().Key(sh.names()).Build() })
+// countNamespaces counts the namespaces in all shards. With more than maxNames names it
+// returns how many are in the shard that has the most.
+func countNamespaces(ctx context.Context, client rueidis.Client, shards []*shard) (int, error) {
+	sizes, err := askEach(ctx, client, shards, func(s *shard) rueidis.Completed { return client.B().Scard().Key(s.names()).Build() })
 	if err != nil {
-		return counts, err
+		return 0, err
 	}
-	all := 0
-	for _, result := range named {
+	most, sum := 0, 0
+	for _, result := range sizes {
 		if n, err := result.AsInt64(); err == nil {
-			counts.Namespaces = max(counts.Namespaces, int(n))
-			all += int(n)
+			most = max(most, int(n))
+			sum += int(n)
 		}
 	}
-	if len(s.shards) == 1 || all > namesCompared {
-		return counts, nil
+	if len(shards) == 1 || sum > maxNames {
+		return most, nil
 	}
-	lists, err := s.each(ctx, func(sh shard) rueidis.Completed { return s.client.B().Smembers().Key(sh.names()).Build() })
+	lists, err := askEach(ctx, client, shards, func(s *shard) rueidis.Completed { return client.B().Smembers().Key(s.names()).Build() })
 	if err != nil {
-		return counts, err
+		return 0, err
 	}
 	distinct := make(map[string]struct{})
 	for _, result := range lists {
-		names, _ := result.AsStrSlice() // of a shard that does not answer: none
+		names, _ := result.AsStrSlice() // a shard that cannot be reached has none
 		for _, name := range names {
 			distinct[name] = struct{}{}
 		}
 	}
-	counts.Namespaces = max(counts.Namespaces, len(distinct))
-	return counts, nil
+	return max(most, len(distinct)), nil
 }
 
-// each asks every shard the same. It is an error when none answers.
-func (s *Storage) each(ctx context.Context, question func(shard) rueidis.Completed) ([]rueidis.RedisResult, error) {
-	called, cancel := context.WithTimeout(ctx, callTimeout)
+// askEach sends a command to each shard. It returns an error only if no shard answers.
+func askEach(ctx context.Context, client rueidis.Client, shards []*shard, command func(*shard) rueidis.Completed) ([]rueidis.RedisResult, error) {
+	callCtx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	commands := make([]rueidis.Completed, len(s.shards))
-	for i, sh := range s.shards {
-		commands[i] = question(sh)
+	commands := make([]rueidis.Completed, len(shards))
+	for i, s := range shards {
+		commands[i] = command(s)
 	}
-	results := s.client.DoMulti(called, commands...)
+	results := client.DoMulti(callCtx, commands...)
 	var failed error
 	for _, result := range results {
 		err := result.Error()
 		if err == nil {
 			return results, nil
 		}
-		failed = explain(ctx, err)
+		failed = callError(ctx, err)
 	}
 	return nil, failed
 }

@@ -1,6 +1,6 @@
-// Package redisstorage keeps the registrations of many rendezvous points in one
-// Redis or Valkey, a single node or a cluster. A peer that registers through one
-// point is discovered through every other.
+// Package redisstorage is a [rendezvous.Storage] on Redis or Valkey, on a single node or
+// a cluster. Many rendezvous points can share one: a peer that registers at one of them
+// is discovered at all of them.
 //
 //	storage, err := redisstorage.Open(ctx, "redis://user:password@localhost:6379/0")
 //	if err != nil {
@@ -9,15 +9,21 @@
 //	defer storage.Close()
 //	point := rendezvous.NewRendezvousService(host, storage)
 //
-// It keeps the contract of [rendezvous.Storage], save that on a cluster, where no
-// step spans two slots, the total of [rendezvous.Quota] may be exceeded by what
-// the points add within a quarter of a second, and that a Sample of all namespaces is
-// uniform over what is there but not when many registrations come and go meanwhile.
+// It fulfils the contract of [rendezvous.Storage] with two exceptions:
 //
-// Redis 6.2 is the oldest that will do. It should have maxmemory-policy noeviction.
+//   - On a cluster, no operation spans two slots. So the points together may exceed
+//     [rendezvous.Quota].Total by what they add in a quarter of a second.
+//   - A Sample of all namespaces is not exactly uniform while many registrations come
+//     and go.
 //
-// Where things are: open.go (settings, [Open]), shard.go (who is kept where),
-// lua/lib.lua (the data and how it hangs together), lua/*.lua (all that changes or
-// judges it, in one step each), add.go, sample.go, draw.go, counts.go, keeper.go
-// (ends what nobody refreshes).
+// The oldest supported server is Redis 6.2. Its maxmemory-policy should be noeviction.
+//
+// # How it works
+//
+// The registry is divided into shards by peer: one shard on a single node, twelve on a
+// cluster. Each change of a shard is one Lua script, so it is atomic. A shard holds the
+// registrations of a namespace in an array without gaps. A Sample draws random positions
+// of these arrays, fetches them all in one round trip, and draws again if too many of
+// them have expired. Every point visits every shard four times a second to purge what
+// has expired.
 package redisstorage

@@ -1,7 +1,6 @@
 package redisstorage
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,7 +20,7 @@ func TestDraw(t *testing.T) {
 	require.Empty(t, draw([]int{0, 0}, 5))
 }
 
-// Every ordered pair is as likely as any other.
+// TestDrawUniform checks that all ordered pairs of places are equally likely.
 func TestDrawUniform(t *testing.T) {
 	const draws, places = 60_000, 6
 	counts := make(map[[2]place]int)
@@ -31,26 +30,21 @@ func TestDrawUniform(t *testing.T) {
 	}
 	const outcomes = places * (places - 1)
 	require.Len(t, counts, outcomes)
-	square, expected := 0.0, float64(draws)/outcomes
+	chiSquare, expected := 0.0, float64(draws)/outcomes
 	for _, n := range counts {
-		square += (float64(n) - expected) * (float64(n) - expected) / expected
+		chiSquare += (float64(n) - expected) * (float64(n) - expected) / expected
 	}
-	require.Less(t, square, 75.0, "chi-square with 29 degrees of freedom: once in 100,000 by chance")
+	require.Less(t, chiSquare, 75.0, "with 29 degrees of freedom, chance exceeds this once in 100,000 times")
 }
 
-func TestEnough(t *testing.T) {
-	require.Equal(t, 100, enough(1<<62, 100, 0.5))
-	require.Equal(t, 100, enough(1, 100, 1e-300))
-	require.GreaterOrEqual(t, enough(50, 1000, 0.9), 56)
+func TestDrawCount(t *testing.T) {
+	require.Equal(t, 100, drawCount(1<<62, 100, 0.5))
+	require.Equal(t, 100, drawCount(1, 100, 1e-300))
+	require.GreaterOrEqual(t, drawCount(50, 1000, 0.9), 56)
 }
 
-// TestLengthsBounded: peers choose for which namespaces they ask.
-func TestLengthsBounded(t *testing.T) {
-	var l lengths
-	for i := range 5 * lengthsKept {
-		l.learn(fmt.Sprint(i), []int{i})
-		require.LessOrEqual(t, len(l.young)+len(l.old), 2*lengthsKept)
-	}
-	require.Equal(t, []int{5*lengthsKept - 1}, l.of(fmt.Sprint(5*lengthsKept-1), 1))
-	require.Equal(t, []int{0}, l.of("0", 1))
+func TestCovers(t *testing.T) {
+	require.True(t, covers([]int{3, 4}, []int{3, 0}))
+	require.False(t, covers([]int{3, 4}, []int{1, 5}))
+	require.True(t, covers(drawSizes([]int{0, 1000}), []int{4, 1035}))
 }

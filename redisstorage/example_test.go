@@ -11,8 +11,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/redisstorage"
 )
 
-// One of several points that share their registrations. Without a server there is no
-// output; TestSharedRegistryEndToEnd, of the command, runs three such points on one.
+// This is one of several points that share a registry. The example is compiled but not
+// run, because it needs a server.
 func ExampleOpen() {
 	ctx := context.Background()
 	storage, err := redisstorage.Open(ctx, "redis://:password@10.0.0.1:6379/0", redisstorage.WithPrefix("my-network"))

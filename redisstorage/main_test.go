@@ -4,29 +4,42 @@ import (
 	"flag"
 	"runtime"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the run when a test leaves a goroutine behind.
+// TestMain fails the run if a test leaves a goroutine behind.
 func TestMain(m *testing.M) {
-	// Most of the time tests wait for time to pass: they can do so together.
 	flag.Parse()
+	// Tests mostly wait for servers, so many of them can run at the same time.
 	if err := flag.Set("test.parallel", "12"); err != nil {
 		panic(err)
 	}
 	go func() {
 		runtime.LockOSThread()
-		for launch := range launches {
-			launch()
+		for start := range processStarts {
+			start()
 		}
 	}()
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
-		// A client that is closed may be about to ask its cluster who is in it: it
-		// sleeps up to a second first, and then notices.
+		// rueidis may sleep for up to a second before it refreshes its view of a
+		// cluster, and notices only then that the client is closed.
 		goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"))
 }
 
-// launches are done on a thread that ends with this process and not before: so do
-// the servers that are started there, even when a test crashes.
-var launches = make(chan func())
+// processStarts has functions that start server processes. They run on a thread that lives as
+// long as this process, because the servers are killed when the thread ends; see
+// killWithThread.
+var processStarts = make(chan func())
+
+// pause waits for real time to pass: the servers are processes of their own, and time
+// cannot be virtual.
+func pause(t *testing.T, d time.Duration) {
+	t.Helper()
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+		t.Fatal("the test ended during a pause")
+	}
+}

@@ -1,6 +1,6 @@
 package redisstorage
 
-// How the servers are doing, for Prometheus.
+// Prometheus metrics.
 
 import (
 	"sync/atomic"
@@ -8,43 +8,41 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics is what a storage counts.
+// metrics has the counters of a storage.
 type metrics struct {
-	failures atomic.Int64 // of looks at a shard
+	failures atomic.Int64 // visits to a shard that failed
 	partial  atomic.Int64 // samples without some shards
-	purged   atomic.Int64 // registrations that ended and were taken out from here
+	purged   atomic.Int64 // registrations purged by this process
 }
 
 var (
-	shardsDesc   = describe("shards", "Parts that the registry is divided into.")
-	downDesc     = describe("shards_down", "Parts of the registry that cannot be reached now.")
-	failuresDesc = describe("shard_failures_total", "Looks at a part of the registry that failed; there are four a second for each.")
-	partialDesc  = describe("partial_samples_total", "Samples that were answered without the parts that could not be reached.")
-	purgedDesc   = describe("purged_total", "Registrations that had ended and were taken out through this point.")
+	shardsDesc   = newDesc("shards", "Number of shards of the registry.")
+	downDesc     = newDesc("shards_down", "Number of shards that cannot be reached now.")
+	failuresDesc = newDesc("shard_failures_total", "Failed visits to a shard. Each shard is visited four times a second.")
+	partialDesc  = newDesc("partial_samples_total", "Samples that were answered without the shards that could not be reached.")
+	purgedDesc   = newDesc("purged_total", "Expired registrations that this point purged.")
 )
 
-func describe(name, help string) *prometheus.Desc {
+func newDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc("libp2p_rendezvous_redis_"+name, help, nil, nil)
 }
 
-// Describe implements [prometheus.Collector].
-func (s *Storage) Describe(descs chan<- *prometheus.Desc) {
+func describe(out chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{shardsDesc, downDesc, failuresDesc, partialDesc, purgedDesc} {
-		descs <- desc
+		out <- desc
 	}
 }
 
-// Collect implements [prometheus.Collector]. It asks no server.
-func (s *Storage) Collect(collected chan<- prometheus.Metric) {
-	gauge := func(desc *prometheus.Desc, v int64) {
-		collected <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
+func (m *metrics) collect(out chan<- prometheus.Metric, shards, down int) {
+	gauge := func(desc *prometheus.Desc, v int) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(v))
 	}
-	counter := func(desc *prometheus.Desc, v int64) {
-		collected <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v))
+	counter := func(desc *prometheus.Desc, v *atomic.Int64) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.CounterValue, float64(v.Load()))
 	}
-	gauge(shardsDesc, int64(len(s.shards)))
-	gauge(downDesc, int64(s.down.Load()))
-	counter(failuresDesc, s.metrics.failures.Load())
-	counter(partialDesc, s.metrics.partial.Load())
-	counter(purgedDesc, s.metrics.purged.Load())
+	gauge(shardsDesc, shards)
+	gauge(downDesc, down)
+	counter(failuresDesc, &m.failures)
+	counter(partialDesc, &m.partial)
+	counter(purgedDesc, &m.purged)
 }

@@ -8,24 +8,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"fmt"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// TestOpenWaits: a point may be started before its server is.
+// TestOpenWaits checks that a point may start before its server does.
 func TestOpenWaits(t *testing.T) {
 	t.Parallel()
 	node := startServer(t, "redis-server")
@@ -47,35 +43,37 @@ func TestOpenWaits(t *testing.T) {
 		}
 		opened <- err
 	}()
-	time.Sleep(300 * time.Millisecond)
+	pause(t, 300*time.Millisecond)
 	node.start(t)
 	require.NoError(t, <-opened)
 }
 
-func TestOpenSettings(t *testing.T) {
+// TestOpenOptions checks the settings in the URL and the options, and that wrong ones are
+// errors at once.
+func TestOpenOptions(t *testing.T) {
 	t.Parallel()
 	node := startServer(t, "redis-server", "--requirepass", "se@cret")
 	url := "redis://:se%40cret@" + node.addr
 
 	s := open(t, url+"/2", WithPrefix("mine"))
-	add(t, s, testRecord("ns", 1, time.Minute))
+	mustAdd(t, s, testRecord("ns", 1, time.Minute))
 	others := node.cli(t, "-a", "se@cret", "-n", "2", "--no-auth-warning",
 		"eval", "return #redis.call('KEYS', '*') - #redis.call('KEYS', 'mine:{18e}:*')", "0")
 	require.Equal(t, "0", others)
-	require.Empty(t, sample(t, open(t, url+"/2"), "ns"), "another prefix")
-	require.Empty(t, sample(t, open(t, url, WithPrefix("mine")), "ns"), "another database")
-	require.Len(t, sample(t, open(t, url+"/2", WithPrefix("mine")), "ns"), 1)
+	require.Empty(t, mustSample(t, open(t, url+"/2"), "ns"), "another prefix")
+	require.Empty(t, mustSample(t, open(t, url, WithPrefix("mine")), "ns"), "another database")
+	require.Len(t, mustSample(t, open(t, url+"/2", WithPrefix("mine")), "ns"), 1)
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	for what, open := range map[string]func() (*Storage, error){
-		"wrong password":            func() (*Storage, error) { return Open(ctx, "redis://:wrong@"+node.addr) },
-		"no password":               func() (*Storage, error) { return Open(ctx, node.url()) },
-		"no such database":          func() (*Storage, error) { return Open(ctx, url+"/99") },
-		"nodes that are no cluster": func() (*Storage, error) { return Open(ctx, url+","+node.addr) },
-		"empty prefix":              func() (*Storage, error) { return Open(ctx, url, WithPrefix("")) },
-		"braces":                    func() (*Storage, error) { return Open(ctx, url, WithPrefix("a{b}")) },
-		"TLS without TLS": func() (*Storage, error) {
+		"wrong password":                   func() (*Storage, error) { return Open(ctx, "redis://:wrong@"+node.addr) },
+		"no password":                      func() (*Storage, error) { return Open(ctx, node.url()) },
+		"no such database":                 func() (*Storage, error) { return Open(ctx, url+"/99") },
+		"two nodes that are not a cluster": func() (*Storage, error) { return Open(ctx, url+","+node.addr) },
+		"empty prefix":                     func() (*Storage, error) { return Open(ctx, url, WithPrefix("")) },
+		"braces in the prefix":             func() (*Storage, error) { return Open(ctx, url, WithPrefix("a{b}")) },
+		"TLS configuration without rediss": func() (*Storage, error) {
 			return Open(ctx, url, WithTLS(&tls.Config{MinVersion: tls.VersionTLS12}))
 		},
 		"nil TLS":    func() (*Storage, error) { return Open(ctx, "rediss://host", WithTLS(nil)) },
@@ -99,13 +97,13 @@ func TestOpenTLS(t *testing.T) {
 	url := "rediss://" + tlsAddr
 
 	_, err := Open(t.Context(), url)
-	require.Error(t, err, "an unknown authority")
+	require.Error(t, err, "the certificate is not trusted")
 	s := open(t, url, WithTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}))
-	add(t, s, testRecord("ns", 1, time.Minute))
-	require.Len(t, sample(t, open(t, url+"?skip_verify=true"), "ns"), 1)
+	mustAdd(t, s, testRecord("ns", 1, time.Minute))
+	require.Len(t, mustSample(t, open(t, url+"?skip_verify=true"), "ns"), 1)
 }
 
-// certificate makes a certificate for loopback that is its own authority.
+// certificate makes a self-signed certificate for loopback.
 func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -131,100 +129,4 @@ func certificate(t *testing.T) (certFile, keyFile string, roots *x509.CertPool) 
 	roots = x509.NewCertPool()
 	roots.AddCert(parsed)
 	return certFile, keyFile, roots
-}
-
-// TestCluster: shards are where they should be, whatever peers choose, and one
-// registry is opened by any of the members.
-func TestCluster(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, "redis-server")
-	s := open(t, c[4].url()) // a replica
-	require.Len(t, s.shards, len(tags))
-	for i, sh := range s.shards {
-		for _, name := range []string{sh.index(), sh.names(), sh.array("{x}}{"), sh.ledger("}{a}")} {
-			slot, err := strconv.Atoi(c[0].cli(t, "cluster", "keyslot", name))
-			require.NoError(t, err)
-			require.Equal(t, (2*i+1)*16384/(2*len(tags)), slot, name)
-		}
-	}
-	const peers = 3000
-	for i := range peers {
-		add(t, s, testRecord("ns", i, time.Minute))
-	}
-	for _, master := range c[:3] {
-		held := 0
-		for _, sh := range s.shards {
-			held += hlen(master, sh.array("ns"))
-		}
-		require.InDelta(t, peers/3, held, peers/10, "each master has a third")
-	}
-	require.Len(t, sample(t, open(t, c.url()), "ns"), peers)
-
-	_, err := Open(t.Context(), c[0].url()+"/1")
-	require.Error(t, err, "a cluster has one database")
-}
-
-// hlen is the length of a hash, 0 when it is another node's.
-func hlen(s *server, key string) int {
-	n, _ := strconv.Atoi(strings.TrimPrefix(s.say("HLEN "+key), ":"))
-	return n
-}
-
-// TestClusterTotal: the points of a cluster keep to the total, but for what they add
-// within a moment.
-func TestClusterTotal(t *testing.T) {
-	t.Parallel()
-	c := startCluster(t, "redis-server")
-	points := []*Storage{open(t, c.url()), open(t, c.url())}
-	q := rendezvous.Quota{Total: 100}
-	added := 0
-	for i := range 200 {
-		err := points[i%2].Add(t.Context(), testRecord("ns", i, time.Minute), q)
-		if err == nil {
-			added++
-		} else {
-			require.ErrorIs(t, err, rendezvous.ErrFull)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	require.GreaterOrEqual(t, added, 100)
-	require.Less(t, added, 160, "at most what the other added in refreshInterval, and is not known yet")
-	time.Sleep(2 * refreshInterval)
-	for _, s := range points {
-		require.ErrorIs(t, s.Add(t.Context(), testRecord("ns", 1000, time.Minute), q), rendezvous.ErrFull)
-	}
-}
-
-func TestPolicy(t *testing.T) {
-	require.Equal(t, "noeviction", policy("# Memory\r\nused_memory:1\r\nmaxmemory_policy:noeviction\r\n"))
-	require.Equal(t, "allkeys-lru", policy("maxmemory_policy:allkeys-lru"))
-	require.Empty(t, policy("# Memory\r\n"))
-}
-
-func TestMetrics(t *testing.T) {
-	t.Parallel()
-	node := startServer(t, "redis-server")
-	s := open(t, node.url())
-	registry := prometheus.NewPedanticRegistry()
-	require.NoError(t, registry.Register(s))
-	value := func(name string) float64 {
-		families, err := registry.Gather()
-		require.NoError(t, err)
-		for _, family := range families {
-			if family.GetName() == "libp2p_rendezvous_redis_"+name {
-				return family.GetMetric()[0].GetGauge().GetValue() + family.GetMetric()[0].GetCounter().GetValue()
-			}
-		}
-		t.Fatalf("no metric %s", name)
-		return 0
-	}
-	require.InDelta(t, 1, value("shards"), 0)
-	for i := range 5 {
-		add(t, s, testRecord(fmt.Sprint("ns", i), i, time.Second))
-	}
-	require.Eventually(t, func() bool { return value("purged_total") == 5 }, 5*time.Second, 10*time.Millisecond)
-	require.Zero(t, value("shards_down"))
-	node.signal(t, syscall.SIGKILL)
-	require.Eventually(t, func() bool { return value("shards_down") == 1 && value("shard_failures_total") > 0 },
-		5*time.Second, 10*time.Millisecond)
 }

@@ -5,7 +5,8 @@ import (
 	"syscall"
 )
 
-// endWithThread has a process killed when the thread that started it ends.
-func endWithThread(cmd *exec.Cmd) {
+// killWithThread makes the kernel kill the process of cmd when the thread that starts it
+// ends. So the process does not outlive a test run that crashes.
+func killWithThread(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,5 @@ package redisstorage
 
 import "os/exec"
 
-// endWithThread does nothing: a server outlives a test that crashes.
-func endWithThread(*exec.Cmd) {}
+// killWithThread does nothing. A server outlives a test run that crashes.
+func killWithThread(*exec.Cmd) {}

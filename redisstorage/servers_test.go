@@ -1,6 +1,6 @@
 package redisstorage
 
-// Real servers, started and stopped by the tests.
+// Servers that tests start and stop.
 
 import (
 	"bufio"
@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,10 +20,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// server is a process of redis-server or valkey-server on a port of its own.
+// server is a redis-server or valkey-server on a port that no other test uses.
 type server struct {
 	program string
 	addr    string
@@ -31,12 +33,12 @@ type server struct {
 	process *exec.Cmd
 }
 
-// startServer starts a server that ends with the test. More arguments are its
-// settings; it keeps nothing on disk.
+// startServer starts a server that stores nothing on disk and is killed when the test
+// ends. Args are added to its command line.
 func startServer(t testing.TB, program string, args ...string) *server {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
-		t.Fatalf("%v: .ci/deps-redis installs what is missing", err)
+		t.Fatalf("%v: install it with .ci/deps-redis", err)
 	}
 	s := &server{program: program, addr: freeAddr(t), args: args, dir: t.TempDir()}
 	s.start(t)
@@ -44,7 +46,8 @@ func startServer(t testing.TB, program string, args ...string) *server {
 	return s
 }
 
-// start starts the process, again after a signal that has killed it.
+// start starts the process, for the first time or after it was killed, and waits until it
+// answers.
 func (s *server) start(t testing.TB) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.addr)
@@ -52,22 +55,21 @@ func (s *server) start(t testing.TB) {
 		"--bind", "127.0.0.1", "--port", port, "--dir", s.dir, "--logfile", "log",
 		"--save", "", "--appendonly", "no", "--enable-debug-command", "yes",
 	}, s.args...)
-	s.process = exec.Command(s.program, args...) //nolint:noctx // killed by its signal
-	endWithThread(s.process)
+	s.process = exec.Command(s.program, args...) //nolint:noctx // a signal ends it
+	killWithThread(s.process)
 	started := make(chan error)
-	launches <- func() { started <- s.process.Start() }
+	processStarts <- func() { started <- s.process.Start() }
 	require.NoError(t, <-started)
-	deadline := time.Now().Add(20 * time.Second)
-	for answer := ""; answer == "" || strings.HasPrefix(answer, "-LOADING"); answer = s.say("PING") {
-		if time.Now().After(deadline) {
-			said, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-			t.Fatalf("%s on %s does not answer: %s", s.program, s.addr, said)
-		}
-		time.Sleep(5 * time.Millisecond)
+	if !assert.Eventually(t, func() bool {
+		answer := s.send("PING")
+		return answer != "" && !strings.HasPrefix(answer, "-LOADING")
+	}, 20*time.Second, 5*time.Millisecond) {
+		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+		t.Fatalf("%s on %s does not answer; its log: %s", s.program, s.addr, log)
 	}
 }
 
-// signal sends the process a signal, and waits for its end where that is one.
+// signal sends the process a signal. After SIGKILL it waits until the process has ended.
 func (s *server) signal(t testing.TB, sig syscall.Signal) {
 	t.Helper()
 	if s.process == nil {
@@ -77,13 +79,13 @@ func (s *server) signal(t testing.TB, sig syscall.Signal) {
 		t.Errorf("signal %s: %v", s.program, err)
 	}
 	if sig == syscall.SIGKILL {
-		_ = s.process.Wait() // what was killed ends with an error
+		_ = s.process.Wait() // a process that was killed returns an error
 		s.process = nil
 	}
 }
 
-// say sends a command and returns the first line of the answer, "" if none comes.
-func (s *server) say(command string) string {
+// send sends a command and returns the first line of the answer, or "" if there is none.
+func (s *server) send(command string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", s.addr)
@@ -99,13 +101,13 @@ func (s *server) say(command string) string {
 	return strings.TrimSpace(line)
 }
 
-// cli runs redis-cli and returns what it prints.
+// cli runs redis-cli and returns its output.
 func (s *server) cli(t testing.TB, args ...string) string {
 	t.Helper()
 	return s.tool(t, "redis-cli", args...)
 }
 
-// tool runs a program with the server's address and returns what it prints.
+// tool runs a program with the address of the server and returns its output.
 func (s *server) tool(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(s.addr)
@@ -116,16 +118,28 @@ func (s *server) tool(t testing.TB, program string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// info returns a field of the server's INFO.
+func (s *server) info(t testing.TB, field string) string {
+	t.Helper()
+	out := s.cli(t, "info")
+	found := regexp.MustCompile(`(?m)^` + field + `:(\S+)`).FindStringSubmatch(out)
+	require.NotEmpty(t, found, out)
+	return found[1]
+}
+
 func (s *server) url() string { return "redis://" + s.addr }
 
-// freeAddr returns an address of loopback that nobody listens on, and none twice: it
-// takes a server a moment until it does. Its port is below those that systems give to
-// outgoing connections, one of which could have taken it by then.
+// usedAddrs has the addresses that freeAddr has returned.
+var usedAddrs sync.Map
+
+// freeAddr returns a free address on loopback. It returns none twice, because a server
+// takes a moment to listen. The port is below the range for outgoing connections, so none
+// of those can take it in the meantime.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10_000+rand.IntN(20_000)))
-		if _, twice := givenAddrs.LoadOrStore(addr, true); twice {
+		if _, used := usedAddrs.LoadOrStore(addr, true); used {
 			continue
 		}
 		if l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", addr); err == nil {
@@ -133,13 +147,11 @@ func freeAddr(t testing.TB) string {
 			return addr
 		}
 	}
-	t.Fatal("no port is free on loopback")
+	t.Fatal("found no free port on loopback")
 	return ""
 }
 
-var givenAddrs sync.Map
-
-// cluster is three masters and then three replicas.
+// cluster has three masters and then their replicas.
 type cluster []*server
 
 func startCluster(t testing.TB, program string) cluster {
@@ -168,11 +180,11 @@ func startCluster(t testing.TB, program string) cluster {
 			}
 		}
 		return true
-	}, 30*time.Second, 50*time.Millisecond, "the cluster is complete")
+	}, 30*time.Second, 50*time.Millisecond, "the cluster is not complete")
 	return c
 }
 
-// url names all members: which of them answer is not known.
+// url names all members, because a test may have killed some.
 func (c cluster) url() string {
 	var addrs []string
 	for _, s := range c {

@@ -11,8 +11,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/storagetest"
 )
 
-// TestContract runs the contract on every kind of server, each test with a registry
-// of its own.
+// TestContract runs storagetest on Redis, Valkey and a cluster. Each of its tests has a
+// registry with a different prefix.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	var registries atomic.Int64
@@ -36,7 +36,7 @@ func TestContract(t *testing.T) {
 	})
 }
 
-// open opens a storage that is closed at the test's end.
+// open opens a storage and closes it when the test ends.
 func open(t testing.TB, url string, opts ...Option) *Storage {
 	t.Helper()
 	s, err := Open(t.Context(), url, opts...)

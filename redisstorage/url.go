@@ -1,6 +1,6 @@
 package redisstorage
 
-// URLs that name servers.
+// Parsing the URL of the servers.
 
 import (
 	"crypto/tls"
@@ -16,8 +16,8 @@ import (
 
 const defaultPort = "6379"
 
-// parseURL reads what [Open] takes. Its errors do not show the URL, which may hold
-// a password.
+// parseURL parses the URL that [Open] takes. Its errors do not contain the URL, which may
+// contain a password.
 func parseURL(s string) (rueidis.ClientOption, error) {
 	option, err := parse(s)
 	if err == nil {
@@ -26,7 +26,7 @@ func parseURL(s string) (rueidis.ClientOption, error) {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
-	return rueidis.ClientOption{}, fmt.Errorf("URL of the servers: %w", err)
+	return rueidis.ClientOption{}, fmt.Errorf("parse URL of the servers: %w", err)
 }
 
 func parse(s string) (option rueidis.ClientOption, err error) {
@@ -50,7 +50,7 @@ func parse(s string) (option rueidis.ClientOption, err error) {
 	if db := strings.TrimPrefix(u.Path, "/"); db != "" {
 		option.SelectDB, err = strconv.Atoi(db)
 		if err != nil || option.SelectDB < 0 {
-			return option, fmt.Errorf("%q is no database number", db)
+			return option, fmt.Errorf("%q is not a database number", db)
 		}
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -64,11 +64,11 @@ func parse(s string) (option rueidis.ClientOption, err error) {
 		case "skip_verify":
 			skip, err := strconv.ParseBool(values[0])
 			if err != nil || option.TLSConfig == nil {
-				return option, errors.New("skip_verify is true or false, and for rediss only")
+				return option, errors.New("skip_verify must be true or false, and requires the scheme rediss")
 			}
 			option.TLSConfig.InsecureSkipVerify = skip
 		default:
-			return option, fmt.Errorf("parameter %q is unknown", name)
+			return option, fmt.Errorf("unknown parameter %q", name)
 		}
 	}
 	for _, host := range hosts {
@@ -81,12 +81,11 @@ func parse(s string) (option rueidis.ClientOption, err error) {
 	return option, nil
 }
 
-// cutHosts takes the hosts out of a URL: it may have several, and net/url knows
-// nothing of that.
+// cutHosts removes the hosts from a URL, because net/url does not parse a list of hosts.
 func cutHosts(s string) (without string, hosts []string, err error) {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return "", nil, errors.New("it has no scheme")
+		return "", nil, errors.New("no scheme")
 	}
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {
@@ -96,17 +95,17 @@ func cutHosts(s string) (without string, hosts []string, err error) {
 	return scheme + "://" + rest[:at] + rest[end:], strings.Split(rest[at:end], ","), nil
 }
 
-// address makes the port explicit.
+// address returns a host with its port, or with the default port if it has none.
 func address(host string) (string, error) {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name, port, err = net.SplitHostPort(host + ":" + defaultPort)
 	}
 	if err != nil || name == "" {
-		return "", fmt.Errorf("%q is no host and port", host)
+		return "", fmt.Errorf("%q is not a host and port", host)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("%q is no port", port)
+		return "", fmt.Errorf("%q is not a port", port)
 	}
 	return net.JoinHostPort(name, port), nil
 }

@@ -38,8 +38,8 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// Errors are for logs, where passwords have no place.
-func TestParseURLRefuses(t *testing.T) {
+// TestParseURLErrors checks that wrong URLs are errors, which do not contain the password.
+func TestParseURLErrors(t *testing.T) {
 	for _, url := range []string{
 		"",
 		"host:6379",
@@ -74,7 +74,7 @@ func FuzzParseURL(f *testing.F) {
 	f.Fuzz(func(t *testing.T, url string) {
 		option, err := parseURL(url)
 		if err == nil && len(option.InitAddress) == 0 {
-			t.Errorf("%q names no server", url)
+			t.Errorf("%q was accepted without a server", url)
 		}
 	})
 }

@@ -1,43 +1,44 @@
--- Adds a registration or refreshes one, if the limits allow it.
+-- Adds a registration, or refreshes it, if the limits allow it.
 --
--- KEYS: index, array, ledger, names
--- ARGV: prefix, namespace, peer, envelope, how long to live in milliseconds, what
---       the clock here said when that was so, as far as the sender knows,
---       the peer's limit, the shard's limit (negative: none)
--- Returns the time, how many registrations the shard holds, and what became of this
--- one ('added', 'peer' or 'full': the limit that refused it).
+-- KEYS: index, array, peer, names
+-- ARGV: prefix, namespace, peer, envelope,
+--       how long the registration has left to live, in milliseconds,
+--       the earliest time that this clock can have shown when that was so (0: unknown),
+--       the limit per peer, the limit of the shard (negative: no limit)
+-- Returns the time, the number of registrations in the shard, and the outcome:
+-- 'added', or the limit that refused the registration ('peer' or 'full').
 
 local ns, peer, envelope = ARGV[2], ARGV[3], ARGV[4]
-local life, sent = tonumber(ARGV[5]), tonumber(ARGV[6])
+local lifetime, sent = tonumber(ARGV[5]), tonumber(ARGV[6])
 local perPeer, total = tonumber(ARGV[7]), tonumber(ARGV[8])
-local array, ledger = KEYS[2], KEYS[3]
+local array, registrations = KEYS[2], KEYS[3]
 local t = now()
 
--- The time on the way is a part of the life, unless the sender is mistaken about
--- this clock.
-local late = t - sent
-if late > 0 and late < 5000 then life = math.max(0, life - late) end
-local deadline = t + life
+-- The time that the request took to get here counts as lived. A delay of more than 5 s
+-- means that the sender is wrong about this clock.
+local delay = t - sent
+if delay > 0 and delay < 5000 then lifetime = math.max(0, lifetime - delay) end
+local deadline = t + lifetime
 
--- found returns where the peer's entry is, and whether it is live.
-local function found()
-  local pos = redis.call('HGET', ledger, ns)
+-- current returns the position of the peer's entry, and whether the entry is live.
+local function current()
+  local pos = redis.call('HGET', registrations, ns)
   local entry = pos and redis.call('HGET', array, pos)
   if not entry then return nil end
-  local ends, owner = splitEntry(entry)
+  local ends, owner = unpackEntry(entry)
   if owner ~= peer then return nil end
   return pos, ends > t
 end
 
--- Limits count what is live. When one seems to be reached, what has ended and is
--- still counted is taken out first.
+-- Limits count live registrations. If one seems to be reached, more of what has
+-- expired but is still counted is purged before the registration is refused.
 local pos, live, refused
-for _, most in ipairs({8, 256}) do
-  purge(t, most)
-  pos, live = found()
+for _, batch in ipairs({8, 256}) do
+  purge(t, batch)
+  pos, live = current()
   refused = nil
   if not live then
-    if perPeer >= 0 and redis.call('HLEN', ledger) >= perPeer then
+    if perPeer >= 0 and redis.call('HLEN', registrations) >= perPeer then
       refused = 'peer'
     elseif total >= 0 and redis.call('ZCARD', index) >= total then
       refused = 'full'
@@ -49,21 +50,22 @@ if refused then return {t, redis.call('ZCARD', index), refused} end
 
 if not pos then
   pos = redis.call('HLEN', array)
-  redis.call('HSET', ledger, ns, pos)
+  redis.call('HSET', registrations, ns, pos)
   if pos == 0 then redis.call('SADD', names, ns) end
 end
-redis.call('HSET', array, pos, entryOf(deadline, peer, envelope))
-redis.call('ZADD', index, deadline, memberOf(ns, peer))
+redis.call('HSET', array, pos, packEntry(deadline, peer, envelope))
+redis.call('ZADD', index, deadline, packMember(ns, peer))
 
--- Every key expires by itself some time after the last registration in it, should
--- every point die. Ledgers go last: while the others are there they must be, too.
-local function keep(key, spare)
-  if redis.call('PTTL', key) < life + spare / 2 then
-    redis.call('PEXPIRE', key, life + spare)
+-- Each key expires a while after the last registration in it, in case all points stop
+-- and nobody purges. The peer's key goes last, because the other keys are of no use
+-- without it.
+local function expireAfter(key, margin)
+  if redis.call('PTTL', key) < lifetime + margin / 2 then
+    redis.call('PEXPIRE', key, lifetime + margin)
   end
 end
-keep(index, 10000)
-keep(array, 10000)
-keep(names, 10000)
-keep(ledger, 15000)
+expireAfter(index, 10000)
+expireAfter(array, 10000)
+expireAfter(names, 10000)
+expireAfter(registrations, 15000)
 return {t, redis.call('ZCARD', index), 'added'}

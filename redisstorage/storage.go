@@ -1,0 +1,140 @@
+package redisstorage
+
+// The Storage type.
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/rueidis"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// Storage is a [rendezvous.Storage] on Redis or Valkey. It is also a
+// [prometheus.Collector] with metrics about the servers. All methods may be called
+// concurrently. Use [Open] to make one; the zero value is not usable.
+type Storage struct {
+	client  rueidis.Client
+	shards  []*shard
+	health  *health
+	metrics *metrics
+	sampler *sampler
+	monitor *monitor
+
+	mu     sync.Mutex
+	closed bool           // guarded by mu
+	calls  sync.WaitGroup // calls under way; none is added after closed is set
+
+	closeOnce sync.Once
+}
+
+var (
+	_ rendezvous.Storage   = (*Storage)(nil)
+	_ prometheus.Collector = (*Storage)(nil)
+)
+
+// newStorage returns a storage that owns client, and visits every shard once, which ctx
+// bounds.
+func newStorage(ctx context.Context, client rueidis.Client, prefix string, now func() time.Time) *Storage {
+	m := new(metrics)
+	var shards []*shard
+	for _, k := range newKeys(prefix, isCluster(client)) {
+		shards = append(shards, &shard{keys: k, client: client, now: now, metrics: m})
+	}
+	h := newHealth(len(shards))
+	return &Storage{
+		client:  client,
+		shards:  shards,
+		health:  h,
+		metrics: m,
+		sampler: &sampler{client: client, shards: shards, health: h, metrics: m, now: now},
+		monitor: startMonitor(ctx, shards, h, m),
+	}
+}
+
+// Add implements [rendezvous.Storage]. It is one atomic step of the server. The deadline
+// is sent as the remaining time and is by the server's clock from then on. A server that
+// is out of memory is [rendezvous.ErrFull].
+func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := addRecord(ctx, s.shards, r, q); err != nil {
+		return fmt.Errorf("add registration: %w", err)
+	}
+	return nil
+}
+
+// Sample implements [rendezvous.Storage]. What has expired by the server's clock is left
+// out, and the deadlines of the records are by the clock of this process. If some shards
+// of a cluster cannot be reached, the sample is of the others.
+func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
+	if err := s.enter(); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	if n <= 0 {
+		return nil, nil
+	}
+	records, err := s.sampler.sample(ctx, namespace, n)
+	if err != nil {
+		return nil, fmt.Errorf("sample registrations: %w", err)
+	}
+	return records, nil
+}
+
+// Counts implements [rendezvous.Storage]. The registrations of a shard that cannot be
+// reached are counted as it last reported them. On a cluster with tens of thousands of
+// namespaces, the number of namespaces is that of the shard with the most.
+func (s *Storage) Counts(ctx context.Context) (rendezvous.Counts, error) {
+	if err := s.enter(); err != nil {
+		return rendezvous.Counts{}, err
+	}
+	defer s.leave()
+	counts, err := countAll(ctx, s.client, s.shards)
+	if err != nil {
+		return rendezvous.Counts{}, fmt.Errorf("count registrations: %w", err)
+	}
+	return counts, nil
+}
+
+// Close implements [rendezvous.Storage]. It waits for calls under way, a few seconds at
+// most, and closes all connections. Registrations stay on the servers until their
+// deadline.
+func (s *Storage) Close() error {
+	s.closeOnce.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		s.monitor.stop()
+		s.calls.Wait()
+		s.client.Close()
+	})
+	return nil
+}
+
+// Describe implements [prometheus.Collector].
+func (s *Storage) Describe(out chan<- *prometheus.Desc) { describe(out) }
+
+// Collect implements [prometheus.Collector]. It sends nothing to the servers.
+func (s *Storage) Collect(out chan<- prometheus.Metric) {
+	s.metrics.collect(out, len(s.shards), s.health.numDown())
+}
+
+// enter begins a call, which leave ends. It fails if the storage is closed.
+func (s *Storage) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return rendezvous.ErrClosed
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+func (s *Storage) leave() { s.calls.Done() }
