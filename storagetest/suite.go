@@ -5,6 +5,7 @@ package storagetest
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -19,7 +20,15 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// suite is what a check works with: the storage, and where to report to.
+// reporter is the part of [testing.TB] that a check needs.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+	Context() context.Context
+}
+
+// suite has what one check needs: the storage under test, and where to report failures.
 type suite struct {
 	reporter
 	config
@@ -27,11 +36,12 @@ type suite struct {
 	t *testing.T
 }
 
-const many = math.MaxInt
+// allRecords as the size of a sample asks for all of them.
+const allRecords = math.MaxInt
 
 var unlimited = rendezvous.Quota{}
 
-// ttl is a lifetime long enough that nothing ends while a check works.
+// ttl is a lifetime that does not end during a check.
 func (s *suite) ttl() time.Duration {
 	if s.realTime {
 		return time.Minute
@@ -39,7 +49,7 @@ func (s *suite) ttl() time.Duration {
 	return 20 * time.Second
 }
 
-// short is a lifetime to be waited for, and shorter ends well before it.
+// short is a lifetime whose end a check can wait for.
 func (s *suite) short() time.Duration {
 	if s.realTime {
 		return 2 * time.Second
@@ -47,35 +57,52 @@ func (s *suite) short() time.Duration {
 	return 20 * time.Second
 }
 
+// shorter is a lifetime that ends well before short.
 func (s *suite) shorter() time.Duration { return s.short() / 2 }
 
-// before is how long before a deadline a record must still be there: as short as
-// the storage is exact, but by the real clock this process may be late itself.
-func (s *suite) before() time.Duration {
+// margin is how long before a deadline a check asks for a record that must still be
+// there. In real time, the process may be late.
+func (s *suite) margin() time.Duration {
 	if s.realTime {
 		return 400 * time.Millisecond
 	}
 	return s.resolution
 }
 
-// in is a deadline so long from now, to the storage's resolution.
-func (s *suite) in(d time.Duration) time.Time {
-	now := time.Now()
-	wall := now.Add(d)
-	return wall.Add(-time.Duration(wall.UnixNano() % int64(s.resolution)))
+// draws is how many samples a check of uniformity draws. More are not needed: mistakes make
+// samples far from uniform. In real time a sample takes longer.
+func (s *suite) draws() int {
+	if s.realTime {
+		return 1000
+	}
+	return 5000
+}
+
+// after returns the deadline of a lifetime that begins now, rounded to the storage's
+// resolution.
+func (s *suite) after(lifetime time.Duration) time.Time {
+	deadline := time.Now().Add(lifetime)
+	return deadline.Add(-time.Duration(deadline.UnixNano() % int64(s.resolution)))
 }
 
 func (s *suite) sleepUntil(deadline time.Time) { time.Sleep(time.Until(deadline)) }
 
-// settle waits until whatever the storage does by itself is done.
-func (s *suite) settle() { time.Sleep(5 * time.Second) }
+// sleepUntilRemoved waits as long as a storage may take to remove expired records.
+func (s *suite) sleepUntilRemoved() { time.Sleep(5 * time.Second) }
 
 func (s *suite) record(ns string, p peer.ID, deadline time.Time) rendezvous.Record {
 	return rendezvous.Record{Namespace: ns, Peer: p, Envelope: envelope(ns, p), Deadline: deadline}
 }
 
-// envelope is some bytes that no other registration has.
+// envelope returns different bytes for each registration.
 func envelope(ns string, p peer.ID) []byte { return fmt.Appendf(nil, "envelope of %q in %q", p, ns) }
+
+// testPeer returns an ID for each i, as of an Ed25519 key. The first six bytes of all of them
+// are equal.
+func testPeer(i int) peer.ID {
+	key := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))
+	return peer.ID("\x00\x24\x08\x01\x12\x20" + string(key[:]))
+}
 
 func (s *suite) add(r rendezvous.Record, q rendezvous.Quota) {
 	s.Helper()
@@ -84,17 +111,25 @@ func (s *suite) add(r rendezvous.Record, q rendezvous.Quota) {
 	}
 }
 
-func (s *suite) refused(r rendezvous.Record, q rendezvous.Quota, want error) {
+// addPeers adds the peers from..to-1 to a namespace.
+func (s *suite) addPeers(ns string, from, to int) {
+	s.Helper()
+	for i := from; i < to; i++ {
+		s.add(s.record(ns, testPeer(i), s.after(s.ttl())), unlimited)
+	}
+}
+
+func (s *suite) expectRefused(r rendezvous.Record, q rendezvous.Quota, want error) {
 	s.Helper()
 	if err := s.Add(s.Context(), r, q); !errors.Is(err, want) {
 		s.Errorf("Add(%q, %q, quota %+v): got %v, want %v", r.Namespace, r.Peer, q, err, want)
 	}
 }
 
-// sample draws, and checks what holds for every sample whatsoever.
+// sample returns a sample, after it has checked what holds for every sample.
 func (s *suite) sample(ns string, n int) []rendezvous.Record {
 	s.Helper()
-	asked := time.Now()
+	called := time.Now()
 	got, err := s.Sample(s.Context(), ns, n)
 	if err != nil {
 		s.Fatalf("Sample(%q, %d): %v", ns, n, err)
@@ -107,26 +142,27 @@ func (s *suite) sample(ns string, n int) []rendezvous.Record {
 		key := [2]string{r.Namespace, string(r.Peer)}
 		switch {
 		case seen[key]:
-			s.Errorf("Sample(%q, %d) repeats %q in %q", ns, n, r.Peer, r.Namespace)
+			s.Errorf("Sample(%q, %d) returned %q in %q twice", ns, n, r.Peer, r.Namespace)
 		case ns != "" && r.Namespace != ns:
 			s.Errorf("Sample(%q, %d) returned a record of %q", ns, n, r.Namespace)
-		case !r.Deadline.After(asked):
-			s.Errorf("Sample(%q, %d) returned a record that had ended %v before", ns, n, asked.Sub(r.Deadline))
+		case !r.Deadline.After(called):
+			s.Errorf("Sample(%q, %d) returned a record that had expired %v before", ns, n, called.Sub(r.Deadline))
 		}
 		seen[key] = true
 	}
 	return got
 }
 
-// holds checks that exactly want is live in a namespace, or in all for "".
-func (s *suite) holds(ns string, want ...rendezvous.Record) {
+// expectRecords checks that exactly want is live in a namespace, or in all for "".
+func (s *suite) expectRecords(ns string, want ...rendezvous.Record) {
 	s.Helper()
-	got := s.sample(ns, many)
+	got := s.sample(ns, allRecords)
 	if now := time.Now(); s.realTime {
-		// This process may have been late to ask for what was about to end.
+		// The process may have been late to ask. Then a record that has expired by
+		// now may be missing.
 		want = slices.DeleteFunc(slices.Clone(want), func(r rendezvous.Record) bool {
-			there := func(o rendezvous.Record) bool { return s.same(o, r) }
-			return !r.Deadline.After(now) && !slices.ContainsFunc(got, there)
+			equal := func(other rendezvous.Record) bool { return s.equal(other, r) }
+			return !r.Deadline.After(now) && !slices.ContainsFunc(got, equal)
 		})
 	}
 	order := func(a, b rendezvous.Record) int {
@@ -134,66 +170,60 @@ func (s *suite) holds(ns string, want ...rendezvous.Record) {
 	}
 	slices.SortFunc(got, order)
 	want = slices.SortedFunc(slices.Values(want), order)
-	if !slices.EqualFunc(got, want, s.same) {
-		s.Errorf("%q holds\n\t%v\nwant\n\t%v", ns, show(got), show(want))
+	if !slices.EqualFunc(got, want, s.equal) {
+		s.Errorf("%q has\n\t%v\nwant\n\t%v", ns, format(got), format(want))
 	}
 }
 
-func (s *suite) same(a, b rendezvous.Record) bool {
-	return a.Namespace == b.Namespace && a.Peer == b.Peer && bytes.Equal(a.Envelope, b.Envelope) &&
-		s.sameTime(a.Deadline, b.Deadline)
-}
-
-// sameTime allows for two clocks by the real one: the storage's may be elsewhere.
-func (s *suite) sameTime(a, b time.Time) bool {
+func (s *suite) equal(a, b rendezvous.Record) bool {
+	// In real time, the deadline may be by the clock of another process.
 	tolerance := s.resolution - 1
 	if s.realTime {
 		tolerance += 100 * time.Millisecond
 	}
-	return a.Sub(b).Abs() <= tolerance
+	return a.Namespace == b.Namespace && a.Peer == b.Peer && bytes.Equal(a.Envelope, b.Envelope) &&
+		a.Deadline.Sub(b.Deadline).Abs() <= tolerance
 }
 
-func show(records []rendezvous.Record) []string {
+func format(records []rendezvous.Record) []string {
 	lines := make([]string, len(records))
 	for i, r := range records {
-		lines[i] = fmt.Sprintf("%.40q in %.40q, %d bytes %.20q, ends in %v",
+		lines[i] = fmt.Sprintf("%.40q in %.40q, %d bytes %.20q, expires in %v",
 			r.Peer, r.Namespace, len(r.Envelope), r.Envelope, time.Until(r.Deadline))
 	}
 	return lines
 }
 
-// testPeer returns the i-th of many peers, with an ID as those of Ed25519 keys:
-// all begin with the same six bytes.
-func testPeer(i int) peer.ID {
-	key := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(i)))
-	return peer.ID("\x00\x24\x08\x01\x12\x20" + string(key[:]))
-}
-
-// expectUniform checks that each of the want categories was counted as often as
-// the others, but for what chance does: a chi-square test at one in a million.
-// Of each of trials, k categories were drawn without repeats.
-func expectUniform[K comparable](s *suite, what string, counts map[K]int, want, trials, k int) {
+func (s *suite) expectCounts(registrations, namespaces int) {
 	s.Helper()
-	if len(counts) > want {
-		s.Fatalf("%s: %d different outcomes, want %d", what, len(counts), want)
-	}
-	n, expected := float64(want), float64(trials*k)/float64(want)
-	// The variance of how often one is drawn, times n/(n-1): with that, the sum
-	// of squares is chi-square distributed with n-1 degrees of freedom.
-	variance := float64(trials) * float64(k) / n * (n - float64(k)) / (n - 1)
-	square := float64(want-len(counts)) * expected * expected / variance
-	for _, c := range counts {
-		square += (float64(c) - expected) * (float64(c) - expected) / variance
-	}
-	if limit := chiSquareLimit(want - 1); square > limit {
-		s.Errorf("%s: chi-square %.0f over %d outcomes, at most %.0f would be chance", what, square, want, limit)
+	got, err := s.Counts(s.Context())
+	if want := (rendezvous.Counts{Registrations: registrations, Namespaces: namespaces}); err != nil || got != want {
+		s.Errorf("Counts: got %+v, %v, want %+v", got, err, want)
 	}
 }
 
-// chiSquareLimit is what chi-square with so many degrees of freedom exceeds once in
-// a million (Wilson and Hilferty's approximation).
-func chiSquareLimit(degrees int) float64 {
-	const z = 4.7534 // of the normal distribution
-	v := 2 / (9 * float64(degrees))
-	return float64(degrees) * math.Pow(1-v+z*math.Sqrt(v), 3)
+// expectUniformSample checks that samples of n of the live records of a namespace are
+// checkUniform.
+func (s *suite) expectUniformSample(what, ns string, n, live int) {
+	s.Helper()
+	counts := make(map[[2]string]int)
+	for range s.draws() {
+		for _, r := range s.sample(ns, n) {
+			counts[[2]string{r.Namespace, string(r.Peer)}]++
+		}
+	}
+	expectUniform(s, what, counts, live, n)
+}
+
+// expectUniform checks that each of the categories was drawn equally often, except by
+// chance. In each of s.draws() trials, k different categories were drawn.
+func expectUniform[K comparable](s *suite, what string, counts map[K]int, categories, k int) {
+	s.Helper()
+	if len(counts) > categories {
+		s.Fatalf("%s: got %d different outcomes, want %d", what, len(counts), categories)
+	}
+	got, limit := chiSquare(counts, categories, s.draws(), k), chiSquareLimit(categories-1)
+	if got > limit {
+		s.Errorf("%s: not uniform: chi-square of %d outcomes is %.0f, want at most %.0f", what, categories, got, limit)
+	}
 }

@@ -1,0 +1,278 @@
+package storagetest
+
+// A storage that the checks are tested with.
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// flawed is a simple storage with one flaw, or with none for "".
+type flawed struct {
+	flaw string
+
+	mu      sync.Mutex
+	records []rendezvous.Record
+	first   []rendezvous.Record // records as they were before any refresh
+	closed  bool
+}
+
+func newFlawed(flaw string) *flawed { return &flawed{flaw: flaw} }
+
+func (f *flawed) has(flaw string) bool { return f.flaw == flaw }
+
+// key returns what identifies a registration.
+func (f *flawed) key(r rendezvous.Record) [2]string {
+	switch {
+	case f.has("concatenates namespace and peer"):
+		return [2]string{r.Namespace + string(r.Peer)}
+	case f.has("ends namespaces at a zero byte"):
+		ns, _, _ := strings.Cut(r.Namespace, "\x00")
+		return [2]string{ns, string(r.Peer)}
+	default:
+		return [2]string{r.Namespace, string(r.Peer)}
+	}
+}
+
+func (f *flawed) live(r rendezvous.Record) bool {
+	left := time.Until(r.Deadline)
+	switch {
+	case f.has("never expires"):
+		return true
+	case f.has("expires a nanosecond late"):
+		return left >= 0
+	case f.has("expires a nanosecond early"):
+		return left > 1
+	default:
+		return left > 0
+	}
+}
+
+// check returns the error of a call that must not do anything.
+func (f *flawed) check(ctx context.Context) error {
+	if f.closed && !f.has("works after Close") {
+		return rendezvous.ErrClosed
+	}
+	if f.has("ignores contexts") {
+		return nil
+	}
+	return ctx.Err()
+}
+
+func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.check(ctx)
+	if err != nil && (f.closed || !f.has("stores with an ended context")) {
+		return err
+	}
+	same := func(other rendezvous.Record) bool { return f.key(other) == f.key(r) }
+	at := slices.IndexFunc(f.records, same)
+	if at >= 0 && !f.live(f.records[at]) && !f.has("refreshes expired records") {
+		if !f.has("counts expired records against limits") {
+			f.records = slices.Delete(f.records, at, at+1)
+		}
+		at = -1
+	}
+	if at < 0 || f.has("counts refreshes against limits") {
+		if err := f.limits(r, q); err != nil {
+			return err
+		}
+	}
+	if f.has("checks limits in a separate step") {
+		f.mu.Unlock()
+		runtime.Gosched()
+		time.Sleep(time.Nanosecond)
+		f.mu.Lock()
+		at = slices.IndexFunc(f.records, same)
+	}
+	f.store(at, r)
+	return err
+}
+
+// store stores r as the record at an index, or as a new one for -1.
+func (f *flawed) store(at int, r rendezvous.Record) {
+	given := r.Envelope
+	if !f.has("stores the caller's slice") {
+		r.Envelope = slices.Clone(r.Envelope)
+	}
+	if f.has("truncates envelopes") {
+		r.Envelope = r.Envelope[:min(len(r.Envelope), 4096)]
+	}
+	if f.has("truncates namespaces to 255 bytes") {
+		r.Namespace = r.Namespace[:min(len(r.Namespace), 255)]
+	}
+	if f.has("ignores deadlines in the past") && !f.live(r) {
+		return
+	}
+	if at < 0 || f.has("adds instead of replacing") {
+		f.records = append(f.records, r)
+		f.first = append(f.first, r)
+		return
+	}
+	old := f.records[at]
+	switch {
+	case f.has("ignores new deadlines"):
+		r.Deadline = old.Deadline
+	case f.has("only extends deadlines") && r.Deadline.Before(old.Deadline):
+		r.Deadline = old.Deadline
+	case f.has("ignores new envelopes"):
+		r.Envelope = old.Envelope
+	case f.has("reuses envelopes") && len(given) == len(old.Envelope):
+		copy(old.Envelope, given)
+		r.Envelope = old.Envelope
+	}
+	f.records[at] = r
+}
+
+// limits returns an error if a new record exceeds the quota.
+func (f *flawed) limits(r rendezvous.Record, q rendezvous.Quota) error {
+	perPeer, total := 0, 0
+	for _, other := range f.records {
+		if !f.live(other) && !f.has("counts expired records against limits") {
+			continue
+		}
+		total++
+		if other.Peer == r.Peer {
+			perPeer++
+		}
+	}
+	if f.has("has a limit off by one") {
+		q.PerPeer++
+	}
+	zero := f.has("takes zero for a limit")
+	if (q.PerPeer > 0 || zero) && perPeer >= q.PerPeer && !f.has("has no limit per peer") {
+		return rendezvous.ErrPeerLimit
+	}
+	if (q.Total > 0 || zero) && total >= q.Total && !f.has("has no limit in total") {
+		if f.has("returns the wrong limit's error") {
+			return rendezvous.ErrPeerLimit
+		}
+		return rendezvous.ErrFull
+	}
+	return nil
+}
+
+func (f *flawed) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.check(ctx); err != nil {
+		return nil, err
+	}
+	var live []rendezvous.Record
+	for _, r := range f.records {
+		matches := namespace == "" || r.Namespace == namespace
+		if f.has("matches namespaces by prefix") {
+			matches = strings.HasPrefix(r.Namespace, namespace)
+		}
+		if matches && f.live(r) {
+			live = append(live, r)
+		}
+	}
+	return f.draw(namespace, n, live), nil
+}
+
+// draw draws n of the live records.
+func (f *flawed) draw(namespace string, n int, live []rendezvous.Record) []rendezvous.Record {
+	if !f.has("samples in a fixed order") && !f.has("samples neighbours") {
+		rand.Shuffle(len(live), func(i, j int) { live[i], live[j] = live[j], live[i] })
+	}
+	if f.has("samples neighbours") && len(live) > 0 {
+		i := rand.IntN(len(live))
+		live = append(live[i:len(live):len(live)], live[:i]...)
+	}
+	byPeer := func(a, b rendezvous.Record) int { return strings.Compare(string(a.Peer), string(b.Peer)) }
+	if f.has("prefers one record slightly") && len(live) > 1 && rand.IntN(20) == 0 {
+		i := slices.IndexFunc(live, func(r rendezvous.Record) bool { return r.Peer == slices.MinFunc(live, byPeer).Peer })
+		live[0], live[i] = live[i], live[0]
+	}
+	if f.has("draws a namespace first") && namespace == "" && len(live) > 0 {
+		names := make(map[string]bool)
+		for _, r := range live {
+			names[r.Namespace] = true
+		}
+		all := slices.Sorted(maps.Keys(names))
+		chosen := all[rand.IntN(len(all))]
+		slices.SortStableFunc(live, func(a, b rendezvous.Record) int {
+			switch {
+			case a.Namespace == chosen && b.Namespace != chosen:
+				return -1
+			case a.Namespace != chosen && b.Namespace == chosen:
+				return 1
+			}
+			return 0
+		})
+	}
+	switch {
+	case f.has("returns one too many"):
+		n++
+	case f.has("returns one too few") && n < len(live):
+		n--
+	}
+	n = min(max(n, 0), len(live))
+	got := live[:n]
+	if f.has("sorts samples") {
+		slices.SortFunc(got, byPeer)
+	}
+	if f.has("repeats a record") && n > 1 {
+		got[1] = got[0]
+	}
+	return got
+}
+
+func (f *flawed) Counts(ctx context.Context) (rendezvous.Counts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.check(ctx); err != nil {
+		return rendezvous.Counts{}, err
+	}
+	names, live := make(map[string]bool), 0
+	for _, r := range f.records {
+		if f.live(r) || f.has("never removes expired records") {
+			live++
+			names[r.Namespace] = true
+			if f.has("counts peers as namespaces") {
+				names[string(r.Peer)] = true
+			}
+		}
+	}
+	return rendezvous.Counts{Registrations: live, Namespaces: len(names)}, nil
+}
+
+func (f *flawed) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed && f.has("fails on a second Close") {
+		return rendezvous.ErrClosed
+	}
+	f.closed = true
+	return nil
+}
+
+// reopened closes f and returns a storage with the same records.
+func (f *flawed) reopened() *flawed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	again := newFlawed(f.flaw)
+	switch {
+	case f.has("loses refreshes on reopening"):
+		again.records = slices.Clone(f.first)
+	case f.has("extends deadlines on reopening"):
+		for _, r := range f.records {
+			r.Deadline = r.Deadline.Add(time.Second)
+			again.records = append(again.records, r)
+		}
+	default:
+		again.records = slices.Clone(f.records)
+	}
+	return again
+}
