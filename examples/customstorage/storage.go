@@ -1,6 +1,6 @@
 package main
 
-// A rendezvous.Storage on bbolt.
+// An implementation of rendezvous.Storage on bbolt.
 
 import (
 	"bytes"
@@ -19,17 +19,16 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// The buckets of the database. The sequence numbers of all but the innermost count
-// what is in them, and each peer's does, too.
+// The buckets of the database. The sequence number of each of them, and of the bucket of
+// each peer, is its number of entries.
 var (
 	namespaces = []byte("namespaces") // namespace → peer → deadline and envelope
 	peers      = []byte("peers")      // peer → namespace → nothing
 	ends       = []byte("ends")       // deadline, namespace and peer → nothing
 )
 
-// Storage keeps registrations in a file, through bbolt: a B+ tree with transactions,
-// where memory and LevelDB are neither. It shows what a storage takes, not what is
-// fast: Sample reads the whole namespace.
+// Storage stores registrations in a bbolt file, which is a B+ tree with transactions. It
+// shows how little a storage needs. It is not fast: Sample reads the whole namespace.
 type Storage struct {
 	db    *bbolt.DB
 	close sync.Once
@@ -37,10 +36,10 @@ type Storage struct {
 	swept sync.WaitGroup
 }
 
-// Open opens a storage in a file, which it creates if there is none.
+// Open opens the storage in a file. It creates the file if there is none.
 func Open(path string) (*Storage, error) {
-	// Without syncing, what is written survives the process but not a power
-	// failure: enough for what lives 20 seconds.
+	// Without NoSync, each write would wait for the disk. With it, registrations survive
+	// the end of the process but not a power failure, which is enough for 20 seconds.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true})
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
@@ -61,8 +60,8 @@ func Open(path string) (*Storage, error) {
 	return s, nil
 }
 
-// Add implements [rendezvous.Storage]. What has ended is removed first, so that
-// whatever is left counts.
+// Add implements [rendezvous.Storage]. It removes expired registrations first, so that
+// limits count only live ones.
 func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
 	return do(ctx, s.db.Update, func(tx *bbolt.Tx) error {
 		if err := removeEnded(tx, time.Now()); err != nil {
@@ -80,8 +79,8 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 	})
 }
 
-// Sample implements [rendezvous.Storage] by reservoir sampling: of all that it comes
-// by it keeps n, each with the same chance.
+// Sample implements [rendezvous.Storage] by reservoir sampling: it reads all records and
+// each of them ends up among the n with the same probability.
 func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
 	var drawn []rendezvous.Record
 	err := do(ctx, s.db.View, func(tx *bbolt.Tx) error {
@@ -98,7 +97,7 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendez
 			}
 		}
 		each(tx, namespace, draw)
-		for i := range drawn { // its bytes are the transaction's
+		for i := range drawn { // bbolt's bytes are valid only during the transaction
 			drawn[i].Envelope = bytes.Clone(drawn[i].Envelope)
 		}
 		return nil
@@ -117,22 +116,22 @@ func (s *Storage) Counts(ctx context.Context) (c rendezvous.Counts, err error) {
 	return c, err
 }
 
-// Close implements [rendezvous.Storage]. This storage has opened its database, so it
-// closes it as well.
+// Close implements [rendezvous.Storage]. It also closes the database, because Open opened
+// it.
 func (s *Storage) Close() error {
 	s.close.Do(func() { close(s.stop) })
 	s.swept.Wait()
 	return s.db.Close()
 }
 
-// sweep removes what has ended when nobody adds anything.
+// sweep removes expired registrations every second, in case nobody calls Add.
 func (s *Storage) sweep() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			// What fails now is tried again in a second, and by each Add.
+			// If this fails, the next Add or the next tick tries again.
 			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeEnded(tx, time.Now()) })
 		case <-s.stop:
 			return
@@ -140,8 +139,8 @@ func (s *Storage) sweep() {
 	}
 }
 
-// do runs a transaction if the context allows, and returns the errors that the
-// contract names.
+// do runs f in a transaction unless ctx has ended. It returns the errors that the contract
+// requires.
 func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -153,7 +152,7 @@ func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f fu
 	return err
 }
 
-// admit applies the limits to a peer's new registration.
+// admit returns an error if a new registration of a peer would exceed a limit.
 func admit(tx *bbolt.Tx, p peer.ID, q rendezvous.Quota) error {
 	own := tx.Bucket(peers).Bucket([]byte(p))
 	switch {
@@ -165,7 +164,7 @@ func admit(tx *bbolt.Tx, p peer.ID, q rendezvous.Quota) error {
 	return nil
 }
 
-// get returns the deadline and the envelope of a registration, or nil.
+// get returns the deadline, in 8 bytes, and the envelope of a registration, or nil.
 func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	b := tx.Bucket(namespaces).Bucket([]byte(namespace))
 	if b == nil {
@@ -174,6 +173,7 @@ func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	return b.Get([]byte(p))
 }
 
+// put adds a registration that is not in the database.
 func put(tx *bbolt.Tx, r rendezvous.Record) error {
 	deadline := binary.BigEndian.AppendUint64(nil, uint64(max(r.Deadline.UnixNano(), 0)))
 	members, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
@@ -193,7 +193,7 @@ func put(tx *bbolt.Tx, r rendezvous.Record) error {
 	)
 }
 
-// remove removes a registration with the deadline that it has.
+// remove removes a registration, given its current deadline.
 func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
 	members, own := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
 	return errors.Join(
@@ -207,10 +207,10 @@ func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
 	)
 }
 
-// count adds to what a bucket counts.
+// count adds n to the number of entries in the sequence number of a bucket.
 func count(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
 
-// bucket returns the bucket of a name in another, a new one if need be.
+// bucket returns a bucket inside another one. It creates the bucket if there is none.
 func bucket(in *bbolt.Bucket, name []byte) (*bbolt.Bucket, error) {
 	if b := in.Bucket(name); b != nil {
 		return b, nil
@@ -221,7 +221,7 @@ func bucket(in *bbolt.Bucket, name []byte) (*bbolt.Bucket, error) {
 	return in.CreateBucket(name)
 }
 
-// dropEmpty deletes the bucket of a name in another once there is nothing in it.
+// dropEmpty deletes a bucket inside another one if it has no entries.
 func dropEmpty(in *bbolt.Bucket, name []byte) error {
 	if k, _ := in.Bucket(name).Cursor().First(); k != nil {
 		return nil
@@ -229,7 +229,8 @@ func dropEmpty(in *bbolt.Bucket, name []byte) error {
 	return errors.Join(in.DeleteBucket(name), count(in, -1))
 }
 
-// removeEnded removes what has ended, which comes first in its bucket.
+// removeEnded removes expired registrations. The keys of the ends bucket begin with the
+// deadline, so expired registrations come first.
 func removeEnded(tx *bbolt.Tx, now time.Time) error {
 	cursor := tx.Bucket(ends).Cursor()
 	for {
@@ -244,8 +245,8 @@ func removeEnded(tx *bbolt.Tx, now time.Time) error {
 	}
 }
 
-// endKey is a key that sorts by deadline. The namespace's length is in it, for
-// where it ends and the peer begins no byte could tell.
+// endKey returns a key that sorts by deadline. It includes the length of the namespace,
+// because no byte could mark where the namespace ends and the peer begins.
 func endKey(deadline []byte, namespace string, p peer.ID) []byte {
 	key := binary.BigEndian.AppendUint16(bytes.Clone(deadline), uint16(len(namespace)))
 	key = append(key, namespace...)
@@ -257,7 +258,7 @@ func parseEndKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
 	return bytes.Clone(key[:8]), string(key[10 : 10+size]), peer.ID(key[10+size:])
 }
 
-// each calls f with the records of a namespace, or of all for "".
+// each calls f with each record of a namespace, or of all namespaces for "".
 func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
 	all := tx.Bucket(namespaces)
 	of := func(name []byte) {
