@@ -24,20 +24,19 @@ type monitor struct {
 	loops   sync.WaitGroup // one goroutine per shard
 }
 
-// startMonitor visits every shard once before it returns, which ctx bounds, and goes on
-// in the background until stop.
-func startMonitor(ctx context.Context, shards []*shard, health *health, metrics *metrics) *monitor {
+// start visits every shard once and goes on in the background until stop. The end of ctx
+// ends the first visits only.
+func (m *monitor) start(ctx context.Context) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	m := &monitor{shards: shards, health: health, metrics: metrics, cancel: cancel}
+	m.cancel = cancel
 	var first sync.WaitGroup
-	for n := range shards {
+	for n := range m.shards {
 		first.Go(func() { m.visit(ctx, n) })
 	}
 	first.Wait()
-	for n := range shards {
+	for n := range m.shards {
 		m.loops.Go(func() { m.run(background, n) })
 	}
-	return m
 }
 
 // stop ends all visits and returns when they have ended. Repeated calls are no-ops.

@@ -98,9 +98,11 @@ func (q *query) askOnce(ctx context.Context, positions [][]string) []answer {
 func (q *query) commands(n int, positions []string) (commands []rueidis.Completed) {
 	s := q.shards[n]
 	if q.namespace == "" {
-		for first := true; first || len(positions) > 0; first = false {
-			batch := positions[:min(rankBatch, len(positions))]
-			positions = positions[len(batch):]
+		batches := slices.Collect(slices.Chunk(positions, rankBatch))
+		if len(batches) == 0 {
+			batches = [][]string{nil} // one call, for the header
+		}
+		for _, batch := range batches {
 			args := append([]string{s.prefix}, batch...)
 			commands = append(commands, ranksScript.byHash(q.client, []string{s.index()}, args...))
 		}

@@ -52,21 +52,21 @@ func (s *sampler) sample(ctx context.Context, ns string, n int) ([]rendezvous.Re
 			liveShare = float64(max(1, sum(lengths))) / float64(size)
 		}
 		places := draw(sizes, drawCount(n, size, liveShare))
-		found, err := s.fetch(ctx, q, places)
+		f, err := s.fetch(ctx, q, places)
 		if err != nil {
 			return nil, err
 		}
-		lengths = found.lengths
+		lengths = f.lengths
 		s.lengths.put(ns, lengths)
 		// A sample is not uniform if an array is longer than what was drawn from.
 		uniform := covers(sizes, lengths)
-		short := len(found.records) < n && len(places) < size
-		s.purge(ctx, ns, found.expired, short)
+		short := len(f.records) < n && len(places) < size
+		s.purge(ctx, ns, f.expired, short)
 		if attempt == maxDraws || uniform && !short {
-			return found.records[:min(n, len(found.records))], nil
+			return f.records[:min(n, len(f.records))], nil
 		}
 		if liveShare = 0; uniform {
-			liveShare = (float64(len(found.records)) + 0.1) / float64(len(places))
+			liveShare = (float64(len(f.records)) + 0.1) / float64(len(places))
 		}
 	}
 }

@@ -37,8 +37,7 @@ var (
 	_ prometheus.Collector = (*Storage)(nil)
 )
 
-// newStorage returns a storage that owns client, and visits every shard once, which ctx
-// bounds.
+// newStorage returns a storage that owns client. It is to be closed.
 func newStorage(ctx context.Context, client rueidis.Client, prefix string, now func() time.Time) *Storage {
 	m := new(metrics)
 	var shards []*shard
@@ -46,14 +45,16 @@ func newStorage(ctx context.Context, client rueidis.Client, prefix string, now f
 		shards = append(shards, &shard{keys: k, client: client, now: now, metrics: m})
 	}
 	h := newHealth(len(shards))
-	return &Storage{
+	s := &Storage{
 		client:  client,
 		shards:  shards,
 		health:  h,
 		metrics: m,
 		sampler: &sampler{client: client, shards: shards, health: h, metrics: m, now: now},
-		monitor: startMonitor(ctx, shards, h, m),
+		monitor: &monitor{shards: shards, health: h, metrics: m},
 	}
+	s.monitor.start(ctx)
+	return s
 }
 
 // Add implements [rendezvous.Storage]. It is one atomic step of the server. The deadline
