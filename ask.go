@@ -1,111 +1,266 @@
 package rendezvous
 
-// Asking rendezvous points: the best ones of a namespace, the next where one fails or is
-// slow, and whose fault a failure is.
+// Requests of a peer to rendezvous points: one REGISTER or DISCOVER to one point.
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/points"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-const (
-	// hedge is how long a point may take before the next is asked beside it, so
-	// that a silent one costs a moment and not a request's whole time.
-	hedge = time.Second
-	// answerTimeout bounds a request to a point that the host is connected to.
-	answerTimeout = 2 * time.Second
-	// askTimeout bounds asking as a whole, however many points are silent.
-	askTimeout = 8 * time.Second
-)
-
-// ask makes a request at the best points of a namespace, want of them at the same
-// time, and at the next best for each that fails or is slow. It returns which
-// answered, when want have, when no point is left to ask, or when enough have and
-// those that were slow got a second chance; the error says what went wrong where
-// none answered.
-func (p *points) ask(ctx context.Context, ns string, want, enough int, request func(ctx context.Context, point peer.ID) error) ([]peer.ID, error) {
-	chosen := p.choose(ns)
-	if len(chosen) == 0 {
-		return nil, ErrNoPoints
-	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	type result struct {
-		point peer.ID
-		err   error
-	}
-	results := make(chan result)
-	slow := time.NewTicker(hedge)
-	defer slow.Stop()
-
-	var (
-		running, beside, waited int // beside: how many to ask on top of want, for the slow ones
-		answered                []peer.ID
-		failures                []error
-	)
-	for {
-		for len(chosen) > 0 && len(answered) < want && len(answered)+running < want+beside && ctx.Err() == nil {
-			point := chosen[0]
-			chosen = chosen[1:]
-			running++
-			go func() { results <- result{point, p.try(ctx, point, request)} }()
-		}
-		if running == 0 {
-			break
-		}
-		select {
-		case r := <-results:
-			running--
-			if r.err != nil {
-				failures = append(failures, r.err)
-				continue
-			}
-			answered = append(answered, r.point)
-			if len(answered) == enough {
-				slow.Reset(hedge)
-			}
-		case <-slow.C:
-			beside++
-			if len(answered) >= enough {
-				waited++
-			}
-			if waited == 2 || len(answered) >= want {
-				cancel()
-			}
-		}
-	}
-	if len(answered) == 0 {
-		return nil, errors.Join(append(failures, ctx.Err())...)
-	}
-	return answered, nil
+// Registration is a peer that is alive in a namespace, according to a point. Its record
+// was verified: only the peer itself can have made it.
+type Registration struct {
+	Namespace string
+	Peer      peer.AddrInfo
+	// Seq is the sequence number of the peer's record.
+	Seq uint64
+	// TTL is how long the registration lives unless the peer refreshes it, in whole
+	// seconds, and at most [MaxTTL] whatever the point says.
+	TTL time.Duration
 }
 
-// try makes a request at a point and notes how it went. One that was cut off
-// within its first moment says nothing of the point.
-func (p *points) try(ctx context.Context, point peer.ID, request func(ctx context.Context, point peer.ID) error) error {
-	begun := time.Now()
-	patience := requestTimeout
-	if p.host.Network().Connectedness(point) == network.Connected {
-		patience = answerTimeout
+// asker sends the requests of one host to rendezvous points.
+type asker struct {
+	host       host.Host
+	metrics    ClientMetricsTracer
+	redundancy int // at how many points a host registers in a namespace and searches it
+	points     *points.Set
+	own        *peerrecord.Own
+	records    *peerrecord.Cache
+}
+
+func newAsker(h host.Host, config clientConfig) *asker {
+	return &asker{
+		host:       h,
+		metrics:    config.metrics,
+		redundancy: config.redundancy,
+		points: points.New(points.Config{
+			Host:       h,
+			Protocols:  []protocol.ID{RendezvousID_v001},
+			Service:    ServiceName,
+			Named:      config.points,
+			AnySpeaker: !config.named,
+			Judge:      judge,
+			WallClock:  config.wallClock,
+		}),
+		own:     peerrecord.NewOwn(h, config.addrs),
+		records: peerrecord.NewCache(),
 	}
-	within, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	err := request(within, point)
+}
+
+// register sends a REGISTER to a point and returns the TTL that the point granted.
+func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (time.Duration, error) {
+	if err := checkNamespace(ns); err != nil {
+		return 0, err
+	}
+	if ttl < 0 {
+		return 0, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
+	}
+	envelope, err := a.own.Envelope()
+	if err != nil {
+		return 0, err
+	}
+	ended := RequestEnded{Type: RequestRegister, Point: point.ID()}
+	started := time.Now()
+	ended.TTL, ended.Err = sendRegister(ctx, point, ns, envelope, ttl)
+	ended.Duration = time.Since(started)
+	a.metrics.RequestEnded(ended)
+	return ended.TTL, ended.Err
+}
+
+func sendRegister(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl time.Duration) (granted time.Duration, err error) {
+	seconds := wireSeconds(ttl)
+	asked := time.Duration(seconds) * time.Second
+	if asked == 0 {
+		asked = DefaultTTL
+	}
+	request := wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: seconds}}
+	err = send(ctx, point, &request, dialect.MaxRequest, 0, func(answer *wire.Answer) error {
+		r := &answer.Register
+		if answer.Kind != wire.RegisterResponse || !r.Present {
+			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
+		}
+		granted = clampTTL(r.TTL, asked)
+		return statusError(r.Status, r.Text)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return granted, nil
+}
+
+// discover sends a DISCOVER to a point and returns the valid registrations in the answer.
+func (a *asker) discover(ctx context.Context, point *points.Point, ns string, limit int) ([]Registration, error) {
+	if err := checkNamespaceSize(ns); err != nil {
+		return nil, err
+	}
+	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
+	started := time.Now()
+	var found []Registration
+	found, ended.Err = a.sendDiscover(ctx, point, ns, grantLimit(int64(limit), MaxDiscoverLimit), &ended)
+	ended.Duration = time.Since(started)
+	a.metrics.RequestEnded(ended)
+	return found, ended.Err
+}
+
+func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string, limit int, ended *RequestEnded) (found []Registration, err error) {
+	request := wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: int64(limit)}}
+	err = send(ctx, point, &request, answerSize(limit), limit, func(answer *wire.Answer) error {
+		d := &answer.Discover
+		if answer.Kind != wire.DiscoverResponse || !d.Present {
+			return fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.Kind)
+		}
+		if err := statusError(d.Status, d.Text); err != nil {
+			return err
+		}
+		found = a.accept(point.ID(), ns, d.Registrations, ended)
+		return nil
+	})
+	return found, err
+}
+
+// see sends a DISCOVER to a point and records the peers in the answer, without the host
+// itself. It returns the newest that any point says of each.
+func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit int) ([]points.Sighting, error) {
+	found, err := a.discover(ctx, point, ns, limit)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	seen := make([]points.Sighting, 0, len(found))
+	for _, r := range found {
+		if r.Peer.ID != a.host.ID() {
+			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
+		}
+	}
+	a.points.Sightings().Record(ns, point.ID(), seen)
+	return seen, nil
+}
+
+// answers has memory for the answers that send parses.
+var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
+
+// send sends a request to a point and calls read with the answer, of which it parses at
+// most size bytes and limit registrations. The answer is valid until read returns.
+func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit int, read func(*wire.Answer) error) error {
+	return point.RoundTrip(ctx, points.Request{
+		Append:    func(dst []byte, _ protocol.ID) []byte { return dialect.AppendRequest(dst, r) },
+		MaxAnswer: size,
+		Read: func(frame []byte, _ protocol.ID) error {
+			answer := answers.Get().(*wire.Answer)
+			defer func() {
+				clear(answer.Discover.Registrations) // parts of frame
+				answers.Put(answer)
+			}()
+			if err := dialect.ParseAnswer(answer, frame, limit); err != nil {
+				return fmt.Errorf("read answer: %w", err)
+			}
+			return read(answer)
+		},
+	})
+}
+
+// answerSize returns the size of the longest answer to a DISCOVER with a limit, in
+// bytes. The client does not read a longer one.
+func answerSize(limit int) int {
+	const perRegistration = peerrecord.MaxSize + MaxNamespaceSize + 32
+	return min(dialect.MaxAnswer, dialect.MaxRequest+limit*perRegistration)
+}
+
+// accept returns the valid registrations of a point's answer, and counts the others.
+func (a *asker) accept(point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) []Registration {
+	type key struct {
+		namespace string
+		peer      peer.ID
+	}
+	seen := make(map[key]struct{}, len(answer))
+	found := make([]Registration, 0, len(answer))
+	for i := range answer {
+		r := &answer[i]
+		if ns != "" && string(r.Namespace) != ns {
+			ended.Invalid++
+			continue
+		}
+		record, cached, err := a.records.Open(point, r.Envelope)
+		switch {
+		case err != nil:
+			ended.Invalid++
+			continue
+		case cached:
+			ended.Cached++
+		default:
+			ended.Checked++
+		}
+		name := ns
+		if name == "" {
+			name = string(r.Namespace)
+		}
+		k := key{name, record.ID}
+		if _, twice := seen[k]; twice {
+			continue
+		}
+		seen[k] = struct{}{}
+		found = append(found, Registration{
+			Namespace: name,
+			Peer:      peer.AddrInfo{ID: record.ID, Addrs: record.Addrs},
+			Seq:       record.Seq,
+			TTL:       clampTTL(r.TTL, MaxTTL),
+		})
+	}
+	cloneAddrs(found)
+	if ended.Invalid > 0 {
+		logging.Log.Debug("rendezvous point returned invalid records", "point", point, "namespace", ns, "invalid", ended.Invalid, "accepted", len(found))
+	}
+	return found
+}
+
+// cloneAddrs replaces the address slices of found, which belong to the cache, by the
+// caller's own, in one allocation.
+func cloneAddrs(found []Registration) {
+	n := 0
+	for i := range found {
+		n += len(found[i].Peer.Addrs)
+	}
+	all := make([]ma.Multiaddr, 0, n)
+	for i := range found {
+		begin := len(all)
+		all = append(all, found[i].Peer.Addrs...)
+		found[i].Peer.Addrs = all[begin:len(all):len(all)]
+	}
+}
+
+// judge says what the error of a request says about the point. To refuse this request is
+// no fault of the point.
+func judge(err error) points.Verdict {
 	switch {
-	case err == nil || refusesThis(err):
-		p.forgive(point)
-	case ctx.Err() == nil || time.Since(begun) >= hedge:
-		p.blame(point, begun)
+	case errors.Is(err, ErrInvalidNamespace), errors.Is(err, ErrInvalidPeerInfo),
+		errors.Is(err, ErrInvalidTTL), errors.Is(err, ErrNotAuthorized):
+		return points.Answered
+	case errors.Is(err, ErrUnavailable):
+		return points.TooMuch
+	default:
+		return points.Failed
 	}
-	return err
 }
 
-// refusesThis reports whether a point is well and does not want this request.
-func refusesThis(err error) bool {
-	return errors.Is(err, ErrInvalidNamespace) || errors.Is(err, ErrInvalidPeerInfo) ||
-		errors.Is(err, ErrInvalidTTL) || errors.Is(err, ErrNotAuthorized)
+// notify puts a token into a channel that has room for one.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

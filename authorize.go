@@ -1,6 +1,6 @@
 package rendezvous
 
-// Who may register and discover what, where not everyone may.
+// Authorization: who may register in and discover a namespace.
 
 import (
 	"context"
@@ -8,30 +8,32 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// Request is what a peer asks of a point, for an [Authorizer] to decide on.
+// Request is a peer's request to a point, for an [Authorizer] to decide on.
 type Request struct {
-	// Peer is who asks, as its connection has proved.
+	// Peer is the peer that asks, as its connection has proved.
 	Peer peer.ID
-	// Addr is where the connection comes from; that of a relayed one goes through its relay.
+	// Addr is the remote address of the connection. That of a relayed connection goes
+	// through its relay.
 	Addr ma.Multiaddr
-	// Register is whether it asks to be registered; else it asks who is.
+	// Register is true for a REGISTER, false for a DISCOVER.
 	Register bool
-	// Namespace is where. It is "" in a request to discover across all namespaces.
+	// Namespace is the namespace of the request. It is "" in a DISCOVER across all
+	// namespaces.
 	Namespace string
 }
 
-// Authorizer decides on a request: nil lets it pass, and an error, whatever it
-// says, is answered E_NOT_AUTHORIZED. It is called at the same time from many
-// goroutines, after a registration's record was verified, and again for each
-// refresh; ctx ends when the peer's time is up or the service stops.
+// Authorizer decides on a request. It returns nil to allow it. Any error is answered
+// E_NOT_AUTHORIZED. It is called concurrently from many goroutines, after a
+// registration's record was verified, and again for each refresh. ctx ends when the
+// request has taken too long or the service stops.
 //
-// Where a peer discovers across all namespaces, the authorizer is asked about ""
-// first and then about each namespace that the answer would show; registrations in
-// those it refuses are left out. So a namespace that it keeps from a peer stays
-// hidden from it also there.
+// For a DISCOVER across all namespaces, the authorizer is called with "" first and then
+// with each namespace in the answer. Registrations in namespaces that it refuses are
+// left out, so a namespace that is hidden from a peer stays hidden there too.
 type Authorizer func(ctx context.Context, r Request) error
 
 // check asks the authorizer.
@@ -39,31 +41,31 @@ func (a Authorizer) check(ctx context.Context, r Request) error {
 	if a == nil || a(ctx, r) == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil { // it had no time to decide
+	if err := ctx.Err(); err != nil { // the authorizer had no time to decide
 		return err
 	}
 	return refuse(pb.Message_E_NOT_AUTHORIZED, "not authorized")
 }
 
-// visible returns those of found that the authorizer lets the peer of r see.
-// They are the caller's own, and written over.
-func (a Authorizer) visible(ctx context.Context, r Request, found []listing) ([]listing, error) {
+// visible returns those of found that the authorizer allows the peer of r to see. It
+// overwrites found.
+func (a Authorizer) visible(ctx context.Context, r Request, found []wire.Found) ([]wire.Found, error) {
 	if a == nil {
 		return found, nil
 	}
-	seen := make(map[string]bool)
-	kept := found[:0]
-	for _, l := range found {
-		shown, asked := seen[l.namespace]
+	allowed := make(map[string]bool) // by namespace
+	visible := found[:0]
+	for _, f := range found {
+		ok, asked := allowed[f.Namespace]
 		if !asked {
-			r.Namespace = l.namespace
-			shown = a.check(ctx, r) == nil
-			seen[l.namespace] = shown
+			r.Namespace = f.Namespace
+			ok = a.check(ctx, r) == nil
+			allowed[f.Namespace] = ok
 		}
-		if shown {
-			kept = append(kept, l)
+		if ok {
+			visible = append(visible, f)
 		}
 	}
-	clear(found[len(kept):])
-	return kept, ctx.Err()
+	clear(found[len(visible):])
+	return visible, ctx.Err()
 }

@@ -99,6 +99,6 @@ func TestAuthorizerTimesOut(t *testing.T) {
 		st := openRaw(t, hosts[1], hosts[0].ID())
 		begun := time.Now()
 		require.Equal(t, pb.Message_E_UNAVAILABLE, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
-		require.InDelta(t, streamTimeout.Seconds(), time.Since(begun).Seconds(), 1)
+		require.InDelta(t, requestTimeout.Seconds(), time.Since(begun).Seconds(), 1)
 	})
 }

@@ -9,8 +9,8 @@ import (
 
 const module = "github.com/status-im/go-waku-rendezvous"
 
-// What comes with the library, in whatever program imports it, must not be more
-// than the library needs.
+// A program that imports the library gets nothing with it that the library does not
+// need.
 func TestDependenciesOfTheLibrary(t *testing.T) {
 	deps := goList(t, "-deps", ".")
 	if !slices.Contains(deps, module) {
@@ -23,7 +23,7 @@ func TestDependenciesOfTheLibrary(t *testing.T) {
 	}
 }
 
-// Nothing outside of tests and of packages made for tests imports testing.
+// Only tests, and packages made for tests, import testing.
 func TestOnlyTestsImportTesting(t *testing.T) {
 	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
 		imports := strings.Fields(line)
@@ -33,6 +33,86 @@ func TestOnlyTestsImportTesting(t *testing.T) {
 		}
 		if i := slices.IndexFunc(imports, isTesting); i >= 0 {
 			t.Errorf("%s imports %s", pkg, imports[i])
+		}
+	}
+}
+
+// floors are the floors of the module. A package imports packages of its own floor or of
+// lower ones.
+var floors = []struct {
+	floor int
+	tree  string
+}{
+	{4, module + "/cmd"},
+	{4, module + "/examples"},
+	{3, module + "/redisstorage"},
+	{3, module + "/storagetest"},
+	{1, module + "/internal"},
+	{0, module + "/pb"},
+	{2, module},
+}
+
+// floorOf returns the floor of a package of the module, -1 for any other package.
+func floorOf(pkg string) int {
+	for _, f := range floors {
+		if within(pkg, f.tree) {
+			return f.floor
+		}
+	}
+	return -1
+}
+
+// mayImport reports whether a package of the module may import another package. The
+// packages under internal are for the root alone.
+func mayImport(pkg, imported string) bool {
+	if within(imported, module+"/internal") {
+		return floorOf(pkg) == 1 || floorOf(pkg) == 2
+	}
+	return floorOf(imported) <= floorOf(pkg)
+}
+
+// Imports point downwards.
+func TestImportsPointDown(t *testing.T) {
+	seen := 0
+	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
+		imports := strings.Fields(line)
+		for _, imported := range imports[1:] {
+			if floorOf(imported) >= 0 {
+				seen++
+			}
+			if !mayImport(imports[0], imported) {
+				t.Errorf("%s imports %s", imports[0], imported)
+			}
+		}
+	}
+	if seen < 20 {
+		t.Fatalf("only %d imports within the module were checked", seen)
+	}
+}
+
+func TestMayImport(t *testing.T) {
+	for _, row := range []struct {
+		pkg, imported string
+		may           bool
+	}{
+		{module, module + "/internal/wire", true},
+		{module, module + "/pb", true},
+		{module, module + "/redisstorage", false},
+		{module, "fmt", true},
+		{module + "/internal/points", module + "/internal/wire", true},
+		{module + "/internal/points", module, false},
+		{module + "/internal/wire", module + "/pb", true},
+		{module + "/pb", module + "/internal/wire", false},
+		{module + "/redisstorage", module, true},
+		{module + "/redisstorage", module + "/internal/wire", false},
+		{module + "/redisstorage", module + "/storagetest", true},
+		{module + "/storagetest", module + "/cmd/rendezvous", false},
+		{module + "/cmd/rendezvous", module + "/redisstorage", true},
+		{module + "/cmd/rendezvous", module + "/cmd/internal/attack", true},
+		{module + "/cmd/internal/bench", module + "/internal/registry", false},
+	} {
+		if may := mayImport(row.pkg, row.imported); may != row.may {
+			t.Errorf("%s imports %s: %t", row.pkg, row.imported, may)
 		}
 	}
 }

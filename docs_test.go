@@ -663,11 +663,11 @@ func unindent(code string) string {
 	return strings.Join(lines, "\n")
 }
 
-// withoutExample are functions that nobody calls to begin with.
+// withoutExample are functions that a new user does not call.
 var withoutExample = []string{
 	"Error", "Is", "String", // of errors and names
 	"Expired", "Describe", "Collect", // for Prometheus to call
-	"WithMetricsTracer", "WithClientMetricsTracer", // for those with metrics of another kind: metrics_collect.go has what to write
+	"WithMetricsTracer", "WithClientMetricsTracer", // for metrics of another kind than Prometheus
 }
 
 // TestEntryPointsHaveExamples: what a program calls of this package is shown in an

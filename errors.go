@@ -1,27 +1,33 @@
 package rendezvous
 
-// What can go wrong, as values that errors.Is and errors.As find through
-// whatever wraps them.
+// All errors of the package, and what peers are told of each.
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/points"
+	"github.com/status-im/go-waku-rendezvous/internal/registry"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// Status is what a point answers to a request. Its names are those of the wire
+// Status is the status of an answer. The names are those of the wire
 // (docs/protocol.md): OK, E_INVALID_NAMESPACE and so on.
 type Status = pb.Message_ResponseStatus
 
-// StatusError is a refusal: what the other side answered, or what this side
-// would have been answered had it asked. Two of them match under [errors.Is] when
-// their statuses do, so callers compare with [ErrUnavailable] and its like.
+// StatusError is a refusal: either the other side's answer, or an error found on
+// this side for which the other side would have answered the same. Two of them match
+// under [errors.Is] when their statuses do, so compare with [ErrUnavailable] and the
+// other sentinels.
 type StatusError struct {
 	Status Status
-	// Text is the other side's explanation for humans. It is theirs to choose:
+	// Text is the other side's explanation for humans. The other side chooses it:
 	// show it, do not act on it.
 	Text string
 }
@@ -45,11 +51,11 @@ func (e *StatusError) Is(target error) bool {
 var (
 	// ErrInvalidNamespace: the namespace is empty, over [MaxNamespaceSize] bytes or not UTF-8.
 	ErrInvalidNamespace error = &StatusError{Status: pb.Message_E_INVALID_NAMESPACE}
-	// ErrInvalidPeerInfo: the signed peer record does not hold.
+	// ErrInvalidPeerInfo: the signed peer record is missing, malformed, badly signed or another peer's.
 	ErrInvalidPeerInfo error = &StatusError{Status: pb.Message_E_INVALID_PEER_INFO}
 	// ErrInvalidTTL: the TTL is negative or longer than the point grants.
 	ErrInvalidTTL error = &StatusError{Status: pb.Message_E_INVALID_TTL}
-	// ErrNotAuthorized: the point does not let this peer do that, or not any more of it.
+	// ErrNotAuthorized: the point does not allow this peer to do that, or to do more of it.
 	ErrNotAuthorized error = &StatusError{Status: pb.Message_E_NOT_AUTHORIZED}
 	// ErrInternal: the point failed. Another point may not.
 	ErrInternal error = &StatusError{Status: pb.Message_E_INTERNAL_ERROR}
@@ -58,39 +64,148 @@ var (
 )
 
 var (
-	// ErrProtocol: the other side does not speak the protocol as it is written.
-	ErrProtocol = errors.New("protocol violation")
-	// ErrNoPoints: no rendezvous point is known. Pass some to [WithPoints], or
+	// ErrProtocol: the other side violates the protocol.
+	ErrProtocol = wire.ErrProtocol
+	// ErrNoPoints: no rendezvous point is known. Name one with [WithPoints], or
 	// connect the host to one.
-	ErrNoPoints = errors.New("no rendezvous point known: name one with WithPoints, or connect the host to one")
+	ErrNoPoints = points.ErrNoPoints
 	// ErrNoAddresses: the host has no address that others could use, so there is
 	// nothing to register yet.
-	ErrNoAddresses = errors.New("host has no addresses to register")
+	ErrNoAddresses = peerrecord.ErrNoAddresses
 )
 
-// What a [Storage] answers beside its own failures.
+// Errors of a [Storage], beside its own failures.
 var (
 	// ErrPeerLimit: the peer holds as many registrations as it may.
-	ErrPeerLimit = errors.New("peer is at its registration limit")
+	ErrPeerLimit = registry.ErrPeerLimit
 	// ErrFull: the storage holds as many registrations as it may.
-	ErrFull = errors.New("storage is full")
-	// ErrUnreachable: what is behind the storage cannot be reached now and may be
+	ErrFull = registry.ErrFull
+	// ErrUnreachable: whatever is behind the storage cannot be reached now and may be
 	// later. Storages wrap it.
 	ErrUnreachable = errors.New("storage out of reach")
 	// ErrClosed: the storage was closed.
 	ErrClosed = errors.New("storage is closed")
 )
 
+// Errors that a point declines a request with before it looks at it.
+var (
+	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
+)
+
+// Errors that end a stream, beside [ErrProtocol].
+var (
+	errStopping = errors.New("service is stopping")
+	errResource = errors.New("resource limit reached")
+	errRate     = errors.New("far over the rate limit")
+	errPanic    = errors.New("panic")
+)
+
+// storageError marks an error as a storage's. Peers are told nothing of its text,
+// even where it wraps another point's answer.
+type storageError struct{ error }
+
+func (e storageError) Unwrap() error { return e.error }
+
+// Reason says why a point refused a request, more exactly than the [Status] of its
+// answer. It is a metric label.
+type Reason string
+
+// The reasons. NotRefused is that of a request that was not refused.
+const (
+	NotRefused             Reason = ""
+	ReasonInvalidNamespace Reason = "invalid_namespace"
+	ReasonInvalidPeerInfo  Reason = "invalid_peer_info"
+	ReasonInvalidTTL       Reason = "invalid_ttl"
+	ReasonNotAuthorized    Reason = "not_authorized"
+	ReasonPeerLimit        Reason = "peer_limit"
+	ReasonIPLimit          Reason = "ip_limit"
+	ReasonFull             Reason = "full"
+	ReasonRateLimited      Reason = "rate_limited"
+	ReasonResourceLimit    Reason = "resource_limit"
+	ReasonUnavailable      Reason = "unavailable"
+	ReasonInternalError    Reason = "internal_error"
+)
+
+// reasons are all reasons but NotRefused.
+var reasons = []Reason{
+	ReasonInvalidNamespace, ReasonInvalidPeerInfo, ReasonInvalidTTL, ReasonNotAuthorized,
+	ReasonPeerLimit, ReasonIPLimit, ReasonFull, ReasonRateLimited, ReasonResourceLimit,
+	ReasonUnavailable, ReasonInternalError,
+}
+
+// statusReasons are the reasons of refusals that say no more than their status.
+var statusReasons = map[Status]Reason{
+	pb.Message_E_INVALID_NAMESPACE: ReasonInvalidNamespace,
+	pb.Message_E_INVALID_PEER_INFO: ReasonInvalidPeerInfo,
+	pb.Message_E_INVALID_TTL:       ReasonInvalidTTL,
+	pb.Message_E_NOT_AUTHORIZED:    ReasonNotAuthorized,
+	pb.Message_E_INTERNAL_ERROR:    ReasonInternalError,
+	pb.Message_E_UNAVAILABLE:       ReasonUnavailable,
+}
+
 func refuse(s Status, text string) *StatusError {
 	return &StatusError{Status: s, Text: text}
 }
 
-// maxStatusText bounds, in bytes, what is kept of another side's explanation.
+// refusalOf returns what a peer is told of an error, and why, for the operator. It
+// gives away nothing of what goes on inside the point.
+func refusalOf(err error) (*StatusError, Reason) {
+	if refused, ok := asRefusal(err); ok {
+		switch refused {
+		case errTooMany:
+			return refused, ReasonRateLimited
+		case errNoMemory:
+			return refused, ReasonResourceLimit
+		default:
+			return refused, statusReasons[refused.Status]
+		}
+	}
+	switch {
+	case errors.Is(err, ErrPeerLimit):
+		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer"), ReasonPeerLimit
+	case errors.Is(err, limit.ErrOriginLimit):
+		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this IP address"), ReasonIPLimit
+	case errors.Is(err, ErrFull):
+		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full"), ReasonFull
+	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrClosed),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point cannot serve this now"), ReasonUnavailable
+	default:
+		return refuse(pb.Message_E_INTERNAL_ERROR, "internal error"), ReasonInternalError
+	}
+}
+
+// asRefusal returns the refusal that err is, if it may go to a peer as it is. An
+// invalid peer record is one. A storage's error is none, nor is a status from an
+// authorizer that the wire does not know.
+func asRefusal(err error) (*StatusError, bool) {
+	if _, inside := errors.AsType[storageError](err); inside {
+		return nil, false
+	}
+	if invalid, ok := errors.AsType[*peerrecord.InvalidError](err); ok {
+		return refuse(pb.Message_E_INVALID_PEER_INFO, invalid.Reason), true
+	}
+	refused, ok := errors.AsType[*StatusError](err)
+	if !ok || statusReasons[refused.Status] == "" {
+		return nil, false
+	}
+	return refused, true
+}
+
+// concernsOperator reports whether the operator should know of a request's error: the
+// storage is full or failed. Refusals that a peer brings about are not logged.
+func concernsOperator(err error) bool {
+	_, refused := asRefusal(err)
+	return !refused && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, limit.ErrOriginLimit)
+}
+
+// maxStatusText is how many bytes of another side's explanation are kept.
 const maxStatusText = 256
 
-// statusError turns an answer's status into an error, nil for OK.
-func statusError(s Status, text string) error {
-	if s == pb.Message_OK {
+// statusError returns an answer's status as an error, nil for OK.
+func statusError(status int32, text string) error {
+	if Status(status) == pb.Message_OK {
 		return nil
 	}
 	if len(text) > maxStatusText {
@@ -100,5 +215,5 @@ func statusError(s Status, text string) error {
 		}
 		text = text[:cut]
 	}
-	return refuse(s, strings.Clone(text))
+	return refuse(Status(status), strings.Clone(text))
 }

@@ -78,7 +78,7 @@ func ExampleStatusError() {
 
 // Discovery without gossipsub: Advertise again after what it returns, and FindPeers
 // when peers are needed. Client.KeepRegistered does the first by itself.
-func ExampleDiscovery() {
+func ExampleClient_FindPeers() {
 	ctx := context.Background()
 	point, stop := examplePoint()
 	defer stop()
@@ -101,4 +101,33 @@ func ExampleDiscovery() {
 	// Output:
 	// again within the TTL: true
 	// found: true
+}
+
+// The points of a client can be replaced while it runs, for example when a configuration
+// is reloaded.
+func ExampleClient_SetPoints() {
+	ctx := context.Background()
+	first, stopFirst := examplePoint()
+	defer stopFirst()
+	second, stopSecond := examplePoint()
+	defer stopSecond()
+	h := exampleHost()
+	defer h.Close()
+
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(first), rendezvous.WithRedundancy(1))
+	if _, err := client.Advertise(ctx, "my-app"); err != nil {
+		log.Fatal(err)
+	}
+	if err := client.SetPoints(second); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Advertise(ctx, "my-app"); err != nil {
+		log.Fatal(err)
+	}
+	found, err := client.Discover(ctx, second.ID, "my-app", 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("registered at the second point:", len(found) == 1)
+	// Output: registered at the second point: true
 }

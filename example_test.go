@@ -236,12 +236,10 @@ func ExampleClient_Watch() {
 		log.Fatal(err)
 	}
 	for event := range events { // until ctx ends
-		if event.Joined {
-			fmt.Println("joined:", event.Peer.ID == there.ID())
+		fmt.Println(event.Type, event.Peer.ID == there.ID())
+		if event.Type == rendezvous.Joined {
 			cancel()
-		} else {
-			fmt.Println("left")
 		}
 	}
-	// Output: joined: true
+	// Output: joined true
 }

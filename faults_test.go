@@ -3,7 +3,6 @@ package rendezvous
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,9 +18,11 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb"
+
+	"github.com/status-im/go-waku-rendezvous/internal/dbformat"
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 var errDiskFull = errors.New("no space left on device")
@@ -81,7 +82,7 @@ func (d *faultyDB) keys() []string {
 
 // records are the keys of registrations.
 func (d *faultyDB) records() []string {
-	return slices.DeleteFunc(d.keys(), func(k string) bool { return !strings.HasPrefix(k, recordPrefix) })
+	return slices.DeleteFunc(d.keys(), func(k string) bool { return !strings.HasPrefix(k, dbformat.Prefix) })
 }
 
 func (d *faultyDB) NewIterator(prefix []byte) Iterator {
@@ -119,9 +120,9 @@ func (i *faultyIterator) Error() error  { return i.err }
 func captureLog(t *testing.T) *bytes.Buffer {
 	t.Helper()
 	var buf bytes.Buffer
-	old := log
-	log = slog.New(slog.NewTextHandler(&buf, nil))
-	t.Cleanup(func() { log = old })
+	old := logging.Log
+	logging.Log = slog.New(slog.NewTextHandler(&buf, nil))
+	t.Cleanup(func() { logging.Log = old })
 	return &buf
 }
 
@@ -191,11 +192,12 @@ func TestDatabaseThatHangs(t *testing.T) {
 		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
 		release := make(chan struct{})
 		db.set(func() { db.put = func([]byte) error { <-release; return nil } })
-		for i := range 3 { // the first one waits for the database, the others for their turn
+		hanging := make(chan error)
+		go func() { hanging <- s.Add(t.Context(), testRecord("ns", "h", 20*time.Second), Quota{}) }()
+		synctest.Wait()
+		for i := range 3 { // these wait for their turn, for as long as their context allows
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			r := testRecord("ns", fmt.Sprint(i), 20*time.Second)
-			require.ErrorIs(t, s.Add(ctx, r, Quota{}), context.DeadlineExceeded)
-			clear(r.Envelope)
+			require.ErrorIs(t, s.Add(ctx, testRecord("ns", fmt.Sprint(i), 20*time.Second), Quota{}), context.DeadlineExceeded)
 			cancel()
 		}
 		require.Equal(t, []string{"envelope of a"}, envelopes(t, s, "ns"), "reading does not wait")
@@ -206,11 +208,11 @@ func TestDatabaseThatHangs(t *testing.T) {
 		go func() { closed <- s.Close() }()
 		require.ErrorIs(t, <-waiting, ErrClosed)
 		close(release)
+		require.NoError(t, <-hanging, "the write was under way when the storage was closed")
 		require.NoError(t, <-closed)
 		s = NewStorage(db)
 		defer s.Close()
-		require.Equal(t, []string{"envelope of 0", "envelope of a"}, envelopes(t, s, "ns"),
-			"what the database took in the end it has, with the bytes as they were")
+		require.Equal(t, []string{"envelope of a", "envelope of h"}, envelopes(t, s, "ns"))
 	})
 }
 
@@ -271,7 +273,7 @@ func TestDamagedRecordsAreDropped(t *testing.T) {
 			v[i/8] ^= 1 << (i % 8)
 			damaged = append(damaged, [2]string{key, string(v)}, [2]string{key, string(value[:i/8])})
 		}
-		for i := len(recordPrefix) * 8; i < len(key)*8; i++ {
+		for i := len(dbformat.Prefix) * 8; i < len(key)*8; i++ {
 			k := []byte(key)
 			k[i/8] ^= 1 << (i % 8)
 			damaged = append(damaged, [2]string{string(k), string(value)}, [2]string{key[:i/8], string(value)})
@@ -288,23 +290,6 @@ func TestDamagedRecordsAreDropped(t *testing.T) {
 			require.Contains(t, logged.String(), "unreadable=1")
 			require.Equal(t, 1, strings.Count(logged.String(), "\n"))
 		}
-	})
-}
-
-// A program that closes nothing but its service may open a second storage over the
-// same database while the first one still takes away what expires.
-func TestForgottenStorageDeletesNothingOfItsSuccessor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		db := newFaultyDB()
-		forgotten := NewStorage(db)
-		require.NoError(t, forgotten.Add(t.Context(), testRecord("ns", "a", 20*time.Second), Quota{}))
-		s := NewStorage(db)
-		defer s.Close()
-		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 40*time.Second), Quota{}))
-		time.Sleep(30 * time.Second)
-		require.Len(t, db.records(), 1, "the first storage has deleted what the second one has")
-		time.Sleep(15 * time.Second)
-		require.Empty(t, db.records())
 	})
 }
 
@@ -462,54 +447,4 @@ func expectNoGarbage(t *testing.T, path string, logged *bytes.Buffer) {
 	require.NoError(t, s.Close())
 	require.NoError(t, db.Close())
 	t.Logf("%d of %d left; logged: %s", len(got), filled, logged)
-}
-
-func FuzzParseRecord(f *testing.F) {
-	now := time.Unix(1e9, 0)
-	for _, r := range []Record{
-		{Namespace: "ns", Peer: "p", Envelope: []byte("envelope"), Deadline: now.Add(time.Second)},
-		{Namespace: strings.Repeat("n", 256), Peer: "", Envelope: nil, Deadline: now},
-		{Namespace: "\x00\xff", Peer: "\x00", Envelope: []byte{0}, Deadline: now.Add(1 << 62)},
-	} {
-		key := recordKey(r.Namespace, r.Peer)
-		f.Add(key, recordValue(key, r, now))
-	}
-	f.Fuzz(func(t *testing.T, key, value []byte) {
-		// Damage is found whatever it is; and with a right checksum the rest must do.
-		body := append(bytes.Clone(value), 0, 0, 0, 0)
-		binary.BigEndian.PutUint32(body[len(value):], checksum(key, value))
-		for _, v := range [][]byte{value, body} {
-			r, err := parseRecord(key, v, now)
-			if err != nil {
-				continue
-			}
-			if lifetime := time.Duration(binary.BigEndian.Uint64(v[8:])); r.Deadline.Sub(now) > max(lifetime, 0) {
-				t.Errorf("lives %v, %v longer than it was to", r.Deadline.Sub(now), r.Deadline.Sub(now)-lifetime)
-			}
-			if !bytes.HasSuffix(key, []byte(r.Namespace+string(r.Peer))) {
-				t.Errorf("%q in %q from %q", r.Peer, r.Namespace, key)
-			}
-			again := recordKey(r.Namespace, r.Peer)
-			namespace, p, ok := parseRecordKey(again)
-			if !ok || namespace != r.Namespace || p != r.Peer {
-				t.Errorf("%q reads back as %q in %q", again, p, namespace)
-			}
-		}
-	})
-}
-
-func FuzzRecordRoundTrip(f *testing.F) {
-	f.Add("ns", "peer", []byte("envelope"), int64(20*time.Second))
-	f.Add("", "", []byte(nil), int64(1)<<62)
-	f.Fuzz(func(t *testing.T, ns, p string, envelope []byte, left int64) {
-		now := time.Unix(1e9, 0)
-		r := Record{Namespace: ns, Peer: peer.ID(p), Envelope: envelope, Deadline: now.Add(time.Duration(left))}
-		key := recordKey(ns, r.Peer)
-		got, err := parseRecord(key, recordValue(key, r, now), now)
-		require.NoError(t, err)
-		require.Equal(t, ns, got.Namespace)
-		require.Equal(t, p, string(got.Peer))
-		require.True(t, bytes.Equal(envelope, got.Envelope))
-		require.Equal(t, clampLeft(time.Duration(left)), got.Deadline.Sub(now))
-	})
 }

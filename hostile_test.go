@@ -23,10 +23,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -146,21 +150,28 @@ func TestMaxRegistrationsPerIP(t *testing.T) {
 		require.Equal(t, pb.Message_E_UNAVAILABLE, register(crowded, "d", 0).GetStatus())
 		require.Equal(t, pb.Message_OK, register(crowded, "a", time.Second).GetStatus(), "a refresh")
 		require.Equal(t, pb.Message_OK, register(elsewhere, "d", 0).GetStatus())
-		time.Sleep(time.Second + grace + tickLength)
+		time.Sleep(time.Second + grace + 100*time.Millisecond) // the limit counts in tenths of a second
 		require.Equal(t, pb.Message_OK, register(crowded, "d", 0).GetStatus(), "in the place of the one that ended")
 		require.Equal(t, pb.Message_E_UNAVAILABLE, register(crowded, "a", 0).GetStatus())
 	})
 }
 
-// TestFailedRegistrationsAreNotCounted: what the storage refuses takes no place.
+// TestFailedRegistrationsAreNotCounted: a registration that the storage refuses takes no
+// place of its address.
 func TestFailedRegistrationsAreNotCounted(t *testing.T) {
+	at := caller{origin: limit.OriginOf(ma.StringCast("/ip4/192.0.2.1/tcp/1"))}
+	register := func(q *requests, p peer.ID) error {
+		return q.add(t.Context(), &at, time.Now(), Record{Namespace: "n", Peer: p, Deadline: time.Now().Add(time.Minute)})
+	}
 	for _, err := range []error{ErrPeerLimit, ErrFull, errors.New("disk full")} {
-		term := newTerm(failing{err: err}, defaultServiceConfig())
-		t.Cleanup(term.cancel)
-		for range 3 {
-			require.ErrorIs(t, term.add(t.Context(), &caller{located: true}, time.Now(), &Record{Deadline: time.Now().Add(time.Minute)}), err)
+		s := &failing{err: err}
+		q := newTestRequests(t, s, WithMaxRegistrationsPerIP(1))
+		for i := range 3 {
+			require.ErrorIs(t, register(q, peer.ID(fmt.Sprint(i))), err)
 		}
-		require.Empty(t, term.ledger.held)
+		q.storage = testStorage(t)
+		require.NoError(t, register(q, "a"))
+		require.ErrorIs(t, register(q, "b"), limit.ErrOriginLimit)
 	}
 }
 
@@ -183,11 +194,7 @@ func TestQuota(t *testing.T) {
 		{}:                                {WithMaxRegistrationsPerPeer(0), WithMaxRegistrations(0)},
 	} {
 		s := new(quotas)
-		config := defaultServiceConfig()
-		require.NoError(t, applyOptions(&config, opts))
-		term := newTerm(s, config)
-		t.Cleanup(term.cancel)
-		require.NoError(t, term.add(t.Context(), &caller{}, time.Now(), &Record{}))
+		require.NoError(t, newTestRequests(t, s, opts...).add(t.Context(), &caller{}, time.Now(), Record{}))
 		require.Equal(t, want, s.got)
 	}
 }
@@ -200,15 +207,15 @@ func TestHeldStreams(t *testing.T) {
 		point := &bookkeeper{Host: hosts[0]}
 		startPoint(t, point, testStorage(t))
 		connect(t, hosts[1], point)
-		const streams = 200
+		const streams = maxStreamsPerPeer
 		for range streams {
-			_, err := openRaw(t, hosts[1], point.ID()).Write(protowire.AppendVarint(nil, maxRequestSize))
+			_, err := openRaw(t, hosts[1], point.ID()).Write(protowire.AppendVarint(nil, uint64(dialect.MaxRequest)))
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Second / 2)
 		require.EqualValues(t, streams, point.streams.Load())
 		require.EqualValues(t, streams*requestMemory, point.memory.Load())
-		time.Sleep(streamTimeout)
+		time.Sleep(firstRequestTimeout)
 		require.Zero(t, point.streams.Load())
 		require.Zero(t, point.memory.Load())
 	})
@@ -222,7 +229,7 @@ func TestStreamsOfOnePeer(t *testing.T) {
 			config, most := rcmgr.DefaultLimits, 64+4*8 // for as much memory as there may be
 			if !libp2ps {
 				Limits(&config)
-				most = defaultBurst
+				most = maxStreamsPerPeer
 			}
 			manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(config.Scale(8<<30, 4096)))
 			require.NoError(t, err)
@@ -242,25 +249,34 @@ func TestStreamsOfOnePeer(t *testing.T) {
 	}
 }
 
-// TestCrowdedStreams: where many streams wait, those beyond have a second.
-func TestCrowdedStreams(t *testing.T) {
+// TestStreamsInService: one peer has a bounded number of streams in service, also where
+// the resource manager allows more. Others keep all their time.
+func TestStreamsInService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 4)
-		point := &bookkeeper{Host: hosts[0]}
-		startPoint(t, point, testStorage(t))
-		for _, h := range hosts[1:] {
-			connect(t, h, point)
-			for range 200 {
-				_, err := openRaw(t, h, point.ID()).Write([]byte{5})
-				require.NoError(t, err)
-			}
+		hosts := simHosts(t, 3)
+		point, attacker, honest := &bookkeeper{Host: hosts[0]}, hosts[1], hosts[2]
+		startPoint(t, point, testStorage(t), WithRateLimit(0, 0))
+		connect(t, attacker, point)
+		connect(t, honest, point)
+		slow := openRaw(t, honest, point.ID())
+		_, err := slow.Write([]byte{5})
+		require.NoError(t, err)
+		for range 2 * maxStreamsPerPeer {
+			_, err := openRaw(t, attacker, point.ID()).Write([]byte{5})
+			require.NoError(t, err)
 		}
 		time.Sleep(100 * time.Millisecond)
-		require.EqualValues(t, 600, point.streams.Load())
-		time.Sleep(crowdedTimeout)
-		require.EqualValues(t, crowd, point.streams.Load())
-		time.Sleep(streamTimeout)
+		require.EqualValues(t, maxStreamsPerPeer+1, point.streams.Load())
+		last := openRaw(t, attacker, point.ID())
+		_, err = last.next()
+		require.Equal(t, network.StreamResourceLimitExceeded, resetCodeOf(t, err))
+
+		time.Sleep(firstRequestTimeout - time.Second)
+		require.EqualValues(t, maxStreamsPerPeer+1, point.streams.Load(), "nobody's time is shortened")
+		time.Sleep(time.Second)
 		require.Zero(t, point.streams.Load())
+		require.Equal(t, pb.Message_OK, openRaw(t, attacker, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus(),
+			"streams that have ended do not count")
 	})
 }
 
@@ -274,42 +290,17 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 		connect(t, hosts[1], point)
 		const streams = 20
 		for range streams {
-			frame, err := appendFrame(nil, discoverRequest("n", 0))
-			require.NoError(t, err)
-			_, err = openRaw(t, hosts[1], point.ID()).Write(frame)
+			frame := frameOf(t, discoverRequest("n", 0))
+			_, err := openRaw(t, hosts[1], point.ID()).Write(frame)
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Second)
 		require.EqualValues(t, streams, point.streams.Load())
 		require.EqualValues(t, streams*discoverMemory, point.memory.Load())
 		require.Less(t, discoverMemory, 200<<10)
-		time.Sleep(streamTimeout)
+		time.Sleep(answerTimeout)
 		require.Zero(t, point.streams.Load())
 		require.Zero(t, point.memory.Load())
-	})
-}
-
-// TestCrowdOfDeafReaders: where many do not take their answers, those beyond have a second.
-func TestCrowdOfDeafReaders(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 4)
-		point := &bookkeeper{Host: hosts[0]}
-		startPoint(t, point, biggest{}, WithRateLimit(0, 0))
-		frame, err := appendFrame(nil, discoverRequest("n", 0))
-		require.NoError(t, err)
-		for _, h := range hosts[1:] {
-			connect(t, h, point)
-			for range 50 {
-				_, err = openRaw(t, h, point.ID()).Write(frame)
-				require.NoError(t, err)
-			}
-		}
-		time.Sleep(crowdedTimeout / 2)
-		require.EqualValues(t, 150, point.streams.Load())
-		time.Sleep(crowdedTimeout)
-		require.EqualValues(t, writingCrowd, point.streams.Load())
-		time.Sleep(streamTimeout)
-		require.Zero(t, point.streams.Load())
 	})
 }
 
@@ -321,7 +312,7 @@ func (biggest) Sample(_ context.Context, _ string, n int) ([]Record, error) {
 	for i := range records {
 		records[i] = Record{
 			Namespace: strings.Repeat("n", MaxNamespaceSize),
-			Envelope:  make([]byte, maxEnvelopeSize),
+			Envelope:  make([]byte, peerrecord.MaxSize),
 			Deadline:  time.Now().Add(MaxTTL),
 		}
 	}
@@ -353,11 +344,10 @@ func TestPaddedRecord(t *testing.T) {
 		return protowire.AppendBytes(protowire.AppendTag(ownEnvelope(t, h), 99, protowire.BytesType), make([]byte, n))
 	}
 	st := openRaw(t, h, point.ID())
-	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", pad(maxEnvelopeSize), 0)).GetRegisterResponse().GetStatus())
-	frame, err := appendFrame(nil, registerRequest("n", pad(3<<20), 0))
-	require.NoError(t, err)
+	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", pad(peerrecord.MaxSize), 0)).GetRegisterResponse().GetStatus())
+	frame := frameOf(t, registerRequest("n", pad(3<<20), 0))
 	_, _ = st.Write(frame) // until it is reset
-	_, err = st.next()
+	_, err := st.next()
 	require.Equal(t, network.StreamProtocolViolation, resetCodeOf(t, err))
 	require.Len(t, openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations(), 3)
 }
@@ -384,9 +374,8 @@ func TestHandlerAfterStop(t *testing.T) {
 	require.Equal(t, pb.Message_OK, openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
 	service.Stop()
 	st := openRaw(t, h, point.ID())
-	frame, err := appendFrame(nil, discoverRequest("n", 0))
-	require.NoError(t, err)
-	_, err = st.Write(frame)
+	frame := frameOf(t, discoverRequest("n", 0))
+	_, err := st.Write(frame)
 	require.NoError(t, err)
 	_, err = st.next()
 	require.Equal(t, network.StreamShutdown, resetCodeOf(t, err))
@@ -400,9 +389,8 @@ func TestStopDuringStall(t *testing.T) {
 		service := startPoint(t, point, biggest{})
 		connect(t, hosts[1], point)
 		for range 5 {
-			frame, err := appendFrame(nil, discoverRequest("n", 0))
-			require.NoError(t, err)
-			_, err = openRaw(t, hosts[1], hosts[0].ID()).Write(frame)
+			frame := frameOf(t, discoverRequest("n", 0))
+			_, err := openRaw(t, hosts[1], hosts[0].ID()).Write(frame)
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Second)
@@ -439,9 +427,9 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 // countLogs has this package log into what is returned until the test ends.
 func countLogs(t testing.TB) *logged {
 	t.Helper()
-	before, l := log, new(logged)
-	log = slog.New(l)
-	t.Cleanup(func() { log = before })
+	before, l := logging.Log, new(logged)
+	logging.Log = slog.New(l)
+	t.Cleanup(func() { logging.Log = before })
 	return l
 }
 
@@ -455,9 +443,8 @@ func TestPanics(t *testing.T) {
 		connect(t, hosts[1], hosts[0])
 		provoke := func() {
 			st := openRaw(t, hosts[1], hosts[0].ID())
-			frame, err := appendFrame(nil, discoverRequest("n", 0))
-			require.NoError(t, err)
-			_, err = st.Write(frame)
+			frame := frameOf(t, discoverRequest("n", 0))
+			_, err := st.Write(frame)
 			require.NoError(t, err)
 			_, err = st.next()
 			require.ErrorIs(t, err, network.ErrReset)
@@ -466,7 +453,7 @@ func TestPanics(t *testing.T) {
 			provoke()
 		}
 		require.Len(t, lines.lines, 1)
-		time.Sleep(logInterval)
+		time.Sleep(time.Minute)
 		provoke()
 		require.Len(t, lines.lines, 2)
 		lines.lines[1].Attrs(func(a slog.Attr) bool {
@@ -489,7 +476,7 @@ func TestTracerPanics(t *testing.T) {
 	startPoint(t, point, testStorage(t), WithMetricsTracer(tracer))
 	connect(t, h, point)
 	c := NewClient(h)
-	for _, at := range []string{"opened", "closed", ""} {
+	for _, at := range []string{"opened", "ended", ""} {
 		tracer.at.Store(&at)
 		_, err := c.Register(t.Context(), point.ID(), "n", 0)
 		if at == "opened" {
@@ -508,7 +495,7 @@ type panickingTracer struct {
 
 func (p *panickingTracer) StreamOpened() { p.fail("opened") }
 
-func (p *panickingTracer) StreamClosed(error) { p.fail("closed") }
+func (p *panickingTracer) StreamEnded(StreamEnded) { p.fail("ended") }
 
 func (p *panickingTracer) fail(at string) {
 	if *p.at.Load() == at {

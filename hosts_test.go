@@ -64,7 +64,7 @@ func testStorage(t testing.TB) Storage {
 	return s
 }
 
-// keyTypes are all that libp2p has.
+// keyTypes are all key types of libp2p.
 var keyTypes = map[string]int{
 	"Ed25519":   crypto.Ed25519,
 	"Secp256k1": crypto.Secp256k1,
@@ -101,7 +101,7 @@ func sealRecord(t testing.TB, key crypto.PrivKey, rec record.Record) []byte {
 	return b
 }
 
-// rawStream speaks to a point without the client, as any other program would.
+// rawStream is a stream to a point without the client, as another program would use it.
 type rawStream struct {
 	network.Stream
 	t testing.TB
@@ -119,25 +119,29 @@ func openRaw(t testing.TB, from host.Host, to peer.ID) *rawStream {
 // ask sends a message and returns the answer.
 func (s *rawStream) ask(m *pb.Message) *pb.Message {
 	s.t.Helper()
-	frame, err := appendFrame(nil, m)
-	require.NoError(s.t, err)
-	_, err = s.Write(frame)
+	_, err := s.Write(frameOf(s.t, m))
 	require.NoError(s.t, err)
 	answer, err := s.next()
 	require.NoError(s.t, err)
 	return answer
 }
 
-func (s *rawStream) next() (*pb.Message, error) {
-	body, err := readFrame(s.r, nil, maxAnswerSize)
-	if err != nil {
-		return nil, err
-	}
-	return parseMessage(body)
-}
+// next reads the next answer.
+func (s *rawStream) next() (*pb.Message, error) { return readMessage(s.r) }
 
-// newHostOver returns a real host that listens on a loopback address, and dials the like.
+// newHostOver returns a real host that listens on a loopback address of one transport.
 func newHostOver(t testing.TB, listen string) host.Host {
 	t.Helper()
 	return newHost(t, libp2p.ListenAddrStrings(listen))
+}
+
+// sealedRecords returns the signed records of n new peers.
+func sealedRecords(t testing.TB, n int) [][]byte {
+	t.Helper()
+	var all [][]byte
+	for range n {
+		key, id := newKey(t, crypto.Ed25519)
+		all = append(all, seal(t, key, id, addr))
+	}
+	return all
 }

@@ -1,6 +1,6 @@
 package rendezvous
 
-// The LevelDB adapter, so that nobody has to write it.
+// The LevelDB adapter, an implementation of DB.
 
 import (
 	"errors"
@@ -13,45 +13,46 @@ import (
 	dberrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 	"github.com/syndtr/goleveldb/leveldb/util"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 // ErrDatabaseLocked: another process, or another part of this one, has the
 // database open.
 var ErrDatabaseLocked = errors.New("database is in use")
 
-// LevelDB is a [DB] in a directory of its own. Its methods may be called at the
-// same time from many goroutines; after Close they fail.
+// LevelDB is a [DB] in a directory of its own. Its methods are safe for concurrent use;
+// after Close they fail.
 //
-// A write reaches the operating system before it returns, so it survives the
-// process being killed. It is not forced to the disk: a power failure may lose the
-// last seconds, which for registrations of 20 seconds is nothing that peers do not
-// repair by themselves.
+// A write reaches the operating system before it returns, so it survives the end of the
+// process. It is not forced to the disk, so a power failure may lose the last seconds.
+// Peers register again within that time.
 //
-// After a write has failed, as it does on a full disk, it opens the database anew
-// with a later write, for LevelDB itself would not write again.
+// LevelDB itself stops writing after a failed write, for example on a full disk. A later
+// write therefore reopens the database.
 //
-// The zero value is of no use: [OpenLevelDB] makes one.
+// [OpenLevelDB] makes a LevelDB; the zero value is not usable.
 type LevelDB struct {
 	open func() (*leveldb.DB, error)
 	db   atomic.Pointer[leveldb.DB]
-	turn chan struct{} // holds a token: whoever takes it may open db anew, or close it
+	lock chan struct{} // holds a token while db is being reopened or closed
 
-	// Guarded by turn.
-	closed bool
-	tried  time.Time // when it was last opened anew
+	// Guarded by lock.
+	closed   bool
+	reopened time.Time // when reopening was last tried
 }
 
-// reopenEvery is how often, at most, a database that does not write is opened anew.
-const reopenEvery = time.Second
+// reopenInterval is the shortest time between two attempts to reopen a database.
+const reopenInterval = time.Second
 
-// OpenLevelDB opens the database in the directory path, which it creates if
-// there is none. The caller closes it, after the storage over it.
+// OpenLevelDB opens the database in the directory path, and creates it if it does not
+// exist. The caller closes it, after the storage over it.
 //
-// A corrupt database is repaired: what can be read is kept, and a log line says
-// so. A path that is open already fails with [ErrDatabaseLocked].
+// It repairs a corrupt database: it keeps everything readable and logs a warning. If the
+// database is open already, the error is [ErrDatabaseLocked].
 func OpenLevelDB(path string) (*LevelDB, error) {
 	if path == "" {
-		return nil, errors.New("opening LevelDB: the path of a directory is needed")
+		return nil, errors.New("open LevelDB: a directory is needed")
 	}
 	return newLevelDB(func() (*leveldb.DB, error) { return openLevelDB(path) })
 }
@@ -61,25 +62,24 @@ func newLevelDB(open func() (*leveldb.DB, error)) (*LevelDB, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &LevelDB{open: open, turn: make(chan struct{}, 1)}
+	l := &LevelDB{open: open, lock: make(chan struct{}, 1)}
 	l.db.Store(db)
-	l.turn <- struct{}{}
 	return l, nil
 }
 
 func openLevelDB(path string) (*leveldb.DB, error) {
 	db, err := leveldb.OpenFile(path, nil)
 	if dberrors.IsCorrupted(err) {
-		log.Warn("database is corrupt: keeping what can be read of it", "path", path, "error", err)
+		logging.Log.Warn("database is corrupt; keeping everything that is readable", "path", path, "error", err)
 		db, err = leveldb.RecoverFile(path, nil)
 	}
 	switch {
 	case err == nil:
 		return db, nil
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, storage.ErrLocked):
-		return nil, fmt.Errorf("opening LevelDB %s: %w", path, ErrDatabaseLocked)
+		return nil, fmt.Errorf("open LevelDB %s: %w", path, ErrDatabaseLocked)
 	default:
-		return nil, fmt.Errorf("opening LevelDB %s: %w", path, err)
+		return nil, fmt.Errorf("open LevelDB %s: %w", path, err)
 	}
 }
 
@@ -88,12 +88,12 @@ func (l *LevelDB) Put(key, value []byte) error {
 	return l.write(func(db *leveldb.DB) error { return db.Put(key, value, nil) })
 }
 
-// Delete deletes a key, if it is there.
+// Delete deletes a key, if it exists.
 func (l *LevelDB) Delete(key []byte) error {
 	return l.write(func(db *leveldb.DB) error { return db.Delete(key, nil) })
 }
 
-// write writes, and once more where it has to open the database anew for it.
+// write calls to, and calls it again if it had to reopen the database.
 func (l *LevelDB) write(to func(*leveldb.DB) error) error {
 	db := l.db.Load()
 	err := to(db)
@@ -103,46 +103,46 @@ func (l *LevelDB) write(to func(*leveldb.DB) error) error {
 	return to(l.db.Load())
 }
 
-// reopen opens the database anew, unless somebody else is at it or was a moment
-// ago, and reports whether it is worth writing again to what is there instead of
-// failed. What was written is in the database's journal, which is read again.
+// reopen reopens the database and reports whether to try the write again. It does
+// nothing while another goroutine reopens the database, or within reopenInterval of the
+// last attempt. Reopening reads the database's journal, so no write is lost.
 func (l *LevelDB) reopen(failed *leveldb.DB) bool {
 	select {
-	case <-l.turn:
-		defer func() { l.turn <- struct{}{} }()
+	case l.lock <- struct{}{}:
+		defer func() { <-l.lock }()
 	default:
 		return false
 	}
 	if l.db.Load() != failed {
 		return true
 	}
-	if l.closed || time.Since(l.tried) < reopenEvery {
+	if l.closed || time.Since(l.reopened) < reopenInterval {
 		return false
 	}
-	l.tried = time.Now()
-	_ = failed.Close() // it lets go of its files, whatever it says
+	l.reopened = time.Now()
+	_ = failed.Close() // releases its files even if it returns an error
 	db, err := l.open()
 	if err != nil {
-		log.Error("database does not write, and cannot be opened anew", "error", err)
+		logging.Log.Error("database does not write, and cannot be reopened", "error", err)
 		return false
 	}
-	log.Warn("database did not write and was opened anew")
+	logging.Log.Warn("database did not write and was reopened")
 	l.db.Store(db)
 	return true
 }
 
-// NewIterator walks over the keys that begin with prefix, as they are now.
+// NewIterator returns an iterator over a snapshot of the keys that begin with prefix.
 func (l *LevelDB) NewIterator(prefix []byte) Iterator {
 	return l.db.Load().NewIterator(util.BytesPrefix(prefix), nil)
 }
 
 // Close closes the database. A second Close does nothing and returns nil.
 func (l *LevelDB) Close() error {
-	<-l.turn
-	defer func() { l.turn <- struct{}{} }()
+	l.lock <- struct{}{}
+	defer func() { <-l.lock }()
 	l.closed = true
 	if err := l.db.Load().Close(); err != nil && !errors.Is(err, leveldb.ErrClosed) {
-		return fmt.Errorf("closing LevelDB: %w", err)
+		return fmt.Errorf("close LevelDB: %w", err)
 	}
 	return nil
 }

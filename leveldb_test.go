@@ -52,11 +52,11 @@ func TestLevelDBWritesAgain(t *testing.T) {
 		d.full = true
 		require.ErrorIs(t, l.Put([]byte("during"), []byte("2")), errFull)
 		require.Error(t, l.Put([]byte("during"), []byte("2")), "at once, it is not even tried")
-		time.Sleep(reopenEvery)
+		time.Sleep(reopenInterval)
 		require.Error(t, l.Delete([]byte("before")), "still full")
 
 		d.full = false
-		time.Sleep(reopenEvery)
+		time.Sleep(reopenInterval)
 		require.NoError(t, l.Put([]byte("after"), []byte("3")))
 		var keys []string
 		it := l.NewIterator(nil)
@@ -68,7 +68,7 @@ func TestLevelDBWritesAgain(t *testing.T) {
 
 		require.NoError(t, l.Close())
 		require.NoError(t, l.Close())
-		time.Sleep(reopenEvery)
+		time.Sleep(reopenInterval)
 		require.Error(t, l.Put([]byte("k"), nil), "closed for good")
 	})
 }

@@ -1,8 +1,8 @@
 package rendezvous
 
-// What a point does, in numbers. Labels have a few values each, all known when the
-// program starts: a namespace or a peer is never one, for peers choose those and
-// could make as many as they like. Counting allocates nothing.
+// The metrics of a point. Each label has a few values, all known when the program
+// starts: a namespace or a peer is never one, because peers choose those and could make
+// as many as they like. Counting allocates nothing.
 
 import (
 	"context"
@@ -15,161 +15,172 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/status-im/go-waku-rendezvous/internal/collectors"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-const metricNamespace = "libp2p_rendezvous"
-
-// MetricsTracer is told what a rendezvous point does. All methods may be called at
-// the same time and should return at once: requests wait for them. Methods may be added
-// to it in later versions.
+// MetricsTracer is told what a rendezvous point does. Each method takes one struct per
+// thing that happened. All methods may be called concurrently and should return at
+// once, because requests wait for them. The structs may get more fields, and the
+// interface more methods, in later versions.
 type MetricsTracer interface {
-	// Started is called when a point begins to serve what s holds, and what it
-	// returns when that has ended. Gauges are read from s in between.
+	// Started is called when a point begins to serve the registrations of s. It
+	// returns a function that is called when the point has stopped. Gauges are read
+	// from s in between.
 	Started(s Storage) (stopped func())
-	// StreamOpened is called for each stream, and StreamClosed when it has ended;
-	// err is nil when that was in good order.
+	// StreamOpened is called for each stream, and StreamEnded when it has ended.
 	StreamOpened()
-	StreamClosed(err error)
-	// Received is called for each request, with its size on the wire in bytes, and
-	// Sent for each part of an answer that was written.
-	Received(bytes int)
-	Sent(bytes int)
-	// Answered is called when the answer to a request of type t is ready, so long
-	// after the request was read; refusal is why it was refused, or nil.
-	Answered(t pb.Message_MessageType, refusal error, took time.Duration)
-	// Sampled is called with how many registrations an answer to DISCOVER holds.
-	Sampled(registrations int)
-	// Verified is called for each signed peer record that holds; cached when its
-	// bytes had been verified before and were not again.
-	Verified(cached bool)
-	// Stored is called for each Add and Sample, and by the tracer of [WithMetrics] for
-	// the Counts that it reads itself.
-	Stored(op StorageOp, err error, took time.Duration)
+	StreamEnded(StreamEnded)
+	// RequestAnswered is called when an answer was written, or could not be.
+	RequestAnswered(RequestAnswered)
+	// StorageCalled is called after each Add and Sample. The tracer of [WithMetrics]
+	// also reports its own Counts.
+	StorageCalled(StorageCalled)
 }
 
-// StorageOp is something that is asked of a [Storage].
-type StorageOp int
+// StreamEnded describes a stream that has ended.
+type StreamEnded struct {
+	// Err is why the stream was reset, nil if it ended in good order.
+	Err error
+	// Unanswered is the size of a last request that was read and not answered, in
+	// bytes on the wire.
+	Unanswered int
+}
 
-// What is asked of a storage.
+// RequestAnswered describes a request and its answer.
+type RequestAnswered struct {
+	Type   RequestType
+	Status Status
+	// Reason is why the request was refused, NotRefused if it was not.
+	Reason Reason
+	// Duration is the time from the request read to its answer ready.
+	Duration time.Duration
+	// Received and Sent are the sizes of request and answer on the wire, in bytes. Sent
+	// is less than the whole answer if the peer did not take it.
+	Received, Sent int
+	// Registrations is how many registrations an answer to DISCOVER has.
+	Registrations int
+	// Record says how the signed peer record of a REGISTER was verified.
+	Record RecordCheck
+}
+
+// StorageCalled describes a call of a [Storage].
+type StorageCalled struct {
+	Op       StorageOp
+	Err      error
+	Duration time.Duration
+}
+
+// RequestType is the type of a request, as a metric label.
+type RequestType string
+
+// The request types.
 const (
-	StorageAdd StorageOp = iota
-	StorageSample
-	StorageCounts
+	RequestRegister RequestType = "register"
+	RequestDiscover RequestType = "discover"
 )
 
-func (op StorageOp) String() string {
-	if op < 0 || int(op) >= len(storageOps) {
-		return fmt.Sprintf("StorageOp(%d)", int(op))
-	}
-	return storageOps[op]
-}
+var requestTypes = []RequestType{RequestRegister, RequestDiscover}
 
-var storageOps = [...]string{StorageAdd: "add", StorageSample: "sample", StorageCounts: "counts"}
+// RecordCheck says how a signed peer record was verified, as a metric label.
+type RecordCheck string
 
-// ExpiryCounter is a [Storage] that counts what expires in it. Storages need not be one.
+// The ways to verify a record. RecordUnchecked is that of a request without a record,
+// or whose record is invalid.
+const (
+	RecordUnchecked RecordCheck = ""
+	RecordChecked   RecordCheck = "checked" // the signature was checked
+	RecordCached    RecordCheck = "cached"  // the same bytes were verified before
+)
+
+// StorageOp is a method of [Storage], as a metric label.
+type StorageOp string
+
+// The methods of a storage that are counted.
+const (
+	StorageAdd    StorageOp = "add"
+	StorageSample StorageOp = "sample"
+	StorageCounts StorageOp = "counts"
+)
+
+var storageOps = []StorageOp{StorageAdd, StorageSample, StorageCounts}
+
+// ExpiryCounter is a [Storage] that counts the registrations that expire in it. It is
+// optional.
 type ExpiryCounter interface {
-	// Expired returns how many registrations have ended, without being refreshed
-	// in time, since the storage was opened.
+	// Expired returns how many registrations have ended, without being refreshed in
+	// time, since the storage was opened.
 	Expired() uint64
 }
 
-// WithMetrics registers what the service counts with reg, or with
-// [prometheus.DefaultRegisterer] when that is nil. Services of one registerer are
-// counted together.
-func WithMetrics(reg prometheus.Registerer) ServiceOption {
-	return func(c *serviceConfig) error {
-		m, err := registered(reg, newServiceMetrics())
-		if err != nil {
-			return fmt.Errorf("register metrics: %w", err)
-		}
-		c.metrics = m
-		return nil
-	}
-}
-
-// WithMetricsTracer has t told what the service does, in place of Prometheus.
-func WithMetricsTracer(t MetricsTracer) ServiceOption {
-	return func(c *serviceConfig) error {
-		if t == nil {
-			return errors.New("metrics tracer is nil")
-		}
-		c.metrics = t
-		return nil
-	}
-}
-
-// registered registers c, or returns the like of it that is registered already.
-func registered[C prometheus.Collector](reg prometheus.Registerer, c C) (C, error) {
-	if reg == nil {
-		reg = prometheus.DefaultRegisterer
-	}
-	err := reg.Register(c)
-	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
-		if existing, ok := before.ExistingCollector.(C); ok {
-			return existing, nil
-		}
-	}
-	return c, err
-}
-
 // serviceMetrics is the MetricsTracer of Prometheus. Each combination of labels is
-// looked up once, here, and not when something is counted.
+// looked up once, when it is made, and not when something is counted.
 type serviceMetrics struct {
-	collectors
-	open       prometheus.Gauge
-	streams    byLabel
-	bytes      byLabel
-	requests   map[pb.Message_MessageType]requestMetrics
-	refused    byLabel
-	listed     prometheus.Histogram
-	verified   byLabel
-	storage    [len(storageOps)]prometheus.Observer
-	unstored   [len(storageOps)]prometheus.Counter
-	registered *prometheus.Desc
-	namespaces *prometheus.Desc
-	expired    *prometheus.Desc
+	collectors.Set
+	open          prometheus.Gauge
+	streams       map[string]prometheus.Counter
+	bytes         map[string]prometheus.Counter
+	requests      map[RequestType]requestMetrics
+	refused       map[Reason]prometheus.Counter
+	registrations prometheus.Histogram
+	records       map[RecordCheck]prometheus.Counter
+	storage       map[StorageOp]storageMetrics
+	live          *prometheus.Desc
+	namespaces    *prometheus.Desc
+	expired       *prometheus.Desc
 
 	mu      sync.Mutex
-	serving []*Storage // what Started was called with, each by an address of its own
+	serving []*Storage // the storages of started points, each at its own address
 }
 
-// requestMetrics is what is counted of one type of request.
+// requestMetrics are the metrics of one type of request.
 type requestMetrics struct {
-	took     prometheus.Observer
+	duration prometheus.Observer
 	statuses map[Status]prometheus.Counter
 }
 
-var requestTypes = []pb.Message_MessageType{pb.Message_REGISTER, pb.Message_DISCOVER}
+// storageMetrics are the metrics of one method of the storage.
+type storageMetrics struct {
+	duration prometheus.Observer
+	failures prometheus.Counter
+}
 
 func newServiceMetrics() *serviceMetrics {
 	m := &serviceMetrics{
-		requests:   make(map[pb.Message_MessageType]requestMetrics),
-		registered: desc("registrations", "Registrations that are live."),
-		namespaces: desc("namespaces", "Namespaces that hold a live registration."),
-		expired:    desc("expired_total", "Registrations that ended without being refreshed in time."),
+		requests:   make(map[RequestType]requestMetrics),
+		refused:    make(map[Reason]prometheus.Counter),
+		records:    make(map[RecordCheck]prometheus.Counter),
+		storage:    make(map[StorageOp]storageMetrics),
+		live:       collectors.Desc("registrations", "Registrations that are live."),
+		namespaces: collectors.Desc("namespaces", "Namespaces with a live registration."),
+		expired:    collectors.Desc("expired_total", "Registrations that ended without being refreshed in time."),
 	}
-	m.open = m.gauge("streams", "Streams that are open.")
-	m.streams = m.counters("streams_total", "Streams that have ended, by how.", "result", streamResults...)
-	m.bytes = m.counters("bytes_total", "Bytes of requests and answers.", "direction", "received", "sent")
-	took := m.histograms("request_duration_seconds", "Time from a request read to its answer ready.", durationBuckets, "type")
-	requests := m.counterVec("requests_total", "Requests that were answered, by type and status.", "type", "status")
+	m.open = m.Gauge("streams", "Open streams.")
+	m.streams = m.Counters("streams_total", "Streams that have ended, by result.", "result", streamResults...)
+	m.bytes = m.Counters("bytes_total", "Bytes of requests and answers.", "direction", "received", "sent")
+	durations := m.Durations("request_duration_seconds", "Time from a request read to its answer ready.", "type")
+	requests := m.CounterVec("requests_total", "Requests that were answered, by type and status.", "type", "status")
 	for _, t := range requestTypes {
-		r := requestMetrics{took: took.WithLabelValues(typeLabel(t)), statuses: make(map[Status]prometheus.Counter)}
-		for s := range pb.Message_ResponseStatus_name {
-			r.statuses[Status(s)] = requests.WithLabelValues(typeLabel(t), statusLabel(Status(s)))
+		r := requestMetrics{duration: durations.WithLabelValues(string(t)), statuses: make(map[Status]prometheus.Counter)}
+		for s, label := range statusLabels {
+			r.statuses[s] = requests.WithLabelValues(string(t), label)
 		}
 		m.requests[t] = r
 	}
-	m.refused = m.counters("refused_total", "Requests that were refused, by reason.", "reason", refusalReasons...)
-	m.listed = m.histogram("discover_registrations", "Registrations in an answer to DISCOVER.",
-		[]float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000})
-	m.verified = m.counters("verifications_total", "Signed peer records that hold, by whether they were checked again.", "result", "checked", "cached")
-	stored := m.histograms("storage_duration_seconds", "Time a call to the storage took.", durationBuckets, "op")
-	failed := m.counterVec("storage_errors_total", "Calls to the storage that failed. A limit that was reached is no failure.", "op")
-	for i, op := range storageOps {
-		m.storage[i] = stored.WithLabelValues(op)
-		m.unstored[i] = failed.WithLabelValues(op)
+	refused := m.CounterVec("refused_total", "Requests that were refused, by reason.", "reason")
+	for _, r := range reasons {
+		m.refused[r] = refused.WithLabelValues(string(r))
+	}
+	m.registrations = m.Histogram("discover_registrations", "Registrations in an answer to DISCOVER.",
+		0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+	records := m.CounterVec("verifications_total", "Valid signed peer records, by whether the signature was checked again.", "result")
+	for _, c := range []RecordCheck{RecordChecked, RecordCached} {
+		m.records[c] = records.WithLabelValues(string(c))
+	}
+	calls := m.Durations("storage_duration_seconds", "Time of a call to the storage.", "op")
+	failures := m.CounterVec("storage_errors_total", "Calls to the storage that failed. Reaching a limit is no failure.", "op")
+	for _, op := range storageOps {
+		m.storage[op] = storageMetrics{calls.WithLabelValues(string(op)), failures.WithLabelValues(string(op))}
 	}
 	return m
 }
@@ -188,52 +199,52 @@ func (m *serviceMetrics) Started(s Storage) (stopped func()) {
 
 func (m *serviceMetrics) StreamOpened() { m.open.Inc() }
 
-func (m *serviceMetrics) StreamClosed(err error) {
+func (m *serviceMetrics) StreamEnded(e StreamEnded) {
 	m.open.Dec()
-	m.streams[streamResult(err)].Inc()
+	m.streams[streamResult(e.Err)].Inc()
+	m.bytes["received"].Add(float64(e.Unanswered))
 }
 
-func (m *serviceMetrics) Received(bytes int) { m.bytes["received"].Add(float64(bytes)) }
-
-func (m *serviceMetrics) Sent(bytes int) { m.bytes["sent"].Add(float64(bytes)) }
-
-func (m *serviceMetrics) Answered(t pb.Message_MessageType, refusal error, took time.Duration) {
-	r, ok := m.requests[t]
+func (m *serviceMetrics) RequestAnswered(e RequestAnswered) {
+	m.bytes["received"].Add(float64(e.Received))
+	m.bytes["sent"].Add(float64(e.Sent))
+	r, ok := m.requests[e.Type]
 	if !ok {
 		return
 	}
-	r.took.Observe(took.Seconds())
-	if refusal == nil {
-		r.statuses[pb.Message_OK].Inc()
-		return
+	r.duration.Observe(e.Duration.Seconds())
+	r.statuses[e.Status].Inc()
+	if c, ok := m.refused[e.Reason]; ok {
+		c.Inc()
 	}
-	status := answerTo(refusal).Status
-	r.statuses[status].Inc()
-	m.refused[refusalReason(refusal, status)].Inc()
-}
-
-func (m *serviceMetrics) Sampled(registrations int) { m.listed.Observe(float64(registrations)) }
-
-func (m *serviceMetrics) Verified(cached bool) { m.verified[verifiedLabel(cached)].Inc() }
-
-func (m *serviceMetrics) Stored(op StorageOp, err error, took time.Duration) {
-	m.storage[op].Observe(took.Seconds())
-	if err != nil && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, ErrFull) {
-		m.unstored[op].Inc()
+	if c, ok := m.records[e.Record]; ok {
+		c.Inc()
+	}
+	if e.Type == RequestDiscover && e.Reason == NotRefused {
+		m.registrations.Observe(float64(e.Registrations))
 	}
 }
 
-// Describe and Collect make it one [prometheus.Collector].
+func (m *serviceMetrics) StorageCalled(e StorageCalled) {
+	s := m.storage[e.Op]
+	s.duration.Observe(e.Duration.Seconds())
+	if e.Err != nil && !errors.Is(e.Err, ErrPeerLimit) && !errors.Is(e.Err, ErrFull) {
+		s.failures.Inc()
+	}
+}
+
+// Describe implements [prometheus.Collector].
 func (m *serviceMetrics) Describe(ch chan<- *prometheus.Desc) {
-	m.collectors.Describe(ch)
-	ch <- m.registered
+	m.Set.Describe(ch)
+	ch <- m.live
 	ch <- m.namespaces
 	ch <- m.expired
 }
 
-// countTimeout bounds how long a scrape waits for a storage to say what it holds.
+// countTimeout is how long a scrape waits for a storage to count its registrations.
 const countTimeout = 2 * time.Second
 
+// Collect implements [prometheus.Collector].
 func (m *serviceMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	serving := slices.Clone(m.serving)
@@ -241,25 +252,25 @@ func (m *serviceMetrics) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), countTimeout)
 	defer cancel()
 	if sum, err := m.count(ctx, serving); err == nil {
-		ch <- prometheus.MustNewConstMetric(m.registered, prometheus.GaugeValue, float64(sum.Registrations))
+		ch <- prometheus.MustNewConstMetric(m.live, prometheus.GaugeValue, float64(sum.Registrations))
 		ch <- prometheus.MustNewConstMetric(m.namespaces, prometheus.GaugeValue, float64(sum.Namespaces))
 	}
 	if n, known := expired(serving); known {
 		ch <- prometheus.MustNewConstMetric(m.expired, prometheus.CounterValue, float64(n))
 	}
-	m.collectors.Collect(ch) // last, for it holds how the counting went
+	m.Set.Collect(ch) // last, because count has just observed its own calls
 }
 
-// count adds up what the storages hold. A gauge that is not known is better
-// missing than wrong, so there is none when one storage fails.
+// count adds up the counts of the storages. If one fails there is no sum: a missing
+// gauge is better than a wrong one.
 func (m *serviceMetrics) count(ctx context.Context, serving []*Storage) (Counts, error) {
 	var sum Counts
 	for _, s := range serving {
 		started := time.Now()
 		c, err := (*s).Counts(ctx)
-		m.Stored(StorageCounts, err, time.Since(started))
+		m.StorageCalled(StorageCalled{Op: StorageCounts, Err: err, Duration: time.Since(started)})
 		if err != nil {
-			return sum, fmt.Errorf("count what a storage holds: %w", err)
+			return sum, fmt.Errorf("count the registrations of a storage: %w", err)
 		}
 		sum.Registrations += c.Registrations
 		sum.Namespaces += c.Namespaces
@@ -267,8 +278,8 @@ func (m *serviceMetrics) count(ctx context.Context, serving []*Storage) (Counts,
 	return sum, nil
 }
 
-// expired adds up what has expired in the storages that count it. It is not known
-// where there are storages and none of them does.
+// expired adds up the expired registrations of the storages that count them. The sum is
+// unknown if there are storages and none counts.
 func expired(serving []*Storage) (n uint64, known bool) {
 	known = len(serving) == 0
 	for _, s := range serving {
@@ -282,7 +293,7 @@ func expired(serving []*Storage) (n uint64, known bool) {
 
 var streamResults = []string{"ok", "protocol_violation", "resource_limit", "rate_limited", "stopping", "panic", "failed"}
 
-// streamResult is one of streamResults.
+// streamResult returns how a stream ended, one of streamResults.
 func streamResult(err error) string {
 	switch {
 	case err == nil:
@@ -293,7 +304,7 @@ func streamResult(err error) string {
 		return "resource_limit"
 	case errors.Is(err, errRate):
 		return "rate_limited"
-	case errors.Is(err, errShutdown):
+	case errors.Is(err, errStopping):
 		return "stopping"
 	case errors.Is(err, errPanic):
 		return "panic"
@@ -302,33 +313,7 @@ func streamResult(err error) string {
 	}
 }
 
-var refusalReasons = []string{
-	"invalid_namespace", "invalid_peer_info", "invalid_ttl", "not_authorized",
-	"peer_limit", "ip_limit", "full", "rate_limited", "resource_limit", "unavailable", "internal_error",
-}
-
-// refusalReason is one of refusalReasons: a status, or more exactly why it is answered.
-func refusalReason(err error, s Status) string {
-	refused, ok := errors.AsType[*StatusError](err)
-	switch {
-	case ok && refused == errTooMany:
-		return "rate_limited"
-	case ok && refused == errNoMemory:
-		return "resource_limit"
-	case errors.Is(err, ErrPeerLimit):
-		return "peer_limit"
-	case errors.Is(err, errIPLimit):
-		return "ip_limit"
-	case errors.Is(err, ErrFull):
-		return "full"
-	default:
-		return statusLabel(s)
-	}
-}
-
-// statusLabel is a status as a label: E_INVALID_TTL is invalid_ttl.
-func statusLabel(s Status) string { return statusLabels[s] }
-
+// statusLabels are the statuses as labels: E_INVALID_TTL is invalid_ttl.
 var statusLabels = func() map[Status]string {
 	labels := make(map[Status]string)
 	for s, name := range pb.Message_ResponseStatus_name {
@@ -337,11 +322,11 @@ var statusLabels = func() map[Status]string {
 	return labels
 }()
 
-func typeLabel(t pb.Message_MessageType) string { return strings.ToLower(t.String()) }
+// noMetrics is the tracer of a service without metrics.
+type noMetrics struct{}
 
-func verifiedLabel(cached bool) string {
-	if cached {
-		return "cached"
-	}
-	return "checked"
-}
+func (noMetrics) Started(Storage) func()          { return func() {} }
+func (noMetrics) StreamOpened()                   {}
+func (noMetrics) StreamEnded(StreamEnded)         {}
+func (noMetrics) RequestAnswered(RequestAnswered) {}
+func (noMetrics) StorageCalled(StorageCalled)     {}

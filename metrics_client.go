@@ -1,10 +1,9 @@
 package rendezvous
 
-// What a client does, in numbers.
+// The metrics of a client.
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -12,120 +11,101 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/status-im/go-waku-rendezvous/internal/collectors"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// ClientMetricsTracer is told what a [Client] does. All methods may be called at
-// the same time and should return at once: requests wait for them.
-// Methods may be added to it in later versions.
+// ClientMetricsTracer is told what a [Client] does. Each method takes one struct per
+// thing that happened. All methods may be called concurrently and should return at
+// once, because requests wait for them. The structs may get more fields, and the
+// interface more methods, in later versions.
 type ClientMetricsTracer interface {
-	// Requested is called when a request of type t to a point has ended, with the
-	// time that it took, dialling included. The error is nil, a [*StatusError], or
-	// whatever kept the point from answering.
-	Requested(t pb.Message_MessageType, err error, took time.Duration)
-	// Registered is called when a point has granted a registration.
-	Registered(point peer.ID, ttl time.Duration)
-	// Verified is called for each record of another peer: err is why it does not
-	// hold. It is cached when its bytes had been verified before and were not again.
-	Verified(cached bool, err error)
+	// RequestEnded is called when a request to a point has ended.
+	RequestEnded(RequestEnded)
 }
 
-// WithClientMetrics registers what the client counts with reg, or with
-// [prometheus.DefaultRegisterer] when that is nil. Clients of one registerer are
-// counted together.
-func WithClientMetrics(reg prometheus.Registerer) ClientOption {
-	return func(c *clientConfig) error {
-		m, err := registered(reg, newClientMetrics())
-		if err != nil {
-			return fmt.Errorf("register metrics: %w", err)
-		}
-		c.metrics = m
-		return nil
-	}
+// RequestEnded describes a request to a point.
+type RequestEnded struct {
+	Type  RequestType
+	Point peer.ID
+	// Err is nil, a [*StatusError], or the reason why the point did not answer.
+	Err error
+	// Duration includes dialling.
+	Duration time.Duration
+	// TTL is what the point granted in answer to a REGISTER.
+	TTL time.Duration
+	// Checked, Cached and Invalid count the records in an answer to DISCOVER: those
+	// whose signature was checked, those whose bytes had been verified before, and
+	// those that were left out.
+	Checked, Cached, Invalid int
 }
 
-// WithClientMetricsTracer has t told what the client does, in place of Prometheus.
-func WithClientMetricsTracer(t ClientMetricsTracer) ClientOption {
-	return func(c *clientConfig) error {
-		if t == nil {
-			return errors.New("metrics tracer is nil")
-		}
-		c.metrics = t
-		return nil
-	}
-}
-
-// noAnswer is the status of a request that a point did not answer.
+// noAnswer is the status label of a request that a point did not answer.
 const noAnswer = "no_answer"
 
 // clientMetrics is the ClientMetricsTracer of Prometheus.
 type clientMetrics struct {
-	collectors
-	requests map[pb.Message_MessageType]clientRequestMetrics
-	verified byLabel
+	collectors.Set
+	requests map[RequestType]clientRequestMetrics
+	records  map[string]prometheus.Counter
 	points   *prometheus.Desc
 
 	mu         sync.Mutex
 	registered map[peer.ID]time.Time // when the last registration at each point ends
 }
 
+// clientRequestMetrics are the metrics of one type of request.
 type clientRequestMetrics struct {
-	took     prometheus.Observer
-	last     prometheus.Gauge
-	statuses byLabel
+	duration    prometheus.Observer
+	lastSuccess prometheus.Gauge
+	statuses    map[string]prometheus.Counter
 }
 
 func newClientMetrics() *clientMetrics {
 	m := &clientMetrics{
-		requests:   make(map[pb.Message_MessageType]clientRequestMetrics),
+		requests:   make(map[RequestType]clientRequestMetrics),
 		registered: make(map[peer.ID]time.Time),
-		points:     desc("client_registered_points", "Rendezvous points that hold a live registration of this peer."),
+		points:     collectors.Desc("client_registered_points", "Rendezvous points with a live registration of this peer."),
 	}
-	took := m.histograms("client_request_duration_seconds", "Time a request to a point took, dialling included.", durationBuckets, "type")
-	requests := m.counterVec("client_requests_total", "Requests to points, by type and status; no_answer when there was none.", "type", "status")
-	last := m.gaugeVec("client_last_success_timestamp_seconds", "When a point last answered OK, in Unix time; 0 for never.", "type")
+	durations := m.Durations("client_request_duration_seconds", "Time of a request to a point, dialling included.", "type")
+	requests := m.CounterVec("client_requests_total", "Requests to points, by type and status; no_answer if there was none.", "type", "status")
+	successes := m.GaugeVec("client_last_success_timestamp_seconds", "When a point last answered OK, in Unix time; 0 for never.", "type")
 	for _, t := range requestTypes {
 		r := clientRequestMetrics{
-			took:     took.WithLabelValues(typeLabel(t)),
-			last:     last.WithLabelValues(typeLabel(t)),
-			statuses: byLabel{noAnswer: requests.WithLabelValues(typeLabel(t), noAnswer)},
+			duration:    durations.WithLabelValues(string(t)),
+			lastSuccess: successes.WithLabelValues(string(t)),
+			statuses:    map[string]prometheus.Counter{noAnswer: requests.WithLabelValues(string(t), noAnswer)},
 		}
 		for _, label := range statusLabels {
-			r.statuses[label] = requests.WithLabelValues(typeLabel(t), label)
+			r.statuses[label] = requests.WithLabelValues(string(t), label)
 		}
 		m.requests[t] = r
 	}
-	m.verified = m.counters("client_verifications_total", "Records of other peers, by whether they held and were checked again.", "result", "checked", "cached", "failed")
+	m.records = m.Counters("client_verifications_total", "Records of other peers, by whether they are valid and were checked again.", "result", "checked", "cached", "failed")
 	return m
 }
 
-func (m *clientMetrics) Requested(t pb.Message_MessageType, err error, took time.Duration) {
-	r, ok := m.requests[t]
+func (m *clientMetrics) RequestEnded(e RequestEnded) {
+	m.records["checked"].Add(float64(e.Checked))
+	m.records["cached"].Add(float64(e.Cached))
+	m.records["failed"].Add(float64(e.Invalid))
+	r, ok := m.requests[e.Type]
 	if !ok {
 		return
 	}
-	r.took.Observe(took.Seconds())
-	r.statuses[clientStatus(err)].Inc()
-	if err == nil {
-		r.last.SetToCurrentTime()
+	r.duration.Observe(e.Duration.Seconds())
+	r.statuses[clientStatus(e.Err)].Inc()
+	if e.Err != nil {
+		return
+	}
+	r.lastSuccess.SetToCurrentTime()
+	if e.Type == RequestRegister {
+		m.setRegistered(e.Point, time.Now().Add(e.TTL))
 	}
 }
 
-// clientStatus is the status of a request's answer, as a label.
-func clientStatus(err error) string {
-	if err == nil {
-		return statusLabel(pb.Message_OK)
-	}
-	if refused, ok := errors.AsType[*StatusError](err); ok {
-		if label := statusLabel(refused.Status); label != "" {
-			return label
-		}
-	}
-	return noAnswer
-}
-
-func (m *clientMetrics) Registered(point peer.ID, ttl time.Duration) {
-	until := time.Now().Add(ttl)
+// setRegistered records until when the client is registered at a point.
+func (m *clientMetrics) setRegistered(point peer.ID, until time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if until.After(m.registered[point]) {
@@ -133,26 +113,32 @@ func (m *clientMetrics) Registered(point peer.ID, ttl time.Duration) {
 	}
 }
 
-func (m *clientMetrics) Verified(cached bool, err error) {
-	if err != nil {
-		m.verified["failed"].Inc()
-		return
+// clientStatus returns the status of an answer as a label.
+func clientStatus(err error) string {
+	if err == nil {
+		return statusLabels[pb.Message_OK]
 	}
-	m.verified[verifiedLabel(cached)].Inc()
+	if refused, ok := errors.AsType[*StatusError](err); ok {
+		if label := statusLabels[refused.Status]; label != "" {
+			return label
+		}
+	}
+	return noAnswer
 }
 
-// Describe and Collect make it one [prometheus.Collector].
+// Describe implements [prometheus.Collector].
 func (m *clientMetrics) Describe(ch chan<- *prometheus.Desc) {
-	m.collectors.Describe(ch)
+	m.Set.Describe(ch)
 	ch <- m.points
 }
 
+// Collect implements [prometheus.Collector].
 func (m *clientMetrics) Collect(ch chan<- prometheus.Metric) {
-	m.collectors.Collect(ch)
+	m.Set.Collect(ch)
 	ch <- prometheus.MustNewConstMetric(m.points, prometheus.GaugeValue, float64(m.live()))
 }
 
-// live forgets the points whose registrations have ended and counts the others.
+// live counts the points whose registrations have not ended, and forgets the others.
 func (m *clientMetrics) live() int {
 	now := time.Now()
 	m.mu.Lock()
@@ -161,9 +147,7 @@ func (m *clientMetrics) live() int {
 	return len(m.registered)
 }
 
-// noClientMetrics is the tracer of a client that has none.
+// noClientMetrics is the tracer of a client without metrics.
 type noClientMetrics struct{}
 
-func (noClientMetrics) Requested(pb.Message_MessageType, error, time.Duration) {}
-func (noClientMetrics) Registered(peer.ID, time.Duration)                      {}
-func (noClientMetrics) Verified(bool, error)                                   {}
+func (noClientMetrics) RequestEnded(RequestEnded) {}

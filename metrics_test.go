@@ -13,6 +13,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -24,7 +26,7 @@ func gathered(t testing.TB, reg prometheus.Gatherer) map[string]float64 {
 	require.NoError(t, err)
 	values := make(map[string]float64)
 	for _, f := range families {
-		name := strings.TrimPrefix(f.GetName(), metricNamespace+"_")
+		name := strings.TrimPrefix(f.GetName(), "libp2p_rendezvous_")
 		require.NotEqual(t, f.GetName(), name, "every name starts with the namespace")
 		require.NotEmpty(t, f.GetHelp(), name)
 		for _, m := range f.GetMetric() {
@@ -131,7 +133,7 @@ func TestServiceMetricsReadGauges(t *testing.T) {
 
 func TestStorageCountsWhatExpires(t *testing.T) {
 	now := time.Now()
-	s := newMemoryStorage(func() time.Time { return now })
+	s := newMemoryStorage(func() time.Time { return now }, nil)
 	for i := range 3 {
 		r := Record{Namespace: "news", Peer: peer.ID(fmt.Sprint(i)), Deadline: now.Add(time.Duration(i+1) * time.Second)}
 		require.NoError(t, s.Add(t.Context(), r, Quota{}))
@@ -146,7 +148,7 @@ func TestStorageCountsWhatExpires(t *testing.T) {
 
 func TestMetricsRegisterer(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	taken := prometheus.NewCounter(prometheus.CounterOpts{Namespace: metricNamespace, Name: "streams", Help: "Somebody else's."})
+	taken := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "libp2p_rendezvous", Name: "streams", Help: "Somebody else's."})
 	reg.MustRegister(taken)
 	s := NewRendezvousService(newHost(t), testStorage(t), WithMetrics(reg))
 	require.ErrorContains(t, s.Start(), "register metrics")
@@ -197,63 +199,65 @@ func TestClientMetrics(t *testing.T) {
 		10*time.Second, 50*time.Millisecond, "a registration ends")
 }
 
-// What is counted for every request must cost it nothing that a garbage collector
-// would have to pick up, and a registry that counts nothing must be as good as none.
+// Counting must make no garbage.
 func TestMetricsDoNotAllocate(t *testing.T) {
 	m, c, id := newServiceMetrics(), newClientMetrics(), peer.ID("a point")
-	refused := []error{
-		ErrPeerLimit, ErrFull, ErrUnreachable, fmt.Errorf("add: %w", ErrFull),
-		refuse(pb.Message_E_INVALID_TTL, "ttl is negative"), errors.New("anything"),
-	}
-	refusal := fmt.Errorf("discover: %w", refused[4])
-	c.Registered(id, time.Second)
+	failures := []error{ErrPeerLimit, ErrFull, fmt.Errorf("add: %w", ErrFull), errors.New("anything")}
+	refusal := fmt.Errorf("discover: %w", refuse(pb.Message_E_INVALID_TTL, "ttl is negative"))
+	c.RequestEnded(RequestEnded{Type: RequestRegister, Point: id, TTL: time.Second})
 	for name, count := range map[string]func(){
-		"stream": func() { m.StreamOpened(); m.StreamClosed(nil); m.StreamOpened(); m.StreamClosed(refusal) },
-		"request": func() {
-			m.Received(100)
-			m.Answered(pb.Message_REGISTER, nil, time.Millisecond)
-			m.Answered(pb.Message_DISCOVER, refused[4], time.Millisecond)
-			m.Answered(pb.Message_REGISTER_RESPONSE, nil, time.Millisecond)
-			m.Sent(100)
+		"stream": func() {
+			m.StreamOpened()
+			m.StreamEnded(StreamEnded{})
+			m.StreamOpened()
+			m.StreamEnded(StreamEnded{Err: refusal, Unanswered: 7})
 		},
-		"sampled":  func() { m.Sampled(50) },
-		"verified": func() { m.Verified(true); m.Verified(false) },
+		"request": func() {
+			m.RequestAnswered(RequestAnswered{Type: RequestRegister, Received: 100, Sent: 10, Record: RecordChecked})
+			m.RequestAnswered(RequestAnswered{Type: RequestDiscover, Registrations: 50, Sent: 10_000})
+			m.RequestAnswered(RequestAnswered{Type: RequestDiscover, Status: pb.Message_E_UNAVAILABLE, Reason: ReasonRateLimited})
+			m.RequestAnswered(RequestAnswered{Type: "unknown"})
+		},
 		"storage": func() {
-			for _, err := range refused {
-				m.Stored(StorageAdd, err, time.Millisecond)
+			for _, err := range failures {
+				m.StorageCalled(StorageCalled{Op: StorageAdd, Err: err, Duration: time.Millisecond})
 			}
-			m.Stored(StorageSample, nil, time.Millisecond)
+			m.StorageCalled(StorageCalled{Op: StorageSample})
 		},
 		"client": func() {
-			c.Requested(pb.Message_REGISTER, nil, time.Millisecond)
-			c.Requested(pb.Message_DISCOVER, refusal, time.Millisecond)
-			c.Registered(id, time.Second)
-			c.Verified(true, nil)
-			c.Verified(false, refusal)
+			c.RequestEnded(RequestEnded{Type: RequestRegister, Point: id, TTL: time.Second})
+			c.RequestEnded(RequestEnded{Type: RequestDiscover, Point: id, Err: refusal, Checked: 1, Cached: 2, Invalid: 3})
 		},
 	} {
 		require.Zero(t, testing.AllocsPerRun(100, count), name)
 	}
 }
 
-// Every reason and result that there is has a counter: one that had none would be
-// a nil counter, and a panic.
-func TestMetricsLabelsAreClosed(*testing.T) {
+// Every reason and every result has a counter. A missing one would be nil, and counting
+// would panic.
+func TestMetricsLabelsAreComplete(t *testing.T) {
 	m, c := newServiceMetrics(), newClientMetrics()
-	for s := range pb.Message_ResponseStatus_name {
-		if Status(s) == pb.Message_OK {
-			continue
-		}
+	errs := []error{
+		ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, limit.ErrOriginLimit,
+		errTooMany, errNoMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
+	}
+	for s := range statusReasons {
+		errs = append(errs, refuse(s, ""))
+	}
+	counted := make(map[Reason]bool)
+	for _, err := range errs {
+		refusal, reason := refusalOf(err)
+		require.Contains(t, reasons, reason)
+		require.Contains(t, m.refused, reason)
+		counted[reason] = true
 		for _, typ := range requestTypes {
-			m.Answered(typ, refuse(Status(s), ""), 0)
-			c.Requested(typ, refuse(Status(s), ""), 0)
+			m.RequestAnswered(RequestAnswered{Type: typ, Status: refusal.Status, Reason: reason})
+			c.RequestEnded(RequestEnded{Type: typ, Err: refusal})
 		}
 	}
-	for _, err := range []error{ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, errors.New("anything")} {
-		m.Answered(pb.Message_REGISTER, err, 0)
-	}
-	c.Requested(pb.Message_REGISTER, refuse(Status(12345), "made up"), 0)
-	for _, err := range []error{ErrProtocol, errResource, errShutdown, errPanic, errors.New("anything")} {
-		m.StreamClosed(err)
+	require.Len(t, counted, len(reasons), "every reason is that of some error")
+	c.RequestEnded(RequestEnded{Type: RequestRegister, Err: refuse(12345, "made up")})
+	for _, err := range []error{ErrProtocol, errResource, errStopping, errRate, errPanic, errors.New("anything")} {
+		m.StreamEnded(StreamEnded{Err: err})
 	}
 }

@@ -1,16 +1,23 @@
 package rendezvous
 
-// What a rendezvous point can be told.
+// The options of a rendezvous point and of a client.
 
 import (
 	"errors"
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/status-im/go-waku-rendezvous/internal/collectors"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 )
 
-// ServiceOption configures a [RendezvousService]. Without any, a service has the
-// defaults that each option names. Of an option that is given twice, the last counts.
+// ServiceOption configures a [RendezvousService]. Each option names its default. If an
+// option is given twice, the last counts.
 type ServiceOption func(*serviceConfig) error
 
 const (
@@ -42,71 +49,69 @@ func defaultServiceConfig() serviceConfig {
 	}
 }
 
-// WithRateLimit limits the requests of each peer to perSecond in the long run,
-// and to burst at once. 0, 0 is no limit. The default is 50 and 100: a node with
-// ten topics makes ten requests to start with and fewer than twenty a second when
-// it searches for peers in all of them.
+// WithRateLimit limits the requests of each peer to perSecond in the long run and to
+// burst at once. 0, 0 is no limit. The default is 50 and 100: a node with ten topics
+// sends ten requests when it starts, and fewer than twenty a second while it searches
+// for peers in all of them.
 //
-// A peer over its rate is answered E_UNAVAILABLE, before anything else is looked
-// at; that costs it a quarter of a request, and once it owes another burst its
-// streams are reset unread. All peers of one address, counted as
-// [WithMaxRegistrationsPerIP] does, have 20 times a peer's rate and burst
-// together: a peer can have as many identities as it likes.
+// A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
+// declined request costs a quarter token; a full bucket of debt closes the stream. All
+// peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a
+// peer's rate and burst, because a peer can have any number of identities.
 //
-// burst is at least 1, and an empty bucket must fill within an hour: until then the
-// point remembers the peer.
+// burst is at least 1, and an empty bucket must fill within an hour, because the point
+// remembers the peer until then.
 func WithRateLimit(perSecond float64, burst int) ServiceOption {
 	return func(c *serviceConfig) error {
 		switch none := perSecond == 0 && burst == 0; {
 		case none:
 		case math.IsNaN(perSecond), math.IsInf(perSecond, 0), perSecond <= 0, burst < 1:
-			return fmt.Errorf("rate limit of %v requests per second and %d at once: both must be over 0, or both 0", perSecond, burst)
+			return fmt.Errorf("rate limit of %v requests per second and a burst of %d: both must be over 0, or both 0", perSecond, burst)
 		case float64(burst)/perSecond > time.Hour.Seconds():
-			return fmt.Errorf("rate limit of %v requests per second and %d at once: these must come to at most an hour", perSecond, burst)
+			return fmt.Errorf("rate limit of %v requests per second and a burst of %d: the bucket must fill within an hour", perSecond, burst)
 		}
 		c.rate, c.burst = perSecond, burst
 		return nil
 	}
 }
 
-// WithMaxRegistrationsPerPeer limits how many registrations one peer has at a
-// time, over all namespaces; more are answered E_NOT_AUTHORIZED. 0 is no limit,
-// the default 1000: more topics than a node has, and a thousandth of a full point.
+// WithMaxRegistrationsPerPeer limits the live registrations of one peer, over all
+// namespaces. More are answered E_NOT_AUTHORIZED. 0 is no limit. The default is 1000:
+// more topics than a node has, and a thousandth of a full point.
 func WithMaxRegistrationsPerPeer(n int) ServiceOption {
 	return setLimit("registrations per peer", n, func(c *serviceConfig) { c.quota.PerPeer = n })
 }
 
-// WithMaxRegistrations limits how many registrations the point's storage keeps at
-// a time; more are answered E_UNAVAILABLE. 0 is no limit, the default 1,000,000:
-// under a gigabyte with records as most hosts have them.
+// WithMaxRegistrations limits the live registrations of the point's storage. More are
+// answered E_UNAVAILABLE. 0 is no limit. The default is 1,000,000, which takes less than
+// a gigabyte with the records that most hosts have.
 func WithMaxRegistrations(n int) ServiceOption {
 	return setLimit("registrations", n, func(c *serviceConfig) { c.quota.Total = n })
 }
 
-// WithMaxRegistrationsPerIP limits how many registrations come from one IPv4
-// address (/32) or IPv6 network (/64) at a time, as seen on the connection, so
-// that a thousand identities on one machine cannot own a namespace. Those of a
-// relayed connection count against its relay. Loopback is exempt, as it is in
-// go-libp2p's limiter of connections, and so is what has no IP address. More are
-// answered E_UNAVAILABLE and not E_NOT_AUTHORIZED: it need not be this peer's
-// doing, and its neighbours may leave. It is checked before the peer's own limit.
+// WithMaxRegistrationsPerIP limits the live registrations of one IPv4 address (/32) or
+// IPv6 network (/64), as seen on the connection, so that a thousand identities on one
+// machine cannot own a namespace. Registrations over a relayed connection count against
+// the relay. Loopback is exempt, as in go-libp2p's limiter of connections, and so is a
+// connection without an IP address. More registrations are answered E_UNAVAILABLE and
+// not E_NOT_AUTHORIZED, because others may have used up the limit and may leave. This
+// limit is checked before that of the peer.
 //
-// 0 is no limit, the default 1000: as many as one peer may have. Raise it where
-// many peers share an address. Points that share a storage each count for
-// themselves, as does a point that was started anew.
+// 0 is no limit. The default is 1000, the same as for one peer. Raise it where many
+// peers share an address. Points that share a storage count separately, and a point that
+// was restarted begins anew.
 func WithMaxRegistrationsPerIP(n int) ServiceOption {
 	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.perIP = n })
 }
 
-// longestTTL bounds the TTLs that a point can be told to grant.
+// longestTTL is the highest maximum that WithTTL accepts.
 const longestTTL = 24 * time.Hour
 
-// WithTTL sets the TTL of registrations that do not ask for one, and the longest
-// that one may ask for; a longer one is answered E_INVALID_TTL. Clients of this library
-// ask for 20 seconds, and so are refused where most is less. Both are whole
-// seconds, def at most most, and most at most 24 hours. 0 is the protocol's: 20
-// seconds for either, which is the default too. It is the time for which a peer
-// that is gone may still be found.
+// WithTTL sets the TTL of registrations that do not ask for one, and the longest that
+// one may ask for. A longer one is answered E_INVALID_TTL. Clients of this library ask
+// for 20 seconds, so a lower maximum refuses them. Both are whole seconds, def at most
+// most, and most at most 24 hours. 0 stands for the protocol's 20 seconds, which is also
+// the default. A peer that is gone may be found until its TTL has passed.
 func WithTTL(def, most time.Duration) ServiceOption {
 	if most == 0 {
 		most = MaxTTL
@@ -123,9 +128,9 @@ func WithTTL(def, most time.Duration) ServiceOption {
 	}
 }
 
-// WithMaxDiscoverLimit sets how many registrations one answer holds at most: what
-// asks for more, or does not say, gets so many. 0 is the protocol's 1000, which is
-// the default and the most. Fewer cost the point less where records are long;
+// WithMaxDiscoverLimit sets how many registrations one answer has at most. A request for
+// more, or without a limit, gets this many. 0 stands for the protocol's 1000, which is
+// the default and the maximum. Fewer cost the point less where records are long;
 // gossipsub asks for 50.
 func WithMaxDiscoverLimit(n int) ServiceOption {
 	return func(c *serviceConfig) error {
@@ -140,9 +145,8 @@ func WithMaxDiscoverLimit(n int) ServiceOption {
 	}
 }
 
-// WithAuthorizer has the service ask authorize about every request that is
-// otherwise in order; see [Authorizer]. The default, and nil, is to let everyone
-// do everything.
+// WithAuthorizer makes the service ask authorize about every request that is otherwise
+// in order; see [Authorizer]. The default, and nil, is to allow everything.
 func WithAuthorizer(authorize Authorizer) ServiceOption {
 	return func(c *serviceConfig) error {
 		c.authorize = authorize
@@ -150,7 +154,32 @@ func WithAuthorizer(authorize Authorizer) ServiceOption {
 	}
 }
 
-// setLimit is an option that sets a limit of which 0 is none.
+// WithMetrics registers the metrics of the service with reg, or with
+// [prometheus.DefaultRegisterer] if reg is nil. Services with the same registerer are
+// counted together.
+func WithMetrics(reg prometheus.Registerer) ServiceOption {
+	return func(c *serviceConfig) error {
+		m, err := collectors.Register(reg, newServiceMetrics())
+		if err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+		c.metrics = m
+		return nil
+	}
+}
+
+// WithMetricsTracer makes the service report to t instead of Prometheus.
+func WithMetricsTracer(t MetricsTracer) ServiceOption {
+	return func(c *serviceConfig) error {
+		if t == nil {
+			return errors.New("metrics tracer is nil")
+		}
+		c.metrics = t
+		return nil
+	}
+}
+
+// setLimit returns an option that sets a limit, where 0 is no limit.
 func setLimit(of string, n int, set func(*serviceConfig)) ServiceOption {
 	return func(c *serviceConfig) error {
 		if n < 0 {
@@ -161,8 +190,120 @@ func setLimit(of string, n int, set func(*serviceConfig)) ServiceOption {
 	}
 }
 
-// applyOptions applies those of a service or of a client to its configuration, and
-// returns all that is wrong with them.
+// ClientOption configures a [Client]. If an option is given twice, the last counts,
+// except that [WithPoints] adds points.
+type ClientOption func(*clientConfig) error
+
+type clientConfig struct {
+	named      bool // whether WithPoints was given; else every peer that speaks the protocol is a point
+	points     []peer.AddrInfo
+	redundancy int
+	addrs      AddrsFactory // nil: the addresses of the host's own record
+	metrics    ClientMetricsTracer
+	wallClock  func() time.Time // without monotonic reading; nil: the machine's
+}
+
+func defaultClientConfig() clientConfig {
+	return clientConfig{redundancy: 2, metrics: noClientMetrics{}}
+}
+
+// WithPoints names the rendezvous points to use, which are dialled as needed.
+// [peer.AddrInfoFromString] makes one of an address that ends in /p2p/ and a peer ID. A
+// host that is one of the points leaves itself out. WithPoints without any point is an
+// error: a configuration that turned out empty must not make every stranger a point.
+//
+// Without this option a client uses every peer that its host knows to speak the
+// protocol, and remembers such a peer for an hour after it is gone.
+func WithPoints(points ...peer.AddrInfo) ClientOption {
+	return func(c *clientConfig) error {
+		if err := checkPoints(points); err != nil {
+			return err
+		}
+		c.named = true
+		c.points = append(c.points, points...)
+		return nil
+	}
+}
+
+// checkPoints checks that points can be used as rendezvous points.
+func checkPoints(points []peer.AddrInfo) error {
+	if len(points) == 0 {
+		return errors.New("no rendezvous point given: name one, or leave out WithPoints to use every peer that speaks the protocol")
+	}
+	for _, p := range points {
+		if err := p.ID.Validate(); err != nil {
+			return fmt.Errorf("rendezvous point at %v has no peer ID, which its address ends in after /p2p/: %w", p.Addrs, err)
+		}
+	}
+	return nil
+}
+
+// WithRedundancy sets at how many points a client registers and searches for each
+// namespace: 2 by default, at least 1. All peers of a namespace should use the same.
+func WithRedundancy(n int) ClientOption {
+	return func(c *clientConfig) error {
+		if n < 1 {
+			return fmt.Errorf("redundancy is %d, but must be at least 1", n)
+		}
+		c.redundancy = n
+		return nil
+	}
+}
+
+// AddrsFactory chooses which of a host's addresses are registered. Its argument is a
+// copy of the addresses that the host announces, and it may return others. It is called
+// before each registration, never concurrently, and must not call the client.
+type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
+
+// WithAddrsFactory sets which addresses are registered: [AllAddrs], [PublicAddrs], or a
+// function of your own. By default the host's own record is registered, as identify
+// sends it, with all addresses. The option affects registrations only: peers that are
+// connected learn a host's addresses from identify.
+func WithAddrsFactory(f AddrsFactory) ClientOption {
+	return func(c *clientConfig) error {
+		if f == nil {
+			return errors.New("addresses factory is nil")
+		}
+		c.addrs = f
+		return nil
+	}
+}
+
+// AllAddrs registers every address that the host announces.
+func AllAddrs(addrs []ma.Multiaddr) []ma.Multiaddr { return addrs }
+
+// PublicAddrs registers the addresses that can be reached from anywhere: public
+// addresses, DNS names among them, and those through a public relay. It returns a slice
+// of its own. A host without such an address is not registered; the error is
+// [ErrNoAddresses].
+func PublicAddrs(addrs []ma.Multiaddr) []ma.Multiaddr { return peerrecord.Public(addrs) }
+
+// WithClientMetrics registers the metrics of the client with reg, or with
+// [prometheus.DefaultRegisterer] if reg is nil. Clients with the same registerer are
+// counted together.
+func WithClientMetrics(reg prometheus.Registerer) ClientOption {
+	return func(c *clientConfig) error {
+		m, err := collectors.Register(reg, newClientMetrics())
+		if err != nil {
+			return fmt.Errorf("register metrics: %w", err)
+		}
+		c.metrics = m
+		return nil
+	}
+}
+
+// WithClientMetricsTracer makes the client report to t instead of Prometheus.
+func WithClientMetricsTracer(t ClientMetricsTracer) ClientOption {
+	return func(c *clientConfig) error {
+		if t == nil {
+			return errors.New("metrics tracer is nil")
+		}
+		c.metrics = t
+		return nil
+	}
+}
+
+// applyOptions applies options to a configuration and returns all their errors.
 func applyOptions[C any, O ~func(*C) error](c *C, opts []O) error {
 	var wrong []error
 	for i, opt := range opts {

@@ -117,7 +117,7 @@ func TestOnePointForEachHost(t *testing.T) {
 	h := newHost(t)
 	first, second := NewRendezvousService(h, testStorage(t)), NewRendezvousService(h, testStorage(t))
 	require.NoError(t, first.Start())
-	require.ErrorContains(t, second.Start(), "the host has one already")
+	require.ErrorContains(t, second.Start(), "the host already has one")
 	first.Stop()
 	require.NoError(t, second.Start())
 	second.Stop()
@@ -126,7 +126,7 @@ func TestOnePointForEachHost(t *testing.T) {
 // TestUnopenedLevelDB: the database of a call whose error was not looked at is none.
 func TestUnopenedLevelDB(t *testing.T) {
 	db, err := OpenLevelDB("")
-	require.ErrorContains(t, err, "path")
+	require.ErrorContains(t, err, "a directory is needed")
 	s := NewStorage(db)
 	require.NoError(t, s.Add(t.Context(), testRecord("n", "p", time.Minute), Quota{}))
 	require.NoError(t, s.Close())

@@ -1,52 +1,46 @@
 package rendezvous
 
-// The rendezvous point: from Start to Stop, streams in, requests and answers over each.
-// What a stream may take and for how long is in stream.go, what a request does in
-// requests.go.
+// The rendezvous point, from Start to Stop.
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"runtime/debug"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/status-im/go-waku-rendezvous/pb"
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
-// ServiceName is the name under which a point's streams are accounted for by the
-// host's resource manager.
-const ServiceName = "vac.waku.rendezvous"
-
-// sweepInterval is how often a service gives back the memory of limits that are over.
+// sweepInterval is how often a service frees the memory of limits that no longer hold
+// anybody back.
 const sweepInterval = 5 * time.Second
 
-// RendezvousService is a rendezvous point. It serves the protocol on its host from
-// Start to Stop, and again from the next Start. All methods may be called at the
-// same time. It closes neither its host nor its storage. The zero value is of no use:
-// [NewRendezvousService] makes one.
+// RendezvousService is a rendezvous point. It serves the protocol on its host from Start
+// to Stop, and can be started again. All methods are safe for concurrent use. It closes
+// neither its host nor its storage. [NewRendezvousService] makes one; the zero value is
+// not usable.
 type RendezvousService struct {
 	host    host.Host
 	storage Storage
 	config  serviceConfig
-	err     error // what was wrong with the arguments, for Start to return
+	err     error // what is wrong with the arguments, for Start to return
 
-	stopping sync.Mutex // held during Stop: a second one has nothing left to stop
+	stopping sync.Mutex // held during Stop, so that concurrent calls wait
 
-	mu   sync.Mutex
-	term *term // from Start to the end of Stop, else nil
+	mu      sync.Mutex
+	running *instance // from Start to the end of Stop, else nil
 }
 
-// NewRendezvousService returns a rendezvous point for h that keeps its
-// registrations in s. What is wrong with an option is told by Start.
+// NewRendezvousService returns a rendezvous point for h that keeps its registrations in
+// s. Start returns the errors of the options.
 func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *RendezvousService {
 	service := &RendezvousService{host: h, storage: s, config: defaultServiceConfig()}
 	if h == nil || s == nil {
@@ -56,225 +50,197 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 	return service
 }
 
-// Start begins to serve. It is an error to start a service twice without
-// stopping it between, or two on one host.
+// Start begins to serve. It is an error to start a service that is started, or a second
+// service on one host.
 func (s *RendezvousService) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
 		return fmt.Errorf("start rendezvous service: %w", s.err)
 	}
-	if s.term != nil {
-		return errors.New("start rendezvous service: it is started already")
+	if s.running != nil {
+		return errors.New("start rendezvous service: it is already started")
 	}
 	if slices.Contains(s.host.Mux().Protocols(), RendezvousID_v001) {
-		return errors.New("start rendezvous service: the host has one already; stop that first, or use another host")
+		return errors.New("start rendezvous service: the host already has one; stop that first, or use another host")
 	}
-	s.term = begin(s.storage, s.config)
-	s.host.SetStreamHandler(RendezvousID_v001, s.term.handle)
+	s.running = newInstance(s.storage, s.config)
+	s.host.SetStreamHandler(RendezvousID_v001, s.running.handle)
 	return nil
 }
 
-// Stop ends the service: no new streams are taken, requests under way are
-// answered with E_UNAVAILABLE or reset, and when Stop returns all of its
-// goroutines have ended. Stopping a stopped service does nothing.
+// Stop ends the service. It takes no new streams; requests that are being served are
+// answered E_UNAVAILABLE or reset. When Stop returns, all goroutines of the service have
+// ended. Stop is idempotent.
 func (s *RendezvousService) Stop() {
 	s.stopping.Lock()
 	defer s.stopping.Unlock()
 	s.mu.Lock()
-	t := s.term
+	i := s.running
 	s.mu.Unlock()
-	if t == nil {
+	if i == nil {
 		return
 	}
 	s.host.RemoveStreamHandler(RendezvousID_v001)
-	t.end()
+	i.stop()
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.term = nil
+	s.running = nil
 }
 
-// term is one term of service, from Start to Stop.
-type term struct {
-	storage  Storage
-	config   serviceConfig
-	mayWait  bool // whether a request may wait for something else than its peer
-	requests *requestLimit
-	ledger   *subnetLedger
+// instance is a service from one Start to the next Stop.
+type instance struct {
+	requests *requests
+	metrics  MetricsTracer
+	perPeer  *limit.Streams
+	panics   logging.Limit
 
-	panics, failures logLimit
-
-	ctx     context.Context // ends with the term
+	ctx     context.Context // ends when the service stops
 	cancel  context.CancelFunc
-	waiting atomic.Int32 // streams that wait for a request
-	writing atomic.Int32 // streams that wait for their answer to be taken
-	uncount func()       // ends what the metrics read from the storage
+	stopped func() // tells the metrics
 
 	mu      sync.Mutex
-	streams map[*inbound]struct{}
-	running sync.WaitGroup // one for each of streams, and one for the sweeper
+	streams map[*stream]struct{}
+	tasks   sync.WaitGroup // one for each of streams, and one for sweep
 }
 
-func begin(s Storage, config serviceConfig) *term {
-	t := newTerm(s, config)
-	t.running.Go(t.sweep)
-	return t
-}
-
-func newTerm(s Storage, config serviceConfig) *term {
+func newInstance(s Storage, config serviceConfig) *instance {
 	ctx, cancel := context.WithCancel(context.Background())
-	_, inMemory := s.(*memoryStorage)
-	return &term{
-		storage:  traced(s, config.metrics),
-		config:   config,
-		mayWait:  !inMemory || config.authorize != nil,
-		requests: newRequestLimit(config.rate, config.burst),
-		ledger:   newSubnetLedger(config.perIP, time.Now()),
+	i := &instance{
+		requests: newRequests(s, config),
+		metrics:  config.metrics,
+		perPeer:  limit.NewStreams(maxStreamsPerPeer),
 		ctx:      ctx,
 		cancel:   cancel,
-		uncount:  config.metrics.Started(s),
-		streams:  make(map[*inbound]struct{}),
+		stopped:  config.metrics.Started(s),
+		streams:  make(map[*stream]struct{}),
 	}
+	i.tasks.Go(i.sweep)
+	return i
 }
 
-// end interrupts whatever waits for a remote peer and returns when all that the
-// term started has ended.
-func (t *term) end() {
-	t.mu.Lock()
-	t.cancel() // under the lock: no stream enters any more
-	streams := slices.Collect(maps.Keys(t.streams))
-	t.mu.Unlock()
-	for _, v := range streams {
-		setDeadline(v.stream.SetReadDeadline, 0)
-		setDeadline(v.stream.SetWriteDeadline, stopTimeout)
+// stop interrupts all streams and waits until everything that the instance started has
+// ended.
+func (i *instance) stop() {
+	i.mu.Lock()
+	i.cancel() // under the lock, so that no stream enters any more
+	streams := slices.Collect(maps.Keys(i.streams))
+	i.mu.Unlock()
+	for _, s := range streams {
+		s.interrupt()
 	}
-	t.running.Wait()
-	t.uncount()
+	i.tasks.Wait()
+	i.stopped()
 }
 
-// sweep gives back what limits that are over take, until the term ends.
-func (t *term) sweep() {
+// sweep frees memory regularly until the service stops.
+func (i *instance) sweep() {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			t.requests.sweep(now)
-			t.ledger.sweep(now)
-		case <-t.ctx.Done():
+			i.requests.sweep(now)
+		case <-i.ctx.Done():
 			return
 		}
 	}
 }
 
-// setDeadline sets a deadline from now on. What cannot set one, such as a mocked
-// stream, goes without.
-func setDeadline(set func(time.Time) error, in time.Duration) {
-	if err := set(time.Now().Add(in)); err != nil {
-		log.Debug("stream takes no deadline", "error", err)
-	}
-}
-
 // handle serves a stream and ends it, whatever happens.
 //
-// What it calls is kept flat, and what is rare in functions of their own: a stream's
-// goroutine has a small stack, and to grow it for each stream is half of what REGISTER
-// again costs beside the echo. Closing a stream goes deepest of all.
-func (t *term) handle(st network.Stream) {
-	v := t.enter(st)
-	if v == nil {
-		_ = st.ResetWithError(network.StreamShutdown)
-		return
+// Its callees are kept flat, and rare cases are in functions of their own: the goroutine
+// of a stream has a small stack, and growing it for each stream is half of the cost of
+// REGISTER again beyond the echo. Closing a stream goes deepest of all.
+func (i *instance) handle(st network.Stream) {
+	s, err := i.enter(st)
+	if err == nil {
+		defer i.leave(s)
+		err = i.guard(s)
 	}
-	defer t.leave(v)
-	err := t.guard(v)
 	if err == nil {
 		_ = st.Close()
 	} else {
-		abort(v, err)
+		reset(st, err)
 	}
-	t.closed(err)
+	i.reportEnd(s, err)
 }
 
-// closed tells the metrics how a stream ended. A panic of theirs is none of the host's.
-func (t *term) closed(err error) {
+// enter begins to serve a stream, unless the service is stopping or the peer has too
+// many streams.
+func (i *instance) enter(st network.Stream) (*stream, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ctx.Err() != nil {
+		return nil, errStopping
+	}
+	if !i.perPeer.Enter(st.Conn().RemotePeer()) {
+		return nil, fmt.Errorf("%w: the peer has %d streams in service", errResource, maxStreamsPerPeer)
+	}
+	s := newStream(st, i.requests)
+	i.streams[s] = struct{}{}
+	i.tasks.Add(1)
+	return s, nil
+}
+
+func (i *instance) leave(s *stream) {
+	s.release()
+	i.mu.Lock()
+	delete(i.streams, s)
+	i.perPeer.Leave(s.Conn().RemotePeer())
+	i.mu.Unlock()
+	i.tasks.Done()
+}
+
+// guard attaches a stream to the service and serves it. Panics end here.
+func (i *instance) guard(s *stream) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			_ = t.panicked(r)
+			err = i.recovered(r)
 		}
 	}()
-	t.config.metrics.StreamClosed(err)
-}
-
-// abort ends a stream because of an error.
-func abort(v *inbound, err error) {
-	log.Debug("stream ended", "peer", v.stream.Conn().RemotePeer(), "error", err)
-	_ = v.stream.ResetWithError(resetCode(err))
-}
-
-// guard attaches a stream to the service and serves it. It is where a panic stops.
-func (t *term) guard(v *inbound) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = t.panicked(r)
-		}
-	}()
-	t.config.metrics.StreamOpened()
-	v.caller = callerOf(v.stream.Conn())
-	if err := v.stream.Scope().SetService(ServiceName); err != nil {
+	i.metrics.StreamOpened()
+	if err := s.Scope().SetService(ServiceName); err != nil {
 		return fmt.Errorf("%w: attach stream to service: %w", errResource, err)
 	}
-	return t.serve(v)
+	return s.serve(i.ctx)
 }
 
-func (t *term) panicked(r any) error {
-	if n, due := t.panics.due(); due {
-		log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
+// reportEnd tells the metrics how a stream ended. s is nil if it was not served.
+func (i *instance) reportEnd(s *stream, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = i.recovered(r)
+		}
+	}()
+	if s == nil {
+		i.metrics.StreamOpened()
+		i.metrics.StreamEnded(StreamEnded{Err: err})
+		return
+	}
+	i.metrics.StreamEnded(StreamEnded{Err: err, Unanswered: s.unread})
+}
+
+// recovered logs a panic and returns the error for the stream that it ended.
+func (i *instance) recovered(r any) error {
+	if n, due := i.panics.Due(); due {
+		logging.Log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
 	}
 	return errPanic
 }
 
-// enter begins to serve a stream, unless the term has ended.
-func (t *term) enter(st network.Stream) *inbound {
-	v := &inbound{stream: st, requestReader: requestReaders.Get().(*requestReader)}
-	v.patience.stream = st
-	v.Reset(st)
-	v.out = meter{st, t.config.metrics}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.ctx.Err() != nil {
-		v.release()
-		return nil
-	}
-	t.streams[v] = struct{}{}
-	t.running.Add(1)
-	return v
+// reset ends a stream because of an error.
+func reset(st network.Stream, err error) {
+	logging.Log.Debug("stream ended", "peer", st.Conn().RemotePeer(), "error", err)
+	_ = st.ResetWithError(resetCode(err))
 }
-
-func (t *term) leave(v *inbound) {
-	t.mu.Lock()
-	delete(t.streams, v)
-	t.mu.Unlock()
-	v.release()
-	t.running.Done()
-}
-
-var (
-	errShutdown = errors.New("service is stopping")
-	errResource = errors.New("resource limit reached")
-	errRate     = errors.New("far over the rate limit")
-	errPanic    = errors.New("panic")
-
-	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
-	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
-)
 
 func resetCode(err error) network.StreamErrorCode {
 	switch {
 	case errors.Is(err, ErrProtocol):
 		return network.StreamProtocolViolation
-	case errors.Is(err, errShutdown):
+	case errors.Is(err, errStopping):
 		return network.StreamShutdown
 	case errors.Is(err, errResource):
 		return network.StreamResourceLimitExceeded
@@ -283,98 +249,4 @@ func resetCode(err error) network.StreamErrorCode {
 	default:
 		return network.StreamNoError
 	}
-}
-
-// serve answers a stream's requests, one after the other, until the peer has no
-// more. An error means that the stream must be reset.
-func (t *term) serve(v *inbound) error {
-	defer v.unreserve()
-	defer v.patience.end()
-	for answered := 0; ; answered++ {
-		err := t.read(v)
-		if err == nil {
-			err = t.reply(v)
-		} else if answered == 0 {
-			t.requests.take(&v.caller, time.Now()) // a stream with no request costs one
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, io.EOF), errors.Is(err, errShutdown) && answered > 0:
-			return nil // and not a reset, which would overtake the last answer
-		default:
-			return err
-		}
-	}
-}
-
-// read reads the stream's next request. It returns io.EOF itself where there is none.
-// Where the service stops, end has set the stream a deadline after the term's context
-// had ended.
-func (t *term) read(v *inbound) error {
-	now := time.Now()
-	if t.requests.spent(&v.caller, now) {
-		return errRate
-	}
-	v.patience.until(now.Add(timeFor(&t.waiting, crowd)))
-	defer t.waiting.Add(-1)
-	if t.ctx.Err() != nil {
-		return errShutdown
-	}
-	if err := v.readFrame(); err != nil {
-		return t.unread(err)
-	}
-	v.patience.rest()
-	t.config.metrics.Received(frameSize(len(v.frame)))
-	return v.request.parse(v.frame)
-}
-
-// unread is what an error says that a request was not read for.
-func (t *term) unread(err error) error {
-	switch {
-	case errors.Is(err, io.EOF):
-		return err
-	case t.ctx.Err() != nil:
-		return errShutdown
-	default:
-		return fmt.Errorf("read request: %w", err)
-	}
-}
-
-// reply answers the request that was read.
-func (t *term) reply(v *inbound) error {
-	now := time.Now()
-	fate := t.requests.take(&v.caller, now)
-	if fate == drop {
-		return errRate
-	}
-	var declined error
-	if fate == decline {
-		declined = errTooMany
-	}
-	if memory := t.memoryFor(&v.request); memory > 0 {
-		if err := v.stream.Scope().ReserveMemory(memory, network.ReservationPriorityAlways); err != nil {
-			declined, memory = errNoMemory, 0
-		}
-		defer v.stream.Scope().ReleaseMemory(memory)
-	}
-	a, err := t.respond(&v.caller, &v.request, declined, now)
-	if err != nil {
-		return err
-	}
-	defer a.recycle()
-	return t.write(v, &a)
-}
-
-// write sends an answer, in place of the request.
-func (t *term) write(v *inbound, a *answer) error {
-	v.patience.until(time.Now().Add(timeFor(&t.writing, writingCrowd)))
-	defer t.writing.Add(-1)
-	sent, err := a.write(&v.out, v.frame[:0])
-	if err != nil {
-		return fmt.Errorf("write answer: %w", err)
-	}
-	if a.kind == pb.Message_DISCOVER && a.refused == nil {
-		t.config.metrics.Sampled(sent)
-	}
-	return nil
 }

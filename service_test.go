@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -70,7 +71,7 @@ func TestRegister(t *testing.T) {
 	own.PeerID, own.Addrs = id, info(client).Addrs
 	forged := bytes.Clone(good)
 	forged[len(forged)-1] ^= 1
-	padded := protowire.AppendBytes(protowire.AppendTag(bytes.Clone(good), 99, protowire.BytesType), make([]byte, maxEnvelopeSize))
+	padded := protowire.AppendBytes(protowire.AppendTag(bytes.Clone(good), 99, protowire.BytesType), make([]byte, peerrecord.MaxSize))
 
 	const (
 		ns     = pb.Message_E_INVALID_NAMESPACE
@@ -235,8 +236,7 @@ func TestNotARequest(t *testing.T) {
 	startPoint(t, point, testStorage(t))
 	connect(t, client, point)
 	frame := func(m *pb.Message) []byte {
-		b, err := appendFrame(nil, m)
-		require.NoError(t, err)
+		b := frameOf(t, m)
 		return b
 	}
 	for name, sent := range map[string][]byte{
@@ -245,7 +245,7 @@ func TestNotARequest(t *testing.T) {
 		"a response":                  frame(registerResponse(DefaultTTL)),
 		"another response":            frame(refusal(pb.Message_DISCOVER, refuse(100, ""))),
 		"an unknown type":             frame(&pb.Message{Type: 17}),
-		"a message over the bound":    append([]byte{0x81, 0x80, 0x01}, make([]byte, maxRequestSize+1)...),
+		"a message over the bound":    append([]byte{0x81, 0x80, 0x01}, make([]byte, dialect.MaxRequest+1)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openRaw(t, client, point.ID())
@@ -362,7 +362,7 @@ func TestKeyTypes(t *testing.T) {
 			require.Equal(t, id, found[0].Peer.ID)
 			require.ElementsMatch(t, h.Addrs(), found[0].Peer.Addrs)
 			require.Equal(t, 20*time.Second, found[0].TTL)
-			require.NotEmpty(t, asking.Peerstore().Addrs(id), "found peers are in the address book")
+			require.Empty(t, asking.Peerstore().Addrs(id), "nothing is written into the peerstore")
 		})
 	}
 }
@@ -386,7 +386,7 @@ func TestStopAndStart(t *testing.T) {
 	require.NoError(t, err)
 	begun := time.Now()
 	service.Stop()
-	require.Less(t, time.Since(begun), streamTimeout, "Stop does not wait for peers")
+	require.Less(t, time.Since(begun), firstRequestTimeout, "Stop does not wait for peers")
 	service.Stop()
 	require.NotContains(t, point.Mux().Protocols(), RendezvousID_v001)
 	for _, st := range []*rawStream{kept, half} {
@@ -486,10 +486,14 @@ func TestSilentStreamsEnd(t *testing.T) {
 			}
 			_, err := st.Write([]byte(sent))
 			require.NoError(t, err)
+			timeout := firstRequestTimeout
+			if sent == "" {
+				timeout = idleTimeout
+			}
 			begun := time.Now()
 			_, err = st.next()
 			require.Error(t, err)
-			require.InDelta(t, streamTimeout.Seconds(), time.Since(begun).Seconds(), 1)
+			require.InDelta(t, timeout.Seconds(), time.Since(begun).Seconds(), 1)
 		}
 	})
 }

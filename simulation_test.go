@@ -212,7 +212,7 @@ func TestSimulationPointsDie(t *testing.T) {
 			all = append(all, startGossip(ctx, t, h, infos...))
 		}
 		const ns = "floodsub:" + simTopic // as gossipsub calls it
-		ranked := rank(slices.Clone(ids), ns)
+		ranked := rankPoints(slices.Clone(ids), ns)
 
 		var longest time.Duration
 		absent := make(map[peer.ID]time.Time) // since when no point that is up has a node
@@ -283,7 +283,7 @@ func TestSimulationPointsDie(t *testing.T) {
 // hostilePoints do everything wrong that a point can.
 func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *pb.Message) {
 	t.Helper()
-	junk := make([]byte, maxAnswerSize)
+	junk := make([]byte, dialect.MaxAnswer)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(junk)
 	registration := make([]byte, 64)
 	junkAnswer := registrations(slices.Repeat([][]byte{registration}, 40_000)...)
@@ -301,7 +301,7 @@ func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *p
 		},
 		func(st network.Stream, m *pb.Message) { // 4 MiB of junk, as bytes or as registrations
 			if m.GetType() == pb.Message_REGISTER {
-				sendingBytes(slices.Concat([]byte("\xff\xff\xff\x01"), junk[:maxAnswerSize-4]))(st, m)
+				sendingBytes(slices.Concat([]byte("\xff\xff\xff\x01"), junk[:dialect.MaxAnswer-4]))(st, m)
 			} else {
 				sending(t, junkAnswer)(st, m)
 			}
@@ -514,7 +514,7 @@ func TestSimulationDifferentPoints(t *testing.T) {
 		chosen := make([][]peer.ID, peers)
 		for i := range chosen {
 			rand.Shuffle(all, func(a, b int) { points[a], points[b] = points[b], points[a] })
-			chosen[i] = rank(slices.Clone(points[:each]), "n")[:redundancy]
+			chosen[i] = rankPoints(slices.Clone(points[:each]), "n")[:redundancy]
 		}
 		meet, pairs := 0, 0
 		for i, a := range chosen {

@@ -1,6 +1,6 @@
 package rendezvous
 
-// What a point keeps its registrations in: the contract of a storage, and that of a
+// The contract of a storage, in which a point keeps its registrations, and that of a
 // database for NewStorage.
 
 import (
@@ -16,7 +16,8 @@ type Record struct {
 	Peer      peer.ID
 	// Envelope is the signed peer record, byte for byte as it was registered.
 	Envelope []byte
-	// Deadline is when the registration ends: it is live before and gone at it.
+	// Deadline is when the registration ends. It is live before its deadline, and gone
+	// at its deadline.
 	Deadline time.Time
 }
 
@@ -27,7 +28,7 @@ type Quota struct {
 	Total   int // registrations of all peers
 }
 
-// Counts is what a storage holds now, for gauges. Registrations that ended in the
+// Counts says how much a storage holds, for gauges. Registrations that ended in the
 // last few seconds may still be counted.
 type Counts struct {
 	Registrations int
@@ -40,62 +41,61 @@ type Counts struct {
 // IDs are any bytes: one that is a prefix of another is still another. A
 // namespace has at least one byte.
 //
-// An error that will pass, such as a database that does not answer, wraps
-// [ErrUnreachable]; peers are then told to try again.
+// A temporary error, such as a database that does not answer, wraps [ErrUnreachable].
+// Peers are then told to try again.
 //
 // # Writing one
 //
-// Package storagetest checks all that is said here on any Storage: call its Run from
-// a test, and write until it passes. What has cost others most time:
+// Package storagetest tests this contract on any Storage: call its Run from a test,
+// and write until it passes. These are the common mistakes:
 //
-//   - Live is a matter of the clock when a record is asked for, not of when something
-//     last tidied up. Sample must never return, and a Quota never count, what has
-//     ended and is not removed yet; a record that has ended is not refreshed but new.
-//   - Limits are decided in the same step as the Add: a lock, a transaction, a script.
-//   - Uniform means over registrations. Seeking to a random key is not: peer IDs begin
-//     with the same bytes, and gaps between keys differ.
-//   - Something must remove what has ended while nobody calls.
-//   - What Sample returns outlives the transaction that it was read in.
+//   - The clock decides whether a record is live, at the time of the call. Sample must
+//     never return a record that has ended and is not removed yet, and a Quota must not
+//     count it. An Add after the end makes a new registration and no refresh.
+//   - Decide limits in the same step as the Add: under a lock, in a transaction, in a
+//     script.
+//   - A sample is uniform over registrations. Seeking to a random key is not uniform:
+//     peer IDs begin with the same bytes, and gaps between keys differ.
+//   - Remove records that have ended also while nobody calls.
+//   - The records that Sample returns must outlive the transaction that read them.
 //
-// To keep registrations in a database that is ordered by key, a [DB] for [NewStorage]
-// is less work and faster. A whole Storage of the other kind, in a file that fits on a
-// few screens, is in examples/customstorage.
+// For a database that is ordered by key, write a [DB] for [NewStorage]: that is less
+// work and faster. examples/customstorage has a whole Storage over a database of
+// another kind, on a few screens.
 type Storage interface {
-	// Add keeps r until its deadline, in place of what was kept for the same
-	// namespace and peer. What a peer newly adds counts against q, in one step
-	// with adding it: over q.PerPeer it is refused with [ErrPeerLimit], over
-	// q.Total with [ErrFull]. When Add returns nil, r outlives the process if
-	// anything kept here does; when it returns an error, what was there before
-	// is there still. Only where ctx ends while r is on its way may r be kept all
-	// the same. A deadline that has passed removes what was kept. The storage
-	// copies what it keeps: r.Envelope is the caller's again when Add returns.
+	// Add stores r until its deadline and replaces the record of the same namespace and
+	// peer. A new registration counts against q, in one step with adding it: over
+	// q.PerPeer it is refused with [ErrPeerLimit], over q.Total with [ErrFull]. When
+	// Add returns nil, r survives the process if anything in the storage does. When it
+	// returns an error, nothing has changed, with one exception: if ctx ended while
+	// the write was under way, r may be stored. A deadline in the past removes the
+	// record. The storage copies r.Envelope, which belongs to the caller.
 	Add(ctx context.Context, r Record, q Quota) error
 
-	// Sample returns n live records of the namespace, or all where there are
-	// fewer, drawn uniformly and without repeats; for the namespace "" it draws
-	// from all namespaces. Their order is random, too, so that the first few of a
-	// sample are a sample. For n below one it returns none. The envelopes belong to
-	// the storage: they stay as they are for as long as anyone holds them, also
-	// after Close, and must not be written to.
+	// Sample returns n live records of the namespace, or all if there are fewer, drawn
+	// uniformly and without repeats. For the namespace "" it draws from all namespaces.
+	// The order is random too, so the first few of a sample are a sample. For n below 1
+	// it returns none. The envelopes belong to the storage: they do not change as long
+	// as anyone holds them, also after Close, and must not be written to.
 	Sample(ctx context.Context, namespace string, n int) ([]Record, error)
 
-	// Counts returns what is held now.
+	// Counts returns how much the storage holds now.
 	Counts(ctx context.Context) (Counts, error)
 
-	// Close ends the storage's own goroutines and timers and returns when they
-	// have ended. A second Close does nothing and returns nil; one at the same
-	// time waits as well. It does not close a [DB] that the storage was given: who
-	// opens closes.
+	// Close ends the storage's own goroutines and timers and waits for them. A second
+	// Close does nothing and returns nil; a concurrent one waits as well. Close does
+	// not close a [DB] that the storage was given: whoever opened it closes it.
 	Close() error
 }
 
-// Iterator walks over keys in ascending byte order. It starts before the first;
-// Key and Value are valid until the next move and must not be written to. One goroutine
-// at a time uses it.
+// Iterator walks over keys in ascending byte order. It starts before the first key.
+// Key and Value are valid until the next move and must not be written to. An Iterator
+// is not safe for concurrent use.
 //
-// [NewStorage] calls Next, Key, Value and Release; Prev and Seek are what adapters have
-// had from the start. An Iterator with a method Error() error is asked at its end why it
-// ended. One may give keys without the prefix: they are passed over.
+// [NewStorage] calls Next, Key, Value and Release. Prev and Seek are part of the
+// interface because existing adapters have them. If an Iterator has a method
+// Error() error, NewStorage calls it at the end. An Iterator may return keys without
+// the prefix: NewStorage skips them.
 type Iterator interface {
 	Release()
 	Next() bool
@@ -105,10 +105,10 @@ type Iterator interface {
 	Seek(key []byte) bool
 }
 
-// DB is an ordered key-value database, such as [LevelDB]. Put and Delete may be
-// called while iterators are open, one call at a time. Put keeps neither key nor value,
-// which are the caller's, and returns when what it wrote survives the process. To delete
-// a key that is not there is no error.
+// DB is an ordered key-value database, such as [LevelDB]. [NewStorage] calls Put and
+// Delete one at a time, also while iterators are open. Put must not keep key or value,
+// which belong to the caller, and must return only when the write survives the process.
+// Deleting a key that does not exist is no error.
 type DB interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error

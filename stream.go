@@ -1,192 +1,245 @@
 package rendezvous
 
-// A stream to a point: how long its peer may take, what it takes of the resource
-// manager's books, and the frames of its requests.
+// One stream to a point: its time, its memory, and its requests one by one.
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/status-im/go-waku-rendezvous/pb"
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
-// Every wait for a remote peer is bounded: the one until it has sent a whole
-// request, counted from the last answer, and the one until it has taken an answer.
+// answerTimeout is how long a peer has to take an answer, and stopTimeout how long it
+// has when the service stops.
 const (
-	streamTimeout = 10 * time.Second
-	// crowd is how many streams may wait for a request at a time with all of
-	// streamTimeout, and writingCrowd how many for their peer to take an answer;
-	// those beyond have crowdedTimeout. That is plenty for a peer with something to
-	// say, or that listens, and clears away a flood of silent or deaf streams
-	// before they keep others out or fill the memory.
-	crowd          = 256
-	writingCrowd   = 64
-	crowdedTimeout = time.Second
-	// stopTimeout is what peers have, when the service stops, to take the answers
-	// that are being written.
-	stopTimeout = time.Second
+	answerTimeout = 10 * time.Second
+	stopTimeout   = time.Second
 )
 
-// What a stream takes, for the resource manager's books. An entry there costs more
-// than to answer a REGISTER does, so the small change is not booked: a stream with
-// a small request or a small answer takes less than the muxer's own window for it,
-// which is not booked either, and limits on streams bound both.
+// The memory that a stream books with the resource manager. Booking costs more than
+// answering a REGISTER does, so small requests and answers are not booked: they take
+// less than the muxer's window for the stream, which is not booked either, and the
+// limits on streams bound both.
 const (
 	smallRequest = 4 << 10 // bytes
 	smallSample  = 64      // registrations
 	smallAnswer  = 16 << 10
 
-	// requestMemory is reserved from a stream's first request that is not small
-	// until the stream ends.
-	requestMemory = maxRequestSize
-	// discoverMemory is reserved while a DISCOVER is answered that asks for more than
-	// a small sample: a buffer, through which an answer of any size is written, and
-	// the sample, without the envelopes that the storage has anyway.
-	discoverMemory = bigAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(listing{}))
-	bigAnswer      = 64 << 10
+	// requestMemory is reserved from a stream's first request that is not small until
+	// the stream ends.
+	requestMemory = 16 << 10
+	// discoverMemory is reserved while a DISCOVER for more than a small sample is
+	// answered: the buffer through which an answer of any size is written, and the
+	// sample, without the envelopes, which the storage holds anyway.
+	discoverMemory = largeAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(wire.Found{}))
+	largeAnswer    = 64 << 10
 )
 
-// memoryFor is what answering a request takes, beyond what reading it took.
-func (t *term) memoryFor(r *request) int {
-	if r.kind == pb.Message_DISCOVER && grantLimit(r.discover.limit, t.config.discoverLimit) > smallSample {
-		return discoverMemory
-	}
-	return 0
-}
-
-// timeFor counts one more that waits for its peer, and is how long it may.
-func timeFor(waiting *atomic.Int32, crowd int32) time.Duration {
-	if waiting.Add(1) > crowd {
-		return crowdedTimeout
-	}
-	return streamTimeout
-}
-
-// inbound is a stream that is being served.
-type inbound struct {
-	stream   network.Stream
+// stream is a stream in service.
+type stream struct {
+	network.Stream
+	requests *requests
 	caller   caller
-	patience patience
-	request  request // as read last, parts of the reader's frame
-	*requestReader
+	*streamBuffers
+	reserved int // bytes of requestMemory
+	unread   int // size of a request that was read and not answered
+	sent     int // bytes of the answer that is being written
 }
 
-// patience resets a stream whose peer lets the point wait for too long. One timer
-// does for a whole stream: it is touched where time runs out sooner than it was
-// set for, and looks by itself whether there has come to be more. A deadline of the
-// stream's own would be a new timer for each request and each answer, which is a
-// hundredth of REGISTER again.
-type patience struct {
-	stream network.Stream
-
-	mu    sync.Mutex
-	timer *time.Timer // nil before the first until
-	rings time.Time   // when timer does, if it does
-	due   time.Time   // when the peer's time is up, if that is what is waited for
-	ended bool
+// streamBuffers is the memory of a stream that the next stream can use.
+type streamBuffers struct {
+	reader  *bufio.Reader
+	frame   []byte
+	request wire.Request // parts of frame
 }
 
-// until gives the peer time for what is next.
-func (p *patience) until(due time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.due = due
-	switch {
-	case p.timer == nil:
-		p.timer = time.AfterFunc(time.Until(due), p.look)
-	case p.rings.IsZero(), due.Before(p.rings):
-		p.timer.Reset(time.Until(due))
-	default:
-		return
+var streamBuffersPool = sync.Pool{
+	New: func() any { return &streamBuffers{reader: bufio.NewReaderSize(nil, 1<<10)} },
+}
+
+func newStream(st network.Stream, q *requests) *stream {
+	s := &stream{Stream: st, requests: q, streamBuffers: streamBuffersPool.Get().(*streamBuffers)}
+	s.reader.Reset(st)
+	return s
+}
+
+// release returns the stream's memory. The stream has ended.
+func (s *stream) release() {
+	if s.reserved > 0 {
+		s.Scope().ReleaseMemory(s.reserved)
 	}
-	p.rings = due
+	s.reader.Reset(nil)
+	streamBuffersPool.Put(s.streamBuffers)
 }
 
-// rest waits for nothing of the peer's.
-func (p *patience) rest() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.due = time.Time{}
-}
-
-// look resets the stream if time is up.
-func (p *patience) look() {
-	if p.isUp() {
-		_ = p.stream.Reset()
-	}
-}
-
-func (p *patience) isUp() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.rings = time.Time{}
-	if p.ended || p.due.IsZero() {
-		return false
-	}
-	left := time.Until(p.due)
-	if left > 0 {
-		p.timer.Reset(left)
-		p.rings = p.due
-	}
-	return left <= 0
-}
-
-// end stops looking.
-func (p *patience) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	if p.timer != nil {
-		p.timer.Stop()
+// serve answers the stream's requests, one after the other, until the peer has no more
+// or ctx ends. If it returns an error, the stream must be reset.
+func (s *stream) serve(ctx context.Context) error {
+	s.caller = callerOf(s.Conn())
+	timeout := firstRequestTimeout
+	for {
+		err := s.read(ctx, timeout)
+		first := timeout == firstRequestTimeout
+		if err == nil {
+			err = s.reply(ctx)
+		} else if first { // a stream without a request costs one
+			s.requests.rates.Charge(s.caller.peer, s.caller.origin, time.Now())
+		}
+		switch {
+		case err == nil:
+			timeout = idleTimeout
+		case errors.Is(err, io.EOF), errors.Is(err, errStopping) && !first:
+			return nil // a reset would overtake the last answer
+		default:
+			return err
+		}
 	}
 }
 
-// requestReader is what it takes to read requests from a stream.
-type requestReader struct {
-	*bufio.Reader
-	frame    []byte
-	reserved int   // bytes of the stream's scope
-	out      meter // for the answers, to the same stream
-}
-
-var requestReaders = sync.Pool{
-	New: func() any { return &requestReader{Reader: bufio.NewReaderSize(nil, 1<<10)} },
-}
-
-func (r *requestReader) release() {
-	r.Reset(nil)
-	r.out = meter{}
-	requestReaders.Put(r)
+// read reads the next request. It returns io.EOF itself if there is none.
+func (s *stream) read(ctx context.Context, timeout time.Duration) error {
+	now := time.Now()
+	if s.requests.rates.InDebt(s.caller.peer, s.caller.origin, now) {
+		return errRate
+	}
+	s.setDeadline(s.SetReadDeadline, timeout)
+	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
+		return errStopping
+	}
+	if err := s.readFrame(); err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
+			return err
+		case ctx.Err() != nil:
+			return errStopping
+		default:
+			return fmt.Errorf("read request: %w", err)
+		}
+	}
+	s.unread = wire.FrameSize(len(s.frame))
+	return dialect.ParseRequest(&s.request, s.frame)
 }
 
 // readFrame reads the frame of a request, once there is memory for it.
-func (v *inbound) readFrame() error {
-	size, err := readSize(v.Reader, maxRequestSize)
+func (s *stream) readFrame() error {
+	size, err := wire.ReadSize(s.reader, dialect.MaxRequest)
 	if err != nil {
 		return err
 	}
-	if size > smallRequest && v.reserved == 0 {
-		if err := v.stream.Scope().ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
+	if size > smallRequest && s.reserved == 0 {
+		if err := s.Scope().ReserveMemory(requestMemory, network.ReservationPriorityAlways); err != nil {
 			return fmt.Errorf("%w: %w", errResource, err)
 		}
-		v.reserved = requestMemory
+		s.reserved = requestMemory
 	}
-	frame, err := readBody(v.Reader, v.frame, size)
+	frame, err := wire.ReadBody(s.reader, s.frame, size)
 	if err == nil {
-		v.frame = frame
+		s.frame = frame
 	}
 	return err
 }
 
-func (v *inbound) unreserve() {
-	if v.reserved > 0 {
-		v.stream.Scope().ReleaseMemory(v.reserved)
-		v.reserved = 0
+// reply answers the request that was read.
+func (s *stream) reply(ctx context.Context) error {
+	now := time.Now()
+	var declined error
+	switch s.requests.rates.Charge(s.caller.peer, s.caller.origin, now) {
+	case limit.Serve:
+	case limit.Decline:
+		declined = errTooMany
+	case limit.Drop:
+		return errRate
+	}
+	if s.wantsLargeSample() {
+		if err := s.Scope().ReserveMemory(discoverMemory, network.ReservationPriorityAlways); err != nil {
+			declined = errNoMemory
+		} else {
+			defer s.Scope().ReleaseMemory(discoverMemory)
+		}
+	}
+	a, err := s.requests.answer(ctx, &s.caller, &s.request, declined, now)
+	if err != nil {
+		return err
+	}
+	defer a.release()
+	return s.write(ctx, &a)
+}
+
+// wantsLargeSample reports whether the request may need more memory than a small sample.
+func (s *stream) wantsLargeSample() bool {
+	return s.request.Kind == wire.Discover &&
+		grantLimit(s.request.Discover.Limit, s.requests.config.discoverLimit) > smallSample
+}
+
+// write writes an answer, and reports it to the metrics.
+func (s *stream) write(ctx context.Context, a *answer) error {
+	s.setDeadline(s.SetWriteDeadline, answerTimeout)
+	if ctx.Err() != nil {
+		s.setDeadline(s.SetWriteDeadline, stopTimeout)
+	}
+	a.Received, s.unread, s.sent = s.unread, 0, 0
+	var err error
+	a.Registrations, err = s.writeAnswer(a)
+	a.Sent = s.sent
+	s.requests.config.metrics.RequestAnswered(a.RequestAnswered)
+	if err != nil {
+		return fmt.Errorf("write answer: %w", err)
+	}
+	return nil
+}
+
+// writeAnswer writes the frame of an answer and returns how many registrations it has.
+// A short one takes the place of the request's frame.
+func (s *stream) writeAnswer(a *answer) (registrations int, err error) {
+	switch {
+	case a.refusal != nil:
+		_, err = s.Write(dialect.AppendRefusal(s.frame[:0], s.request.Kind, int32(a.refusal.Status), a.refusal.Text))
+		return 0, err
+	case a.Type == RequestRegister:
+		_, err = s.Write(dialect.AppendRegistered(s.frame[:0], wireSeconds(a.ttl)))
+		return 0, err
+	}
+	buffers := &smallBuffers
+	if len(a.found) > smallSample {
+		buffers = &largeBuffers
+	}
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	return dialect.WriteFound(s, *buffer, a.found, nil)
+}
+
+var (
+	smallBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, smallAnswer)) }}
+	largeBuffers = sync.Pool{New: func() any { return new(make([]byte, 0, largeAnswer)) }}
+)
+
+// Write writes to the stream and counts the bytes.
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	s.sent += n
+	return n, err
+}
+
+// interrupt makes serve return soon. Its context has ended.
+func (s *stream) interrupt() {
+	s.setDeadline(s.SetReadDeadline, 0)
+	s.setDeadline(s.SetWriteDeadline, stopTimeout)
+}
+
+// setDeadline sets a deadline from now on. A stream that takes no deadline, such as a
+// mock, has none.
+func (s *stream) setDeadline(set func(time.Time) error, in time.Duration) {
+	if err := set(time.Now().Add(in)); err != nil {
+		logging.Log.Debug("stream takes no deadline", "error", err)
 	}
 }

@@ -4,93 +4,100 @@ package rendezvous
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/points"
 )
 
-// A namespace is asked for again after minWatchInterval while it changes, and half
-// as long again each time that it does not. maxWatchInterval is under half a TTL:
-// a peer that stays is seen again before its registration ends.
+// A namespace is asked for again after minWatchInterval while peers come and go. The
+// interval grows by half each time nothing has changed. maxWatchInterval is under half a
+// TTL: a peer that stays is seen again before its registration ends.
 const (
 	minWatchInterval = time.Second
 	maxWatchInterval = 8 * time.Second
 )
 
-// Event says that a peer has joined a namespace, or left it.
-type Event struct {
-	Peer peer.AddrInfo // without addresses where it left
-	// Joined is true of a peer that is there now. A peer whose addresses change
-	// joins again, with the new ones, without having left.
-	Joined bool
+// EventType says what happened to a peer in a namespace.
+type EventType int
+
+// The event types.
+const (
+	Joined EventType = iota + 1 // the peer is there now
+	Moved                       // the peer has other addresses now
+	Left                        // the peer's registrations have ended
+)
+
+func (t EventType) String() string {
+	switch t {
+	case Joined:
+		return "joined"
+	case Moved:
+		return "moved"
+	case Left:
+		return "left"
+	default:
+		return "unknown"
+	}
 }
 
-// Watch tells who joins namespace ns and who leaves it, beginning with those who
-// are there, until ctx ends; the channel is closed then. The host itself is left
-// out. It asks the namespace's points about once a second while there is change, and
-// up to every eighth while there is none. A peer has left when its registrations
-// have ended, which is up to one TTL after it is gone.
-//
-// A reader may take its time: what happens meanwhile is kept as the difference
-// between what it was told and what is now, so that a peer that came and went is
-// not mentioned. In a namespace of more peers than an answer holds
-// ([MaxDiscoverLimit]), where each answer is another sample, peers that are still
-// there may leave and join. The error is of what was asked for, and comes at once.
-func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
-	if err := c.check(ns); err != nil {
-		return nil, fmt.Errorf("watch %q: %w", ns, err)
-	}
-	sub, err := c.points.subscribe()
-	if err != nil {
-		return nil, fmt.Errorf("watch %q: %w", ns, err)
-	}
-	w := &watcher{
-		client:    c,
-		namespace: ns,
-		out:       make(chan Event),
-		woken:     make(chan struct{}, 1),
-		changed:   make(chan struct{}, 1),
-		seen:      newSightings(),
-		told:      make(map[peer.ID]uint64),
-	}
-	var running sync.WaitGroup
-	running.Go(func() { c.points.follow(ctx, sub, func(bool) { signal(w.woken) }) })
-	running.Go(func() { w.poll(ctx) })
-	go func() {
-		defer close(w.out)
-		w.tell(ctx)
-		running.Wait()
-	}()
-	return w.out, nil
+// Event is something that happened to a peer in a namespace. The receiver owns it.
+type Event struct {
+	Type EventType
+	Peer peer.AddrInfo // without addresses if the peer left
 }
 
 // watcher is one call of Watch.
 type watcher struct {
-	client    *Client
+	*asker
 	namespace string
 	out       chan Event
-	woken     chan struct{}      // holds a token when a point may have come
-	changed   chan struct{}      // holds a token when seen has changed
-	told      map[peer.ID]uint64 // what the reader knows: who is there, by which record
-
-	mu    sync.Mutex
-	seen  sightings
-	moved bool // whether anybody came or went since points were last asked
+	woken     chan struct{}              // holds a token when a point may have come
+	changed   chan struct{}              // holds a token when a point has answered
+	told      map[peer.ID][]ma.Multiaddr // what the reader knows: the peers and their addresses
 }
 
-// poll asks the points, the more often the more happens, until ctx ends.
+// watch reports who joins and leaves a namespace until ctx ends.
+func watch(ctx context.Context, a *asker, ns string) (<-chan Event, error) {
+	wakeups, err := a.points.Wakeups()
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{
+		asker:     a,
+		namespace: ns,
+		out:       make(chan Event),
+		woken:     make(chan struct{}, 1),
+		changed:   make(chan struct{}, 1),
+		told:      make(map[peer.ID][]ma.Multiaddr),
+	}
+	var tasks sync.WaitGroup
+	tasks.Go(func() { wakeups.Run(ctx, func(bool) { notify(w.woken) }) })
+	tasks.Go(func() { w.poll(ctx) })
+	go func() {
+		defer close(w.out)
+		w.report(ctx)
+		tasks.Wait()
+	}()
+	return w.out, nil
+}
+
+// poll asks the points until ctx ends, more often while peers come and go.
 func (w *watcher) poll(ctx context.Context) {
 	interval := minWatchInterval
+	version := w.sightings().Version(w.namespace)
 	for ctx.Err() == nil {
-		w.ask(ctx)
+		w.askOnce(ctx)
 		interval = min(interval*3/2, maxWatchInterval)
-		if w.hasMoved() {
-			interval = minWatchInterval
+		if now := w.sightings().Version(w.namespace); now != version {
+			version, interval = now, minWatchInterval
 		}
-		timer := time.NewTimer(jitter(interval))
+		timer := time.NewTimer(points.Jitter(interval))
 		select {
 		case <-timer.C:
 		case <-w.woken:
@@ -101,65 +108,38 @@ func (w *watcher) poll(ctx context.Context) {
 	}
 }
 
-// ask asks the points once, and notes what each answers as it does.
-func (w *watcher) ask(ctx context.Context) {
-	c := w.client
-	_, err := c.points.ask(ctx, w.namespace, c.config.redundancy, 1, func(ctx context.Context, point peer.ID) error {
-		found, err := c.Discover(ctx, point, w.namespace, MaxDiscoverLimit)
+func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
+
+// askOnce asks the points once and records what each answers.
+func (w *watcher) askOnce(ctx context.Context) {
+	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
+		_, err := w.see(ctx, point, w.namespace, MaxDiscoverLimit)
 		if err == nil {
-			w.note(point, found)
+			notify(w.changed)
 		}
 		return err
 	})
 	if err != nil {
-		log.Debug("no rendezvous point answered", "namespace", w.namespace, "error", err)
+		logging.Log.Debug("no rendezvous point answered", "namespace", w.namespace, "error", err)
 	}
 }
 
-func (w *watcher) note(point peer.ID, found []Registration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.moved = w.seen.expire() || w.moved
-	for _, r := range found {
-		if r.Peer.ID == w.client.host.ID() {
-			continue
-		}
-		if _, news := w.seen.note(point, r); news {
-			w.moved = true
-		}
-	}
-	signal(w.changed)
-}
-
-// hasMoved reports whether anybody came or went since it was last called.
-func (w *watcher) hasMoved() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	moved := w.moved
-	w.moved = false
-	return moved
-}
-
-// change is an event, and the record that it is about.
-type change struct {
-	Event
-	seq uint64
-}
-
-// tell brings the reader's knowledge up to date, at the reader's pace.
-func (w *watcher) tell(ctx context.Context) {
+// report sends the differences between what the reader knows and what was seen, at the
+// reader's pace.
+func (w *watcher) report(ctx context.Context) {
 	expiry := time.NewTimer(maxWatchInterval)
 	defer expiry.Stop()
-	var pending []change
+	var pending []Event
 	for {
-		var out chan<- Event // nil while there is nothing to tell
-		var next change
+		var out chan<- Event // nil while there is nothing to report
+		var next Event
 		if len(pending) > 0 {
 			out, next = w.out, pending[0]
+			next.Peer.Addrs = slices.Clone(next.Peer.Addrs)
 		}
 		select {
-		case out <- next.Event:
-			w.believes(next)
+		case out <- next:
+			w.setTold(pending[0])
 			pending = pending[1:]
 			continue
 		case <-w.changed:
@@ -167,39 +147,43 @@ func (w *watcher) tell(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		var until time.Time
-		if pending, until = w.differences(); !until.IsZero() {
+		pending = w.differences()
+		if until := w.sightings().NextExpiry(w.namespace); !until.IsZero() {
 			expiry.Reset(time.Until(until))
 		}
 	}
 }
 
-// believes notes what the reader was told.
-func (w *watcher) believes(c change) {
-	if c.Joined {
-		w.told[c.Peer.ID] = c.seq
+// setTold records what the reader has been told.
+func (w *watcher) setTold(e Event) {
+	if e.Type == Left {
+		delete(w.told, e.Peer.ID)
 	} else {
-		delete(w.told, c.Peer.ID)
+		w.told[e.Peer.ID] = e.Peer.Addrs
 	}
 }
 
-// differences returns what the reader does not know yet, who left before who
-// joined, so that what it was told never grows beyond what was seen; and when the
-// next registration ends.
-func (w *watcher) differences() (pending []change, until time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.moved = w.seen.expire() || w.moved
+// differences returns what the reader does not know yet. Peers that left come first, so
+// that the memory of what the reader was told never grows beyond what was seen.
+func (w *watcher) differences() []Event {
+	live := w.sightings().Live(w.namespace, 0)
+	present := make(map[peer.ID]struct{}, len(live))
+	var joined []Event
+	for _, s := range live {
+		present[s.Peer.ID] = struct{}{}
+		addrs, told := w.told[s.Peer.ID]
+		switch {
+		case !told:
+			joined = append(joined, Event{Type: Joined, Peer: s.Peer})
+		case !slices.EqualFunc(addrs, s.Peer.Addrs, ma.Multiaddr.Equal):
+			joined = append(joined, Event{Type: Moved, Peer: s.Peer})
+		}
+	}
+	var left []Event
 	for id := range w.told {
-		if _, there := w.seen.peers[id]; !there {
-			pending = append(pending, change{Event: Event{Peer: peer.AddrInfo{ID: id}}})
+		if _, there := present[id]; !there {
+			left = append(left, Event{Type: Left, Peer: peer.AddrInfo{ID: id}})
 		}
 	}
-	for id, seen := range w.seen.peers {
-		if seq, told := w.told[id]; !told || seq != seen.seq {
-			info := peer.AddrInfo{ID: id, Addrs: slices.Clone(seen.info.Addrs)}
-			pending = append(pending, change{Event{Peer: info, Joined: true}, seen.seq})
-		}
-	}
-	return pending, w.seen.next()
+	return append(left, joined...)
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// TestWatch: those who are there, who joins, and who leaves; not the host itself.
+// TestWatch: Watch reports the peers that are there, then who joins and who leaves, but
+// not the host itself.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 4)
@@ -29,7 +30,7 @@ func TestWatch(t *testing.T) {
 		events, err := watcher.Watch(ctx, "n")
 		require.NoError(t, err)
 		e := <-events
-		require.True(t, e.Joined)
+		require.Equal(t, Joined, e.Type)
 		require.Equal(t, hosts[2].ID(), e.Peer.ID)
 		require.ElementsMatch(t, hosts[2].Addrs(), e.Peer.Addrs)
 
@@ -39,7 +40,7 @@ func TestWatch(t *testing.T) {
 		require.NoError(t, err)
 		begun := time.Now()
 		e = <-events
-		require.True(t, e.Joined)
+		require.Equal(t, Joined, e.Type)
 		require.Equal(t, hosts[3].ID(), e.Peer.ID)
 		require.LessOrEqual(t, time.Since(begun), maxWatchInterval+time.Second)
 
@@ -49,7 +50,7 @@ func TestWatch(t *testing.T) {
 		}
 		begun = time.Now()
 		e = <-events
-		require.False(t, e.Joined)
+		require.Equal(t, Left, e.Type)
 		require.Equal(t, peer.AddrInfo{ID: hosts[3].ID()}, e.Peer)
 		require.LessOrEqual(t, time.Since(begun), MaxTTL+2*time.Second)
 		cancel()
@@ -73,8 +74,8 @@ func visit(t testing.TB, s Storage, ns string, n int) {
 	}
 }
 
-// TestWatchSlowReader: what a reader has missed is told as it is now, and takes no
-// more memory than there are peers.
+// TestWatchSlowReader: a slow reader is told the present. What it missed takes no more
+// memory than there are peers.
 func TestWatchSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -93,14 +94,14 @@ func TestWatchSlowReader(t *testing.T) {
 		present := make(map[peer.ID]bool)
 		for range 3 {
 			e := <-events
-			require.True(t, e.Joined)
+			require.Equal(t, Joined, e.Type)
 			present[e.Peer.ID] = true
 		}
-		require.Len(t, present, 3, "of those that came and went nothing is said")
+		require.Len(t, present, 3, "peers that came and went are not reported")
 		time.Sleep(30 * time.Second)
 		for range 3 {
 			e := <-events
-			require.False(t, e.Joined)
+			require.Equal(t, Left, e.Type)
 			delete(present, e.Peer.ID)
 		}
 		require.Empty(t, present)
@@ -110,7 +111,7 @@ func TestWatchSlowReader(t *testing.T) {
 	})
 }
 
-// TestWatchInterval: points are asked less and less while nothing happens.
+// TestWatchInterval: points are asked less often while nothing changes.
 func TestWatchInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -135,37 +136,5 @@ func TestWatchInterval(t *testing.T) {
 		cancel()
 		for range events { // it ends
 		}
-	})
-}
-
-// TestSightingsAreBounded: a point that makes peers up fills its own part only, and
-// a newer record stays newer whoever has it.
-func TestSightingsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSightings()
-		registration := func(id string, seq uint64) Registration {
-			return Registration{Peer: peer.AddrInfo{ID: peer.ID(id)}, Seq: seq, TTL: MaxTTL}
-		}
-		for i := range 10 * maxSightings {
-			s.note("hostile", registration(string(rune(i))+"made up", 1))
-		}
-		require.Len(t, s.peers, maxSightings)
-		_, news := s.note("honest", registration("peer", 2))
-		require.True(t, news)
-		require.Len(t, s.peers, maxSightings+1)
-
-		newest, news := s.note("other", registration("peer", 1))
-		require.False(t, news)
-		require.EqualValues(t, 2, newest.seq)
-		_, news = s.note("other", registration("peer", 3))
-		require.True(t, news)
-
-		require.False(t, s.expire())
-		require.Equal(t, time.Now().Add(MaxTTL), s.next())
-		time.Sleep(MaxTTL)
-		require.True(t, s.expire())
-		require.Empty(t, s.peers)
-		require.Empty(t, s.by)
-		require.True(t, s.next().IsZero())
 	})
 }

@@ -62,7 +62,7 @@ func TestClientCommandsPrintJSON(t *testing.T) {
 	register := startCommand(t, "register", "--json", "--point", point.addrs[0], "--listen", "/ip4/127.0.0.1/tcp/0", "news")
 	waitFor(t, "the registration", func() bool { return strings.Contains(register.out.String(), `"findable":true`) })
 	watch := startCommand(t, "watch", "--json", "--point", point.addrs[0], "news")
-	waitFor(t, "the peer to join", func() bool { return strings.Contains(watch.out.String(), `"joined":true`) })
+	waitFor(t, "the peer to join", func() bool { return strings.Contains(watch.out.String(), `"event":"joined"`) })
 
 	out, _, code = runCommand(t, "id", "--json", "--point", point.addrs[0])
 	require.Zero(t, code)

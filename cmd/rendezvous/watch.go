@@ -79,12 +79,15 @@ func dialAny(ctx context.Context, timeout time.Duration, h host.Host, points []p
 	return failed
 }
 
+// eventSigns stand for the types of events in the text that is printed.
+var eventSigns = map[rendezvous.EventType]string{
+	rendezvous.Joined: "+",
+	rendezvous.Moved:  "~",
+	rendezvous.Left:   "-",
+}
+
 func printEventText(w io.Writer, e rendezvous.Event) error {
-	sign := "-"
-	if e.Joined {
-		sign = "+"
-	}
-	line := fmt.Sprintf("%s  %s %s  %s", time.Now().Format(time.TimeOnly), sign, e.Peer.ID, strings.Join(addrStrings(e.Peer), " "))
+	line := fmt.Sprintf("%s  %s %s  %s", time.Now().Format(time.TimeOnly), eventSigns[e.Type], e.Peer.ID, strings.Join(addrStrings(e.Peer), " "))
 	if _, err := fmt.Fprintln(w, strings.TrimSpace(line)); err != nil {
 		return failf(exitFailed, "print: %w", err)
 	}
@@ -93,12 +96,12 @@ func printEventText(w io.Writer, e rendezvous.Event) error {
 
 // eventJSON is an event, as it is printed with --json.
 type eventJSON struct {
-	Time   time.Time `json:"time"`
-	Joined bool      `json:"joined"`
-	Peer   string    `json:"peer"`
-	Addrs  []string  `json:"addrs,omitempty"`
+	Time  time.Time `json:"time"`
+	Event string    `json:"event"` // joined, moved or left
+	Peer  string    `json:"peer"`
+	Addrs []string  `json:"addrs,omitempty"`
 }
 
 func printEventJSON(w io.Writer, e rendezvous.Event) error {
-	return printJSON(w, eventJSON{time.Now(), e.Joined, e.Peer.ID.String(), addrStrings(e.Peer)})
+	return printJSON(w, eventJSON{time.Now(), e.Type.String(), e.Peer.ID.String(), addrStrings(e.Peer)})
 }

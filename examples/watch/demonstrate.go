@@ -50,14 +50,15 @@ func demonstrate(ctx context.Context, namespace string, out io.Writer) error {
 	joined, seenLeaving := 0, false
 	err = watch(ctx, point, namespace, func(e rendezvous.Event) bool {
 		show(out, e)
-		switch {
-		case e.Joined:
+		switch e.Type {
+		case rendezvous.Joined:
 			if joined++; joined == len(leave) {
 				fmt.Fprintln(out, "One of them goes away now. Its registration ends by itself.")
 				_ = leave[0]()
 			}
-		default:
+		case rendezvous.Left:
 			seenLeaving = true
+		case rendezvous.Moved: // no peer here does
 		}
 		return !seenLeaving
 	})

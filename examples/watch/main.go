@@ -106,9 +106,10 @@ func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func
 }
 
 func show(out io.Writer, e rendezvous.Event) {
-	if e.Joined {
-		fmt.Fprintf(out, "%s  %s joined, at %v\n", time.Now().Format(time.TimeOnly), e.Peer.ID, e.Peer.Addrs)
+	now := time.Now().Format(time.TimeOnly)
+	if e.Type == rendezvous.Left {
+		fmt.Fprintf(out, "%s  %s left\n", now, e.Peer.ID)
 		return
 	}
-	fmt.Fprintf(out, "%s  %s left\n", time.Now().Format(time.TimeOnly), e.Peer.ID)
+	fmt.Fprintf(out, "%s  %s %s, at %v\n", now, e.Peer.ID, e.Type, e.Peer.Addrs)
 }

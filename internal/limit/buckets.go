@@ -9,6 +9,7 @@ import (
 // Verdict says what to do with a request.
 type Verdict int
 
+// The verdicts, from the mildest.
 const (
 	Serve   Verdict = iota // within the rate
 	Decline                // over the rate: answer that there were too many

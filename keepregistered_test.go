@@ -145,7 +145,8 @@ func TestKeepRegisteredWithoutAddresses(t *testing.T) {
 		require.ErrorIs(t, s.Namespaces[0].Err, ErrNoAddresses)
 		require.False(t, s.Findable())
 		time.Sleep(time.Minute)
-		require.Empty(t, c.points.backoff, "which is no point's fault")
+		require.Len(t, c.asker.points.Choose("n"), 1)
+		require.False(t, c.asker.points.Choose("n")[0].Gone(), "no point is to blame")
 		require.Zero(t, live(t, storage, "n"))
 		usable.Store(true)
 		until(t, states, 2*time.Second, State.Findable)
@@ -164,16 +165,18 @@ func TestKeepRegisteredAfterSleep(t *testing.T) {
 			requests <- time.Now()
 			answer(st, m)
 		})
-		c := NewClient(hosts[1], WithPoints(info(hosts[0])))
 		var slept atomic.Int64
-		c.points.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), func(c *clientConfig) error {
+			c.wallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
+			return nil
+		})
 		states := keep(t, c)
 		<-requests
 		until(t, states, time.Second, State.Findable)
 		time.Sleep(3 * time.Second)
 		require.Empty(t, requests)
 		slept.Store(int64(time.Hour))
-		time.Sleep(2 * sleepCheck)
+		time.Sleep(2 * time.Second)
 		require.Len(t, requests, 1, "at once, and once")
 	})
 }
@@ -191,7 +194,7 @@ func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 		require.NoError(t, hosts[0].Network().ClosePeer(hosts[1].ID()))
 		time.Sleep(100 * time.Millisecond)
 		connect(t, hosts[0], hosts[1])
-		time.Sleep(settle + time.Second)
+		time.Sleep(1250 * time.Millisecond)
 		require.Equal(t, 1, live(t, forgetful, "n"))
 	})
 }

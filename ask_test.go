@@ -1,0 +1,30 @@
+package rendezvous
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+)
+
+// BenchmarkAccept accepts an answer of 50 registrations that were not seen before, and
+// one that was.
+func BenchmarkAccept(b *testing.B) {
+	h := newHost(b)
+	var answer []wire.Registration
+	for _, e := range sealedRecords(b, 50) {
+		answer = append(answer, wire.Registration{Namespace: []byte("n"), Envelope: e, TTL: 20})
+	}
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			require.Len(b, NewClient(h).asker.accept("a point", "n", answer, new(RequestEnded)), len(answer))
+		}
+	})
+	b.Run("known", func(b *testing.B) {
+		a := NewClient(h).asker
+		for b.Loop() {
+			require.Len(b, a.accept("a point", "n", answer, new(RequestEnded)), len(answer))
+		}
+	})
+}
