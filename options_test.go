@@ -65,12 +65,12 @@ func TestZeroOptions(t *testing.T) {
 	require.Equal(t, 5*time.Second, c.ttl)
 }
 
-// TestDefaults: they are what the README says, as the command's are.
+// TestDefaults: the defaults are those in SECURITY.md, as are those of the command.
 func TestDefaults(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
+	security, err := os.ReadFile("SECURITY.md")
 	require.NoError(t, err)
 	said := make(map[string]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllSubmatch(readme, -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllSubmatch(security, -1) {
 		said[string(row[2])] = string(row[1])
 	}
 	c := defaultServiceConfig()
