@@ -1,6 +1,6 @@
 package rendezvous
 
-// What the documents show is what the code does.
+// The documents agree with the code, and their commands work.
 
 import (
 	"go/ast"
@@ -22,21 +22,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestReadmeSnippets: the Go code in the README is code of example_test.go, which
-// is compiled and run.
+// TestReadmeSnippets: the Go code in the README is part of example_test.go, which is
+// compiled and run.
 func TestReadmeSnippets(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	examples, err := os.ReadFile("example_test.go")
 	require.NoError(t, err)
 	snippets := fenced(string(readme), "go")
-	require.Len(t, snippets, 4)
+	require.Len(t, snippets, 2)
 	for _, snippet := range snippets {
 		require.Contains(t, unindent(string(examples)), unindent(snippet))
 	}
 }
 
-// TestProtocolExample: the frames in docs/protocol.md are those of another implementation.
+// TestProtocolExample: the frames in docs/protocol.md are in the test vectors, which
+// another implementation made.
 func TestProtocolExample(t *testing.T) {
 	text, err := os.ReadFile("docs/protocol.md")
 	require.NoError(t, err)
@@ -58,24 +59,44 @@ func TestProtocolExample(t *testing.T) {
 	}
 }
 
-// TestLinks: what a document links to in this repository is there.
+// TestLinks: links within the repository lead to a file, and to a heading in it.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#\s]*)(?:#([^)]*))?\)`)
 	links := 0
 	for document, text := range documents(t) {
-		for _, found := range link.FindAllStringSubmatch(text, -1) {
+		for _, found := range link.FindAllStringSubmatch(outsideOfFences(text), -1) {
 			if strings.Contains(found[1], "://") {
-				continue // of others, who are not there in a test
+				continue // tests have no network
 			}
 			links++
-			_, err := os.Stat(filepath.Join(filepath.Dir(document), found[1]))
+			target := document
+			if found[1] != "" {
+				target = filepath.Join(filepath.Dir(document), found[1])
+			}
+			_, err := os.Stat(target)
 			require.NoError(t, err, "%s links to %s", document, found[1])
+			if found[2] != "" {
+				require.Contains(t, anchors(t, target), found[2], "%s links to %s", document, found[0])
+			}
 		}
 	}
 	require.Greater(t, links, 10)
 }
 
-// documents returns the text of each document, by its path.
+// anchors returns the anchors of a document's headings, as GitHub makes them.
+func anchors(t *testing.T, document string) []string {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	require.NoError(t, err)
+	var found []string
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(outsideOfFences(string(text)), -1) {
+		kept := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		found = append(found, strings.ReplaceAll(kept, " ", "-"))
+	}
+	return found
+}
+
+// documents returns the texts of all documents by their paths.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := make(map[string]string)
@@ -92,15 +113,15 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// guide is the document whose blocks marked sh cmd/rendezvous's TestGuideCommands runs.
+// guide is the document whose sh blocks TestGuideCommands in cmd/rendezvous runs.
 const guide = "docs/operating.md"
 
-// run does what a document says, or as much of it as a test has time for, or shows
-// who does. The tree is a copy of this one, for what leaves something in it.
+// run runs a command of a document, or as much of it as a test has time for, or checks
+// that something else runs it. tree is a copy of this repository to run it in.
 type run func(t *testing.T, tree, command string)
 
-// runs has every command in the documents. The command rendezvous is not here:
-// cmd/rendezvous's TestCommands runs what documents do with it.
+// runs has every command in the documents except those of the program rendezvous, which
+// TestCommands in cmd/rendezvous runs.
 var runs = map[string]run{
 	"make":                               listsTargets,
 	"make build":                         whole,
@@ -121,17 +142,16 @@ var runs = map[string]run{
 
 	"make bench BENCHFLAGS=-quick":                                   testIn(".", "TestBenchCommands"),
 	`make bench BENCHFLAGS='-only "REGISTER again, TCP" -rounds 15'`: testIn(".", "TestBenchCommands"),
-	"make bench BENCHFLAGS='-docs docs'":                             testIn(".", "TestBenchCommands"),
+	"make bench BENCHFLAGS='-rounds 13 -docs docs'":                  testIn(".", "TestBenchCommands"),
 
 	"go test -run TestSimulation -v .":                hasTests,
 	"go test -run TestChurn -v .":                     hasTests,
-	"go test -run '^$' -bench BenchmarkAccept .":      hasBenchmarks,
 	"go test -run xxx -bench Refresh .":               hasBenchmarks,
 	"go run":                                          testIn("examples", "TestExamples"),
 	"go get " + module:                                inNewModule,
 	"go install " + module + "/cmd/rendezvous@latest": inNewModule,
 
-	// There is no Docker in CI: the test reads the file, and starts its points without.
+	// CI has no Docker. The test reads the file and starts its points as processes.
 	"docker compose up":                  testIn("cmd/rendezvous", "TestCompose"),
 	"docker compose --profile shared up": testIn("cmd/rendezvous", "TestCompose"),
 
@@ -146,33 +166,33 @@ var runs = map[string]run{
 
 const module = "github.com/status-im/go-waku-rendezvous"
 
-// TestCommands: what documents say to type works.
+// TestCommands: the commands in the documents work.
 func TestCommands(t *testing.T) { //nolint:tparallel // the commands share a tree
-	t.Parallel() // with TestBenchCommands, and with no other, which could be held up
+	t.Parallel() // with TestBenchCommands only; other tests could become too slow beside it
 	tree := copyTree(t)
-	said := make(map[string]bool)
+	documented := make(map[string]bool)
 	for document, text := range documents(t) {
 		for _, command := range commands(t, document, text) {
-			said[command] = true
+			documented[command] = true
 			if strings.HasPrefix(command, "rendezvous ") {
 				testIn("cmd/rendezvous", "TestCommands")(t, tree, command)
 				continue
 			}
-			assert.NotNil(t, runs[command], "%s: %s: nothing runs this command: say in runs, in docs_test.go, what does", document, command)
+			assert.NotNil(t, runs[command], "%s: %s: nothing runs this command; add it to runs in docs_test.go", document, command)
 		}
 	}
 	for _, command := range slices.Sorted(maps.Keys(runs)) {
 		t.Run(command, func(t *testing.T) {
-			require.True(t, said[command], "no document says so: remove it from runs, in docs_test.go")
+			require.True(t, documented[command], "no document has this command; remove it from runs in docs_test.go")
 			runs[command](t, tree, command)
 		})
 	}
 }
 
-// programs are what commands in a text begin with.
+// programs are the first words of commands.
 var programs = []string{"make", "go", "rendezvous", "docker", "kill", "curl", "systemctl", "git", "sudo"}
 
-// commands returns what a document says to type, but for what TestGuideCommands runs.
+// commands returns the commands in a document, except those that TestGuideCommands runs.
 func commands(t *testing.T, document, text string) []string {
 	t.Helper()
 	found := indented(text)
@@ -182,10 +202,10 @@ func commands(t *testing.T, document, text string) []string {
 			case language == "text", language == "sh" && document != guide:
 				found = append(found, lines(block)...)
 			case language == "":
-				require.NotRegexp(t, `(?m)^(`+strings.Join(programs, "|")+`) `, block, "%s: commands are in blocks marked sh or text", document)
+				require.NotRegexp(t, `(?m)^(`+strings.Join(programs, "|")+`) `, block, "%s: commands belong in blocks marked sh or text", document)
 			default:
 				require.True(t, language == "sh" || language == "go" && document == "README.md",
-					"%s: no test knows blocks marked %s here", document, language)
+					"%s: no test checks blocks marked %s here", document, language)
 			}
 		}
 	}
@@ -197,21 +217,18 @@ func commands(t *testing.T, document, text string) []string {
 	return found
 }
 
-// output is a line that a program prints, in an indented block: shares of a profile.
-var output = regexp.MustCompile(`^ *\d+\.\d% `)
-
-// indented returns the commands in the blocks that are indented.
+// indented returns the commands in indented blocks.
 func indented(text string) []string {
 	var found []string
 	for line := range strings.Lines(outsideOfFences(text)) {
-		if code, is := strings.CutPrefix(line, "    "); is && !output.MatchString(code) {
+		if code, is := strings.CutPrefix(line, "    "); is {
 			found = append(found, lines(code)...)
 		}
 	}
 	return found
 }
 
-// lines returns a block's commands, without what a comment says of them.
+// lines returns the commands in a block, without comments.
 func lines(block string) []string {
 	var found []string
 	comment := regexp.MustCompile(`\s+# .*`)
@@ -223,7 +240,7 @@ func lines(block string) []string {
 	return found
 }
 
-// inline returns what a text has in backticks.
+// inline returns the code spans of a text.
 func inline(text string) []string {
 	text = regexp.MustCompile(`(?m)^    .*`).ReplaceAllString(outsideOfFences(text), "")
 	var found []string
@@ -237,7 +254,7 @@ var fence = regexp.MustCompile("(?s)\n```(\\w*)\n.*?\n```")
 
 func outsideOfFences(text string) string { return fence.ReplaceAllString(text, "") }
 
-// languages returns those that a text's blocks are marked with.
+// languages returns the languages of a text's fenced blocks.
 func languages(text string) []string {
 	var found []string
 	for _, block := range fence.FindAllStringSubmatch(text, -1) {
@@ -247,7 +264,7 @@ func languages(text string) []string {
 	return slices.Compact(found)
 }
 
-// copyTree copies what is here, but for what was built and what git keeps.
+// copyTree copies the repository without .git and bin.
 func copyTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
@@ -255,12 +272,12 @@ func copyTree(t *testing.T) string {
 	return tree
 }
 
-// shell runs a command to its end, with nothing to read, and returns what it printed.
-// It builds as cmd/rendezvous's tests do, without C, so that they share what is built.
+// shell runs a command with empty standard input and returns its output. It builds
+// without cgo, as the tests in cmd/rendezvous do, so that they share the build cache.
 func shell(t *testing.T, dir, command string, env ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", command)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), append(env, "CGO_ENABLED=0", "MAKEFLAGS=", "MAKELEVEL=0")...) // not as a part of make test
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), append(env, "CGO_ENABLED=0", "MAKEFLAGS=", "MAKELEVEL=0")...) // as if it were not run by make test
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s: %s", command, out)
 	return string(out)
@@ -272,7 +289,7 @@ func whole(t *testing.T, tree, command string) {
 	shell(t, tree, command)
 }
 
-// listsTargets runs make alone, which has to list every target that a document names.
+// listsTargets runs make without a target: it must list every target in the documents.
 func listsTargets(t *testing.T, tree, command string) {
 	t.Helper()
 	list := shell(t, tree, command)
@@ -285,7 +302,8 @@ func listsTargets(t *testing.T, tree, command string) {
 	}
 }
 
-// stageOfCI: .ci/run runs it, maybe with settings that make it shorter.
+// stageOfCI checks that .ci/run runs the command, possibly with settings that make it
+// shorter.
 func stageOfCI(t *testing.T, tree, command string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(tree, ".ci", "run"))
@@ -293,8 +311,8 @@ func stageOfCI(t *testing.T, tree, command string) {
 	require.Regexp(t, `(?m)^stage \w+ \w+ `+command+`( [A-Z]+=\w+)*$`, string(script))
 }
 
-// withToolOf: it is the other use of what a part of make lint, which CI runs, has to find
-// nothing to do for. To run it would write into the tree that CI checks.
+// withToolOf checks that the command uses the same tool as a part of make lint, which CI
+// runs. The command itself would write into the tree that CI checks.
 func withToolOf(part, tool string) run {
 	return func(t *testing.T, tree, command string) {
 		t.Helper()
@@ -309,7 +327,8 @@ func withToolOf(part, tool string) run {
 	}
 }
 
-// expandsTo: it is what is run elsewhere with other settings. To run it takes long.
+// expandsTo checks what the command would run. Running it takes too long, and CI runs it
+// with other settings.
 func expandsTo(pattern string) run {
 	return func(t *testing.T, tree, command string) {
 		t.Helper()
@@ -317,8 +336,8 @@ func expandsTo(pattern string) run {
 	}
 }
 
-// recipe runs what make would, up to and with the line that begins with a program, to
-// which it gives flags that make it short.
+// recipe runs the recipe of a target up to the line that starts a program, with
+// additional flags that make the program fast.
 func recipe(program, flags string) run {
 	return func(t *testing.T, tree, command string) {
 		t.Helper()
@@ -334,7 +353,7 @@ func recipe(program, flags string) run {
 	}
 }
 
-// testIn: a test runs it, which says so itself.
+// testIn checks that there is a test with this name, which runs the command.
 func testIn(dir, name string) run {
 	return func(t *testing.T, tree, command string) {
 		t.Helper()
@@ -347,20 +366,20 @@ func testIn(dir, name string) run {
 				return
 			}
 		}
-		require.Fail(t, "there is no "+name+" in "+dir, "which is to run %s", command)
+		require.Fail(t, "there is no "+name+" in "+dir, "it should run %s", command)
 	}
 }
 
-// thisTest runs the tests of this package, which are built already, with the flags that
-// a command gives to go test.
+// thisTest runs the test binary of this package with the flags that a command gives to
+// go test.
 func thisTest(t *testing.T, command string, flags ...string) string {
 	t.Helper()
-	require.Regexp(t, ` \.$`, command, "they are those of this package")
+	require.Regexp(t, ` \.$`, command, "the command must test this package")
 	given := strings.ReplaceAll(strings.TrimSuffix(strings.TrimPrefix(command, "go test"), " ."), " -", " -test.")
 	return shell(t, ".", os.Args[0]+given+" "+strings.Join(flags, " "))
 }
 
-// hasTests: all tests run in CI, those that a command picks among them.
+// hasTests checks that the command selects at least one test. CI runs all tests.
 func hasTests(t *testing.T, _, command string) {
 	t.Helper()
 	picked := regexp.MustCompile(`-run (\w+)`).FindStringSubmatch(command)
@@ -368,21 +387,21 @@ func hasTests(t *testing.T, _, command string) {
 	require.Regexp(t, `(?m)^`+picked[1], thisTest(t, command, "-test.list", picked[1]))
 }
 
-// hasBenchmarks runs what a command picks once.
+// hasBenchmarks runs the benchmarks that the command selects once.
 func hasBenchmarks(t *testing.T, _, command string) {
 	t.Helper()
 	require.Regexp(t, `(?m)^Benchmark\S+\s+1\s`, thisTest(t, command, "-test.benchtime", "1x"))
 }
 
-// inNewModule runs a command of the go tool in a program of somebody who has nothing
-// but this tree: the release is what it stands for.
+// inNewModule runs a command of the go tool in a new module, with this tree in place of
+// the released module.
 func inNewModule(t *testing.T, _, command string) {
 	t.Helper()
 	here, err := filepath.Abs(".")
 	require.NoError(t, err)
 	mod, err := os.ReadFile("go.mod")
 	require.NoError(t, err)
-	require.NotRegexp(t, `(?m)^(replace|exclude)\b`, string(mod), "go install refuses such a module")
+	require.NotRegexp(t, `(?m)^(replace|exclude)\b`, string(mod), "go install refuses a module with these")
 	dir, bin := t.TempDir(), t.TempDir()
 	env := []string{"GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off", "GOBIN=" + bin}
 	shell(t, dir, "go mod init example.org/program && go mod edit -replace "+module+"="+here+" && go get "+module, env...)
@@ -392,8 +411,8 @@ func inNewModule(t *testing.T, _, command string) {
 	}
 }
 
-// TestBenchCommands runs make bench with all the flags that documents give it, those
-// that make it short among them, and has it write a document's tables.
+// TestBenchCommands runs make bench with all flags in the documents at once. It prints
+// all tables and replaces those of docs/performance.md.
 func TestBenchCommands(t *testing.T) {
 	t.Parallel()
 	tree := copyTree(t)
@@ -407,58 +426,59 @@ func TestBenchCommands(t *testing.T) {
 	document := filepath.Join(tree, "docs", "performance.md")
 	before, err := os.ReadFile(document)
 	require.NoError(t, err)
-	shell(t, tree, "make bench BENCHFLAGS='"+strings.Join(flags, " ")+"'")
+	printed := shell(t, tree, "make bench BENCHFLAGS='"+strings.Join(flags, " ")+"'")
+	require.Contains(t, printed, "| REGISTER again | TCP | fresh | echo |")
 	after, err := os.ReadFile(document)
 	require.NoError(t, err)
 	require.NotEqual(t, string(before), string(after))
-	require.Contains(t, string(after), "| REGISTER again | TCP | fresh | echo |")
+	require.Contains(t, string(after), "| REGISTER again | fresh | memory |")
 	require.FileExists(t, filepath.Join(tree, "bin", "bench.json"))
 }
 
-// TestNames: what documents have in backticks is there.
+// TestNames: everything in backticks in the documents exists.
 func TestNames(t *testing.T) {
 	known := readNames(t)
 	for document, text := range documents(t) {
 		for _, code := range inline(text) {
 			assert.True(t, runs[code] != nil || checkedByCommand.MatchString(code) || known.has(t, code),
-				"%s: `%s` is not the name of anything; if it is of others, it belongs in ofOthers, in docs_test.go", document, code)
+				"%s: `%s` is not the name of anything; if it belongs to others, add it to ofOthers in docs_test.go", document, code)
 		}
 	}
 }
 
-// checkedByCommand is what tests in cmd/rendezvous look up in the documents: commands,
-// flags, their variables, metrics.
+// checkedByCommand matches what the tests in cmd/rendezvous check: commands, flags,
+// environment variables and metrics.
 var checkedByCommand = regexp.MustCompile(`^(rendezvous [a-z].*|--[a-z].*|RENDEZVOUS_\w+|libp2p_\w+)$`)
 
-// ofOthers is what documents say and nothing here is called.
+// ofOthers are names in the documents that are not from this repository.
 var ofOthers = []string{
-	// Other libraries and protocols, to compare.
+	// Other libraries and protocols.
 	"/rendezvous/1.0.0", "UNREGISTER", "E_INVALID_COOKIE", "go-libp2p-core", "github.com/libp2p/go-libp2p-core",
-	// What tests cannot read.
+	// Code that TestNames cannot parse.
 	"SHA-256(bytes of the point's peer ID ‖ namespace)", `"floodsub:" + topic`, "//nolint:gosec // the key is a test's own",
-	"GOMEMLIMIT", // Go's own
 	"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn", // libp2p's
-	"floodsub:", // gossipsub's
-	// What older versions had.
+	"floodsub:",                 // gossipsub's
+	"process_cpu_seconds_total", // of Prometheus' client for Go
+	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",
-	// Settings of Redis: cmd/rendezvous starts one with them.
+	// Settings of Redis. A test in cmd/rendezvous starts a server with them.
 	`save ""`, "appendonly no", "maxmemory", "lazyfree-lazy-expire", "replica-lazy-flush", "yes", "cluster-node-timeout", "cluster-node-timeout 1500",
-	"rediss://",                  // which URLs begin with, as redisstorage's client knows them
+	"rediss://",                  // scheme of URLs, which the Redis client parses
 	"/2",                         // the end of a URL
-	"libp2p-peer-record",         // libp2p's domain of envelopes, which is signed in every record
-	"/waku/2/default-waku/proto", // the namespace of the example that TestProtocolExample reads
-	"sh",                         // how a block is marked
+	"libp2p-peer-record",         // libp2p's domain of signed envelopes
+	"/waku/2/default-waku/proto", // a namespace in the example that TestProtocolExample checks
+	"sh",                         // the language of a block
 }
 
-// packages are those that documents name, and that nothing here imports by that name.
+// packages are packages in the documents that nothing here imports by that name.
 var packages = map[string]string{"drouting": "github.com/libp2p/go-libp2p/p2p/discovery/routing"}
 
-// names is what this repository calls things.
+// names are the names in this repository.
 type names struct {
 	code     map[string]bool   // Name, Type.Name, package.Name
 	imports  map[string]string // path, by the name in code
-	literals strings.Builder   // what code, packages and targets say
+	literals strings.Builder   // string literals of code, and files of packaging, pb and the root
 }
 
 func readNames(t *testing.T) *names {
@@ -501,7 +521,7 @@ func (n *names) readCode(t *testing.T, p string) {
 		n.readDeclaration(strings.TrimSuffix(file.Name.Name, "_test"), d)
 	}
 	if strings.HasSuffix(p, "_test.go") {
-		return // what tests say is not what is there
+		return // string literals of tests are no names
 	}
 	ast.Inspect(file, func(node ast.Node) bool {
 		if l, is := node.(*ast.BasicLit); is && l.Kind == token.STRING {
@@ -511,8 +531,8 @@ func (n *names) readCode(t *testing.T, p string) {
 	})
 }
 
-// readDeclaration takes what a package declares: "rendezvous" is the one whose names
-// documents give without it, and whose methods without their types.
+// readDeclaration adds the names that a declaration declares. Documents use the names of
+// package rendezvous without the package, and its methods without their types.
 func (n *names) readDeclaration(pkg string, d ast.Decl) {
 	add := func(of, name string) {
 		if of != "" {
@@ -544,7 +564,7 @@ func (n *names) readDeclaration(pkg string, d ast.Decl) {
 	}
 }
 
-// methods returns those of an interface.
+// methods returns the methods of an interface.
 func methods(s *ast.TypeSpec) (names []string) {
 	if i, is := s.Type.(*ast.InterfaceType); is {
 		for _, m := range i.Methods.List {
@@ -556,7 +576,7 @@ func methods(s *ast.TypeSpec) (names []string) {
 	return names
 }
 
-// receiver returns the name of the type that a function is a method of.
+// receiver returns the name of a method's receiver type, or an empty string.
 func receiver(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return ""
@@ -574,8 +594,8 @@ func receiver(f *ast.FuncDecl) string {
 	return ""
 }
 
-// has reports whether what is in backticks is there: a file, code, or a word of what
-// code and packages say.
+// has reports whether a code span is the name of a file, code, or a word in a string
+// literal or a packaging file.
 func (n *names) has(t *testing.T, code string) bool {
 	t.Helper()
 	if slices.Contains(ofOthers, code) {
@@ -591,7 +611,7 @@ func (n *names) has(t *testing.T, code string) bool {
 		return false
 	}
 	for _, part := range regexp.MustCompile(`(^|[(, ])([A-Za-z_][\w.]*)`).FindAllStringSubmatch(code, -1) {
-		argument := part[1] != "" && regexp.MustCompile(`^[a-z]+$`).MatchString(part[2]) // may have any name
+		argument := part[1] != "" && regexp.MustCompile(`^[a-z]+$`).MatchString(part[2]) // with any name
 		if !argument && !n.hasCode(t, part[2]) {
 			return false
 		}
@@ -599,7 +619,7 @@ func (n *names) has(t *testing.T, code string) bool {
 	return true
 }
 
-// says reports whether code, other than tests, and packages say a word.
+// says reports whether the literals contain a word.
 func (n *names) says(word string) bool {
 	text := n.literals.String()
 	for at := 0; ; at++ {
@@ -614,19 +634,20 @@ func (n *names) says(word string) bool {
 	}
 }
 
-// apart reports whether a word ends where one text ends and the other begins.
+// apart reports whether there is a word boundary between two texts.
 func apart(left, right string) bool {
 	return !regexp.MustCompile(`\w$`).MatchString(left[max(len(left)-1, 0):]) || !regexp.MustCompile(`^\w`).MatchString(right[:min(1, len(right))])
 }
 
-// hasCode reports whether something is declared here, on the wire, or by who is imported.
+// hasCode reports whether a name is declared here, in the protocol or in an imported
+// package.
 func (n *names) hasCode(t *testing.T, name string) bool {
 	t.Helper()
 	of, member, _ := strings.Cut(name, ".")
 	switch {
 	case n.code[name] || n.says(name):
 		return true
-	case of == "Message": // of pb/rendezvous.proto
+	case of == "Message": // in pb/rendezvous.proto
 		return n.says(member)
 	case n.imports[of] == "":
 		return false
@@ -634,7 +655,7 @@ func (n *names) hasCode(t *testing.T, name string) bool {
 	return exec.CommandContext(t.Context(), "go", "doc", n.imports[of]+"."+member).Run() == nil
 }
 
-// fenced returns the blocks of a language in a Markdown text.
+// fenced returns the fenced blocks of a language in a Markdown text.
 func fenced(text, language string) []string {
 	var blocks []string
 	inside, wanted := false, false
@@ -654,7 +675,7 @@ func fenced(text, language string) []string {
 	return blocks
 }
 
-// unindent takes the tabs off the front of each line.
+// unindent removes the tabs at the beginning of each line.
 func unindent(code string) string {
 	lines := strings.Split(code, "\n")
 	for i, line := range lines {
@@ -663,15 +684,15 @@ func unindent(code string) string {
 	return strings.Join(lines, "\n")
 }
 
-// withoutExample are functions that a new user does not call.
+// withoutExample are functions that need no example.
 var withoutExample = []string{
-	"Error", "Is", "String", // of errors and names
-	"Expired", "Describe", "Collect", // for Prometheus to call
-	"WithMetricsTracer", "WithClientMetricsTracer", // for metrics of another kind than Prometheus
+	"Error", "Is", "String", // methods of errors and enumerations
+	"Expired", "Describe", "Collect", // called by Prometheus
+	"WithMetricsTracer", "WithClientMetricsTracer", // for other kinds of metrics
 }
 
-// TestEntryPointsHaveExamples: what a program calls of this package is shown in an
-// example, which is compiled and run.
+// TestEntryPointsHaveExamples: each exported function and method is in an example, which
+// is compiled and run.
 func TestEntryPointsHaveExamples(t *testing.T) {
 	var shown strings.Builder
 	examples, err := filepath.Glob("example*_test.go")
@@ -702,8 +723,8 @@ func TestEntryPointsHaveExamples(t *testing.T) {
 	require.Greater(t, entries, 30)
 }
 
-// exportedReceiver reports whether a function is of the package, or of a type that others
-// can name.
+// exportedReceiver reports whether a function has no receiver, or one of an exported
+// type.
 func exportedReceiver(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return true
