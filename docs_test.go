@@ -459,6 +459,7 @@ var ofOthers = []string{
 	"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn", // libp2p's
 	"floodsub:",                 // gossipsub's
 	"process_cpu_seconds_total", // of Prometheus' client for Go
+	"gonum.org/v1/plot",
 	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",
