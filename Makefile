@@ -125,7 +125,7 @@ profile: ## Show where the time of a REGISTER and of a DISCOVER goes
 	go build -o bin/bench ./cmd/internal/bench
 	bin/bench -profile bin
 	for request in register discover; do \
-		go tool pprof -top -cum -nodecount=45 -focus='term..handle' bin/bench bin/$$request.pprof; \
+		go tool pprof -top -cum -nodecount=45 -focus='instance..handle' bin/bench bin/$$request.pprof; \
 	done
 
 .PHONY: clean

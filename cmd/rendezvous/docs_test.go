@@ -284,12 +284,12 @@ func section(t testing.TB, heading string) string {
 	return text
 }
 
-// TestDefaultLimits: the default limits of serve are those in the README. A test of the
-// library compares the README with the defaults of the options.
+// TestDefaultLimits: the default limits of serve are those in SECURITY.md. A test of the
+// library compares SECURITY.md with the defaults of the options.
 func TestDefaultLimits(t *testing.T) {
 	t.Parallel()
 	documented := make(map[string]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllStringSubmatch(readFile(t, "README.md"), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllStringSubmatch(readFile(t, "SECURITY.md"), -1) {
 		documented[row[2]] = strings.NewReplacer(",", "", "20 s", "20s").Replace(row[1])
 	}
 	defaults := make(map[string]string)

@@ -7,14 +7,20 @@ import (
 	"io"
 )
 
+// writeTables writes all tables.
 func writeTables(w io.Writer, r *report) {
+	writeHeader(w, r)
+	writeTargets(w, r)
+	writeRequests(w, r)
+	writeMemory(w, r)
+}
+
+// writeHeader writes where and how the report was measured.
+func writeHeader(w io.Writer, r *report) {
 	fmt.Fprintf(w, "%s on %s with %d CPUs; %d clients; medians of %d rounds of %.2g s.\n",
 		r.Go, r.Platform, r.CPUs, r.Clients, r.Rounds, r.RoundSeconds)
 	fmt.Fprint(w, "Rate ratio: requests per second, divided by the echo's.\n"+
 		"CPU ratio: the echo's CPU time per request, divided by the side's.\n\n")
-	writeTargets(w, r)
-	writeRequests(w, r)
-	writeMemory(w, r)
 }
 
 func writeTargets(w io.Writer, r *report) {
