@@ -33,8 +33,7 @@ func TestMain(m *testing.M) {
 // killWithThread.
 var processStarts = make(chan func())
 
-// pause waits for real time to pass: the servers are processes of their own, and time
-// cannot be virtual.
+// pause waits in real time, because servers do not run in a bubble with virtual time.
 func pause(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {

@@ -10,8 +10,8 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// Run tests the storages that open returns. Each sentence of the contract is a subtest,
-// with a storage of its own.
+// Run tests the storages that open returns. Each sentence of the contract is a subtest with
+// a new storage.
 func Run(t *testing.T, open func(t *testing.T) rendezvous.Storage, opts ...Option) {
 	t.Helper()
 	cfg := newConfig(opts)
