@@ -1,6 +1,8 @@
 package points
 
 import (
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 )
 
@@ -72,6 +75,23 @@ func TestFewPointsAreRemembered(t *testing.T) {
 		}
 		time.Sleep(2 * scanInterval)
 		require.Len(t, s.Known(), maxRemembered)
+	})
+}
+
+// TestFewAddressesAreRemembered, however many a point has.
+func TestFewAddressesAreRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newSimulation(t, 1).hosts[0]
+		s := speakerSet(h)
+		id := randomID(t)
+		var addrs []ma.Multiaddr
+		for i := range 50 {
+			addrs = append(addrs, ma.StringCast(fmt.Sprintf("/dns/%s/tcp/%d", strings.Repeat("a", 100), 1+i)))
+		}
+		h.Peerstore().AddAddrs(id, addrs, time.Hour)
+		require.NoError(t, h.Peerstore().AddProtocols(id, testProtocol))
+		require.Len(t, s.Known(), 1)
+		require.Len(t, s.Known()[0].addrs, maxAddrsSize/len(addrs[0].Bytes()))
 	})
 }
 

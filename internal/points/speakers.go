@@ -1,11 +1,11 @@
 package points
 
 import (
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 const (
@@ -16,6 +16,9 @@ const (
 	// maxRemembered bounds how many such points are remembered, and so how much memory
 	// passing peers can take that say they are points.
 	maxRemembered = 64
+	// maxAddrsSize bounds what is remembered of the addresses of one point, in bytes of
+	// binary multiaddr.
+	maxAddrsSize = 2048
 )
 
 // speakers returns the points that the host's peerstore knows: all peers that speak one
@@ -34,7 +37,7 @@ func speakers(c *Config, before map[peer.ID]*Point) map[peer.ID]*Point {
 		if p == nil {
 			p = newPoint(c, id)
 		}
-		p.setAddrs(peerrecord.Fit(book.Addrs(id)))
+		p.setAddrs(firstAddrs(book.Addrs(id)))
 		p.setSeen(now)
 		found[id] = p
 	}
@@ -52,4 +55,15 @@ func speakers(c *Config, before map[peer.ID]*Point) map[peer.ID]*Point {
 func remembered(c *Config, p *Point, now time.Time) bool {
 	others, err := c.Host.Peerstore().GetProtocols(p.id)
 	return err == nil && len(others) == 0 && now.Sub(p.lastSeen()) < rememberFor
+}
+
+// firstAddrs returns as many of addrs as are remembered.
+func firstAddrs(addrs []ma.Multiaddr) []ma.Multiaddr {
+	size := 0
+	for i, a := range addrs {
+		if size += len(a.Bytes()); size > maxAddrsSize {
+			return slices.Clone(addrs[:i])
+		}
+	}
+	return addrs
 }
