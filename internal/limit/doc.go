@@ -1,7 +1,15 @@
-// Package limit has the budgets of a rendezvous point's callers: how many requests a peer
-// and an address may make ([Requests]), how many registrations come from an address
-// ([Registrations]), and how many streams of a peer are in service at a time ([Streams]).
+// Package limit has the budgets that bound what remote peers can take from a rendezvous
+// point: requests, streams, and the registrations from one address.
 //
-// A peer can have any number of identities. The address that a connection comes from, its
-// [Origin], is what makes them costly.
+// Identities cost nothing, so a limit per peer is not enough. [Requests] and
+// [Registrations] also limit all peers of an [Origin] together, which is the network that
+// their connections come from. [Streams] counts streams per peer only, because the host's
+// resource manager limits them in total.
+//
+// A service calls [Streams.Enter] when a stream is opened, [Requests.Charge] when it has
+// read a request, and [Registrations.Reserve] before it stores a registration. It calls
+// the Sweep methods every few seconds, which free the memory of what no longer counts.
+//
+// All limits are in memory and start unused. Methods may be called by many goroutines at
+// the same time. The package starts no goroutine, and callers pass the time.
 package limit

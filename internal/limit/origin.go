@@ -7,17 +7,19 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Origin is where a connection comes from, for limits: an IPv4 address (/32) or an IPv6
-// network (/64), which is the least that one customer of a provider has. Origins are
-// comparable. The zero Origin is that of connections without a limit by address.
+// Origin is the network that a connection comes from: an IPv4 address, or the /64 of an
+// IPv6 address, because a provider gives each customer a /64 at least. Equal origins are
+// equal under ==. The zero Origin is exempt from all limits per origin.
 type Origin struct {
 	prefix netip.Prefix
 }
 
-// OriginOf returns the origin of a connection with this remote address. A relayed
-// connection comes from its relay. Loopback has no origin, as in go-libp2p's limiter of
-// connections, because a local program could stop the point just as well. An address
-// without an IP address has none either.
+// OriginOf returns the origin of a connection whose remote address is addr.
+//
+// The origin of a relayed connection is that of its relay. A connection from loopback has
+// the zero Origin, as in go-libp2p's own connection limiter, because a program on the same
+// machine can do worse. A relay on loopback counts all the same: its peers are elsewhere.
+// A connection without an IP address has the zero Origin, too.
 func OriginOf(addr ma.Multiaddr) Origin {
 	raw, err := manet.ToIP(addr)
 	if err != nil {
@@ -28,19 +30,24 @@ func OriginOf(addr ma.Multiaddr) Origin {
 		return Origin{}
 	}
 	ip = ip.Unmap()
-	if _, err := addr.ValueForProtocol(ma.P_CIRCUIT); err != nil && ip.IsLoopback() {
+	if ip.IsLoopback() && !isRelayed(addr) {
 		return Origin{}
 	}
 	bits := 64
 	if ip.Is4() {
 		bits = 32
 	}
-	prefix, err := ip.Prefix(bits)
-	if err != nil { // it has a zone, which does not happen
-		return Origin{}
-	}
-	return Origin{prefix}
+	return Origin{prefix: netip.PrefixFrom(ip, bits).Masked()}
 }
 
-// limited reports whether limits by address apply.
-func (o Origin) limited() bool { return o.prefix.IsValid() }
+func isRelayed(addr ma.Multiaddr) bool {
+	for i := range addr {
+		if addr[i].Protocol().Code == ma.P_CIRCUIT {
+			return true
+		}
+	}
+	return false
+}
+
+// exempt reports whether no limit per origin applies.
+func (o Origin) exempt() bool { return o == Origin{} }

@@ -6,41 +6,43 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// peersPerOrigin is how many peers' rates and bursts an origin has. A thousand identities
-// behind one address get as much as twenty peers.
+// peersPerOrigin is how many peers' rate all peers of an origin have together. A thousand
+// identities at one address get what twenty get.
 const peersPerOrigin = 20
 
-// Requests limits the requests of each peer and of each origin. It is safe for concurrent
-// use.
+// Requests limits requests per peer, and per origin to twenty times as many. It remembers
+// up to 65,536 peers and as many origins; beyond, it forgets one for each new one.
 type Requests struct {
-	peers   buckets[peer.ID]
-	origins buckets[Origin]
+	peers   *buckets[peer.ID]
+	origins *buckets[Origin]
 }
 
-// NewRequests returns limits of perSecond requests in the long run and burst at once, for
-// each peer. An origin has twenty times as much. A perSecond of 0 is no limit.
+// NewRequests returns limits of perSecond requests in the long run, and of burst requests
+// at once, which is at least 1. A perSecond of 0 means no limit.
 func NewRequests(perSecond float64, burst int) *Requests {
+	now := time.Now()
 	return &Requests{
-		peers:   newBuckets[peer.ID](perSecond, burst),
-		origins: newBuckets[Origin](perSecond*peersPerOrigin, burst*peersPerOrigin),
+		peers:   newBuckets[peer.ID](perSecond, float64(burst), now),
+		origins: newBuckets[Origin](perSecond*peersPerOrigin, float64(burst)*peersPerOrigin, now),
 	}
 }
 
-// Charge charges a peer and its origin for a request.
+// Charge charges p and its origin for a request, and decides about the request. A declined
+// request costs a quarter of a served one, and a dropped one costs its peer nothing.
 func (r *Requests) Charge(p peer.ID, o Origin, now time.Time) Verdict {
-	v := r.peers.take(p, now)
-	if o.limited() && v != Drop {
-		v = max(v, r.origins.take(o, now))
+	verdict := r.peers.charge(p, now)
+	if verdict == Drop || o.exempt() {
+		return verdict
 	}
-	return v
+	return max(verdict, r.origins.charge(o, now))
 }
 
-// InDebt reports whether the next request would be dropped. It charges nothing.
+// InDebt reports whether Charge would return [Drop], without charging anybody.
 func (r *Requests) InDebt(p peer.ID, o Origin, now time.Time) bool {
-	return r.peers.inDebt(p, now) || o.limited() && r.origins.inDebt(o, now)
+	return r.peers.inDebt(p, now) || !o.exempt() && r.origins.inDebt(o, now)
 }
 
-// Sweep frees the memory of full buckets.
+// Sweep frees the memory of budgets that are untouched again.
 func (r *Requests) Sweep(now time.Time) {
 	r.peers.sweep(now)
 	r.origins.sweep(now)

@@ -6,37 +6,38 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Streams limits how many streams of one peer are in service at a time. It is safe for
-// concurrent use.
+// Streams limits how many streams of one peer are in service at the same time.
 type Streams struct {
-	perPeer int
+	perPeer int // 0: no limit
 
-	mu        sync.Mutex
-	inService map[peer.ID]int
+	mu    sync.Mutex
+	count map[peer.ID]int
 }
 
-// NewStreams returns a limit of perPeer streams for each peer.
+// NewStreams returns a limit of perPeer streams. 0 means no limit.
 func NewStreams(perPeer int) *Streams {
-	return &Streams{perPeer: perPeer, inService: make(map[peer.ID]int)}
+	return &Streams{perPeer: perPeer, count: make(map[peer.ID]int)}
 }
 
-// Enter counts a stream of a peer and reports whether the limit allows it. If so, the
-// caller calls Leave when the stream has ended.
+// Enter counts one more stream of p. It returns false, and counts nothing, if p has as
+// many as it may have.
 func (s *Streams) Enter(p peer.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inService[p] >= s.perPeer {
+	if s.perPeer > 0 && s.count[p] >= s.perPeer {
 		return false
 	}
-	s.inService[p]++
+	s.count[p]++
 	return true
 }
 
-// Leave counts the end of a stream.
+// Leave says that a stream has ended for which Enter returned true.
 func (s *Streams) Leave(p peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inService[p]--; s.inService[p] == 0 {
-		delete(s.inService, p)
+	if s.count[p] <= 1 {
+		delete(s.count, p)
+		return
 	}
+	s.count[p]--
 }
