@@ -15,63 +15,62 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// little is as much of each attack as a test has time for, on a machine that may
-// be doing other things.
-var little = scale{peers: 2, streams: 300, crowd: 10, full: 100, honest: 3, bufferless: 5}
+// testScale is small enough for a test on a busy machine.
+var testScale = scale{peers: 2, idleStreams: 300, identities: 10, fullSize: 100, honest: 3, unreadStreams: 5}
 
-// TestAttacks does a little of each attack: honest requests all succeed and are
-// right, and the point ends what the attackers hold.
+// TestAttacks runs each attack for a second. All honest requests succeed, and nothing of
+// the attack is left. It does not check latencies.
 func TestAttacks(t *testing.T) {
-	c := campaign{scale: little, lasting: time.Second, chosen: regexp.MustCompile(""), out: io.Discard, logs: countLogs()}
-	b, err := newBed(rendezvous.WithTTL(time.Second, 0)) // so that it is clean sooner
+	c := campaign{scale: testScale, duration: time.Second, selected: regexp.MustCompile(""), out: io.Discard, logs: countLogs()}
+	b, err := newTestbed(rendezvous.WithTTL(time.Second, 0)) // registrations expire soon
 	require.NoError(t, err)
 	for _, a := range attacks {
-		r, err := c.one(t.Context(), b, a)
+		r, err := c.runAttack(t.Context(), b, a)
 		require.NoError(t, err, a.name)
 		require.Positive(t, r.sent, a.name)
-		require.NoError(t, errors.Join(r.honest.failed...), a.name)
-		require.NotEmpty(t, r.honest.took, a.name)
-		require.LessOrEqual(t, r.heap, int64(mostHeap), a.name)
-		require.LessOrEqual(t, r.lines, int64(mostLines), "%s: %s", a.name, r.line)
-		require.Empty(t, r.left, a.name)
+		succeeded, errs := r.stats.counts()
+		require.NoError(t, errors.Join(errs...), a.name)
+		require.Positive(t, succeeded, a.name)
+		require.LessOrEqual(t, r.heapGrow, int64(maxHeapGrow), a.name)
+		require.LessOrEqual(t, r.logLines, int64(maxLogLines), "%s: %s", a.name, r.lastLine)
+		require.Empty(t, r.leftover, a.name)
 	}
 	require.NoError(t, b.close())
 }
 
-// TestVerdict: a campaign fails where a bar is missed.
-func TestVerdict(t *testing.T) {
-	good := func() result {
-		e := new(experience)
+func TestResultCheck(t *testing.T) {
+	newGoodResult := func() *result {
+		s := new(honestStats)
 		for i := range 100 {
-			e.note(time.Duration(i)*time.Millisecond, nil)
+			s.record(time.Duration(i)*time.Millisecond, nil)
 		}
-		return result{name: "attack", honest: e}
+		return &result{name: "attack", stats: s}
 	}
-	require.NoError(t, good().verdict())
-	for name, spoil := range map[string]func(*result){
-		"failed":   func(r *result) { r.honest.note(0, errors.New("a reset")) },
-		"answered": func(r *result) { r.honest = new(experience) },
+	require.NoError(t, newGoodResult().check())
+	for want, spoil := range map[string]func(*result){
+		"failed":   func(r *result) { r.stats.record(0, errors.New("stream reset")) },
+		"answered": func(r *result) { r.stats = new(honestStats) },
 		"percentile": func(r *result) {
-			r.honest.note(time.Second, nil)
-			r.honest.note(time.Second, nil)
-			r.honest.note(time.Second, nil)
+			for range 3 {
+				r.stats.record(time.Second, nil)
+			}
 		},
-		"heap":      func(r *result) { r.heap = mostHeap + 1 },
-		"still":     func(r *result) { r.clean, r.left = -1, "2 streams" },
-		"log lines": func(r *result) { r.lines = mostLines + 1 },
+		"heap":      func(r *result) { r.heapGrow = maxHeapGrow + 1 },
+		"2 streams": func(r *result) { r.leftover = "2 streams" },
+		"log lines": func(r *result) { r.logLines = maxLogLines + 1 },
 	} {
-		r := good()
-		spoil(&r)
-		require.ErrorContains(t, r.verdict(), name)
+		r := newGoodResult()
+		spoil(r)
+		require.ErrorContains(t, r.check(), want)
 	}
 }
 
-// TestGrowth: a soak fails where something grows from round to round.
-func TestGrowth(t *testing.T) {
-	small, heap, goroutines := state{1 << 20, 100}, state{1<<20 + slackHeap + 1, 100}, state{1 << 20, 101 + slackGoroutines}
-	require.NoError(t, growth(nil))
-	require.NoError(t, growth([]state{small}))
-	require.NoError(t, growth([]state{small, heap, small}))
-	require.Error(t, growth([]state{small, heap}))
-	require.Error(t, growth([]state{small, goroutines}))
+func TestCheckGrowth(t *testing.T) {
+	base := usage{1 << 20, 100}
+	moreHeap, moreGoroutines := usage{1<<20 + slackHeap + 1, 100}, usage{1 << 20, 101 + slackGoroutines}
+	require.NoError(t, checkGrowth(nil))
+	require.NoError(t, checkGrowth([]usage{base}))
+	require.NoError(t, checkGrowth([]usage{base, moreHeap, base}), "only the last round counts")
+	require.Error(t, checkGrowth([]usage{base, moreHeap}))
+	require.Error(t, checkGrowth([]usage{base, moreGoroutines}))
 }

@@ -1,6 +1,6 @@
 package main
 
-// Doing the attacks, one after the other, and judging what they did.
+// Running each attack by itself.
 
 import (
 	"context"
@@ -8,292 +8,130 @@ import (
 	"fmt"
 	"io"
 	"regexp"
-	"runtime"
-	"sync"
 	"text/tabwriter"
 	"time"
 )
 
-// The bars.
-const (
-	slowest   = 250 * time.Millisecond // 99th percentile of honest requests
-	mostHeap  = 128 << 20              // bytes over what there was before
-	cleanTime = time.Minute            // until nothing is left
-	// What counts as nothing: libp2p itself remembers peers that have left, and its
-	// pools are as large as they had to be.
-	slackHeap       = 24 << 20
-	slackGoroutines = 40
-	mostLines       = 10 // in the log, for each attack
-)
-
-// campaign is what to do, and where to report.
+// campaign says which attacks to run, and how.
 type campaign struct {
-	scale   scale
-	lasting time.Duration // each attack
-	chosen  *regexp.Regexp
-	out     io.Writer
-	logs    *logCounter
+	scale    scale
+	duration time.Duration // of each attack
+	selected *regexp.Regexp
+	out      io.Writer
+	logs     *logCounter
 }
 
-// result is what one attack did.
-type result struct {
-	name   string
-	sent   int64
-	honest *experience
-	heap   int64         // bytes over what there was before, at most
-	clean  time.Duration // from the attack's end until nothing was left; negative: something is
-	left   string        // what
-	lines  int64
-	line   string // the last of them
-}
-
-// verdict is every bar that was missed.
-func (r result) verdict() error {
-	var missed []error
-	miss := func(format string, args ...any) {
-		missed = append(missed, fmt.Errorf("%s: "+format, append([]any{r.name}, args...)...))
-	}
-	if len(r.honest.failed) > 0 {
-		miss("%d honest requests failed, the first with: %w", len(r.honest.failed), r.honest.failed[0])
-	}
-	if len(r.honest.took) == 0 {
-		miss("no honest request was answered")
-	}
-	if p99 := r.honest.percentile(99); p99 > slowest {
-		miss("the 99th percentile of honest requests is %v", p99)
-	}
-	if r.heap > mostHeap {
-		miss("the heap grew by %d MiB", r.heap>>20)
-	}
-	if r.clean < 0 {
-		miss("after %v there are still %s", cleanTime, r.left)
-	}
-	if r.lines > mostLines {
-		miss("%d log lines above debug, the last of them: %s", r.lines, r.line)
-	}
-	return errors.Join(missed...)
-}
-
-// run does each attack by itself, and prints a table.
+// run runs each attack and prints a table. The first row is without an attack, for
+// comparison.
 func (c *campaign) run(ctx context.Context) error {
-	b, err := newBed()
+	b, err := newTestbed()
 	if err != nil {
 		return err
 	}
+	noAttack := attack{"none", noPeers, false, func(ctx context.Context, _ *attackers) { <-ctx.Done() }}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "attack\tsent\thonest\tfailed\tp50\tp99\theap MiB\tclean after\tlog lines\t\t")
 	var missed []error
-	for _, a := range append([]attack{{"none", none, false, idle}}, attacks...) {
-		if ctx.Err() != nil || !c.chosen.MatchString(a.name) {
+	for _, a := range append([]attack{noAttack}, attacks...) {
+		if ctx.Err() != nil || !c.selected.MatchString(a.name) {
 			continue
 		}
-		r, err := c.one(ctx, b, a)
+		r, err := c.runAttack(ctx, b, a)
 		if err != nil {
 			missed = append(missed, fmt.Errorf("%s: %w", a.name, err))
 			continue
 		}
-		missed = append(missed, r.verdict())
-		c.row(table, r)
+		err = r.check()
+		missed = append(missed, err)
+		c.printRow(table, &r, err)
 	}
 	return errors.Join(append(missed, context.Cause(ctx), b.close())...)
 }
 
-func (c *campaign) row(table *tabwriter.Writer, r result) {
-	said, clean := "ok", r.clean.Round(time.Second).String()
-	if r.line != "" {
-		said += " (" + r.line + ")"
+func (c *campaign) printRow(table *tabwriter.Writer, r *result, missed error) {
+	verdict, cleanup := "ok", r.cleanup.Round(time.Second).String()
+	if r.lastLine != "" {
+		verdict += " (" + r.lastLine + ")"
 	}
-	if r.verdict() != nil {
-		said = "MISSED"
+	if missed != nil {
+		verdict = "MISSED"
 	}
-	if r.clean < 0 {
-		clean = "never"
+	if r.leftover != "" {
+		cleanup = "never"
 	}
-	fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%v\t%v\t%d\t%s\t%d\t%s\t\n", r.name, r.sent, r.honest.requests(), len(r.honest.failed),
-		r.honest.percentile(50).Round(100*time.Microsecond), r.honest.percentile(99).Round(100*time.Microsecond), r.heap>>20, clean, r.lines, said)
+	succeeded, errs := r.stats.counts()
+	fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%v\t%v\t%d\t%s\t%d\t%s\t\n", r.name, r.sent, succeeded+len(errs), len(errs),
+		r.stats.percentile(50).Round(100*time.Microsecond), r.stats.percentile(99).Round(100*time.Microsecond), r.heapGrow>>20, cleanup, r.logLines, verdict)
 	_ = table.Flush()
 }
 
-func idle(ctx context.Context, _ *attackers) { <-ctx.Done() }
-
-// one does one attack among honest peers.
-func (c *campaign) one(ctx context.Context, b *bed, a attack) (result, error) {
-	r := result{name: a.name, honest: new(experience)}
-	before := take()
-	hostile := &attackers{bed: b, honest: r.honest, scale: c.scale}
-	defer func() { _ = hostile.dismiss() }()
-	if err := hostile.recruit(ctx, a.peers(c.scale), a.crowded); err != nil {
+// runAttack runs one attack while honest peers use the point.
+func (c *campaign) runAttack(ctx context.Context, b *testbed, a attack) (result, error) {
+	r := result{name: a.name, stats: new(honestStats)}
+	before := usageNow()
+	hostile := &attackers{testbed: b, stats: r.stats, scale: c.scale}
+	defer func() { _ = hostile.close() }()
+	if err := hostile.connect(ctx, a.peers(c.scale), a.sameAddr); err != nil {
 		return r, err
 	}
-	stop := b.honest(ctx, c.scale.honest, r.honest)
-	if err := warmUp(ctx, r.honest, 2*c.scale.honest); err != nil {
+	stop := b.startHonest(ctx, c.scale.honest, r.stats)
+	if err := awaitRequests(ctx, r.stats, 2*c.scale.honest); err != nil {
 		return r, errors.Join(err, stop())
 	}
-	lines, heap := c.logs.lines.Load(), take().heap
-	r.honest.forget()
-	attacking, end := context.WithTimeout(ctx, c.lasting)
+	linesBefore, heapBefore := c.logs.lines.Load(), usageNow().heap
+	r.stats.reset()
+	attackCtx, end := context.WithTimeout(ctx, c.duration)
 	defer end()
-	highest := watchHeap(attacking)
-	a.run(attacking, hostile)
+	largestHeap := watchHeap(attackCtx)
+	a.run(attackCtx, hostile)
 	end()
-	r.heap, r.sent = <-highest-heap, hostile.sent.Load()
+	r.heapGrow, r.sent = <-largestHeap-heapBefore, hostile.sent.Load()
 	if err := stop(); err != nil {
 		return r, err
 	}
-	begun := time.Now()
-	r.left = c.settle(ctx, b, hostile, before)
-	r.clean = time.Since(begun)
-	if r.left != "" {
-		r.clean = -1
-	}
-	if r.lines = c.logs.lines.Load() - lines; r.lines > 0 {
-		r.line = *c.logs.last.Load()
+	ended := time.Now()
+	r.leftover = awaitCleanup(ctx, b, hostile, before)
+	r.cleanup = time.Since(ended)
+	if r.logLines = c.logs.lines.Load() - linesBefore; r.logLines > 0 {
+		r.lastLine = *c.logs.last.Load()
 	}
 	return r, nil
 }
 
-// warmUp waits until honest peers have made n requests.
-func warmUp(ctx context.Context, e *experience, n int) error {
+// awaitRequests waits until n honest requests have succeeded. It fails if one fails.
+func awaitRequests(ctx context.Context, stats *honestStats, n int) error {
 	for ctx.Err() == nil {
-		e.mu.Lock()
-		took, failed := len(e.took), errors.Join(e.failed...)
-		e.mu.Unlock()
-		if took >= n || failed != nil {
-			return failed
+		succeeded, errs := stats.counts()
+		if succeeded >= n || len(errs) > 0 {
+			return errors.Join(errs...)
 		}
 		pause(ctx, 10*time.Millisecond)
 	}
 	return context.Cause(ctx)
 }
 
-// state is what a process holds.
-type state struct {
-	heap       int64 // bytes that live
-	goroutines int
-}
-
-func take() state {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return state{int64(m.HeapAlloc), runtime.NumGoroutine()}
-}
-
-// watchHeap gives the most that lived at any time until ctx ended.
-func watchHeap(ctx context.Context) <-chan int64 {
-	most := make(chan int64, 1)
-	go func() {
-		var highest int64
-		for ctx.Err() == nil {
-			highest = max(highest, take().heap)
-			pause(ctx, 500*time.Millisecond)
-		}
-		most <- highest
-	}()
-	return most
-}
-
-// settle waits until nothing of an attack is left: first the streams, which the
-// attackers still hold, and when those have gone, memory and goroutines. It returns
-// what is left after a minute.
-func (c *campaign) settle(ctx context.Context, b *bed, hostile *attackers, before state) (left string) {
-	deadline := time.Now().Add(cleanTime)
+// awaitCleanup waits until nothing of an attack is left. First the point has to end the
+// streams, which the attackers still hold. Then it closes the attackers and waits until
+// registrations, memory and goroutines are gone. It returns what is left after
+// cleanupTime.
+func awaitCleanup(ctx context.Context, b *testbed, hostile *attackers, before usage) (leftover string) {
+	deadline := time.Now().Add(cleanupTime)
 	for b.streams() > 0 {
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return fmt.Sprintf("%d streams", b.streams())
 		}
 		pause(ctx, 100*time.Millisecond)
 	}
-	_ = hostile.dismiss()
+	_ = hostile.close()
 	for {
-		now := take()
-		held, err := b.storage.Counts(ctx)
-		if err == nil && held.Registrations == 0 && now.heap-before.heap < slackHeap && now.goroutines-before.goroutines < slackGoroutines {
+		now := usageNow()
+		counts, err := b.storage.Counts(ctx)
+		if err == nil && counts.Registrations == 0 && !now.exceeds(before) {
 			return ""
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
-			return fmt.Sprintf("%d registrations, %d MiB and %d goroutines more than before", held.Registrations, (now.heap-before.heap)>>20, now.goroutines-before.goroutines)
+			return fmt.Sprintf("%d registrations, %s more than before", counts.Registrations, now.difference(before))
 		}
 		pause(ctx, 500*time.Millisecond)
 	}
-}
-
-// soak does all attacks in turn among honest peers that come and go, in whole rounds
-// until that has lasted so long, and fails where anything grows from one round to the
-// next or an honest peer is answered wrongly.
-func (c *campaign) soak(ctx context.Context, lasting time.Duration) error {
-	b, err := newBed()
-	if err != nil {
-		return err
-	}
-	over, cancel := context.WithCancel(ctx) // without a deadline, which honest requests would have, too
-	defer cancel()
-	honest := new(experience)
-	var wg sync.WaitGroup
-	for i := range c.scale.honest {
-		wg.Go(func() { b.churn(over, i, honest) })
-	}
-	rounds, missed := c.rounds(over, time.Now().Add(lasting), b, honest)
-	cancel()
-	wg.Wait()
-	r := result{name: "soak", honest: honest}
-	missed = append(missed, r.verdict(), growth(rounds), b.close())
-	fmt.Fprintf(c.out, "%d rounds, %d honest requests, %d failed, p50 %v, p99 %v\n",
-		len(rounds), honest.requests(), len(honest.failed), honest.percentile(50), honest.percentile(99))
-	return errors.Join(append(missed, context.Cause(ctx))...)
-}
-
-// churn has one honest peer after the other live for a few seconds.
-func (b *bed) churn(ctx context.Context, i int, e *experience) {
-	for ctx.Err() == nil {
-		life, end := context.WithCancel(ctx)
-		lasting := time.AfterFunc(time.Duration(5+3*i)*time.Second, end)
-		if err := b.live(life, e); err != nil {
-			e.note(0, err)
-		}
-		lasting.Stop()
-		end()
-	}
-}
-
-// rounds does all attacks again and again until a time, twice at least so that growth
-// shows, and takes what the process holds after each round.
-func (c *campaign) rounds(ctx context.Context, until time.Time, b *bed, honest *experience) (after []state, missed []error) {
-	for len(after) < 2 || time.Now().Before(until) {
-		for _, a := range attacks {
-			if !c.chosen.MatchString(a.name) || ctx.Err() != nil {
-				continue
-			}
-			hostile := &attackers{bed: b, honest: honest, scale: c.scale}
-			err := hostile.recruit(ctx, a.peers(c.scale), a.crowded)
-			attacking, end := context.WithTimeout(ctx, c.lasting)
-			if err == nil {
-				a.run(attacking, hostile)
-			}
-			end()
-			missed = append(missed, ignoreEnd(ctx, err), hostile.dismiss())
-		}
-		pause(ctx, 25*time.Second) // what was registered has ended then
-		if ctx.Err() != nil {      // interrupted
-			break
-		}
-		s := take()
-		after = append(after, s)
-		fmt.Fprintf(c.out, "round %d: %d MiB, %d goroutines, %d streams, %d honest requests, p99 %v\n",
-			len(after), s.heap>>20, s.goroutines, b.streams(), honest.requests(), honest.percentile(99))
-	}
-	return after, missed
-}
-
-// growth compares the first round with the last.
-func growth(rounds []state) error {
-	if len(rounds) < 2 {
-		return nil
-	}
-	first, last := rounds[0], rounds[len(rounds)-1]
-	if last.heap-first.heap > slackHeap || last.goroutines-first.goroutines > slackGoroutines {
-		return fmt.Errorf("from round 1 to %d it grew by %d MiB and %d goroutines",
-			len(rounds), (last.heap-first.heap)>>20, last.goroutines-first.goroutines)
-	}
-	return nil
 }

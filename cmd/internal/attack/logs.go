@@ -1,6 +1,6 @@
 package main
 
-// Counting what is logged while a point is attacked.
+// Counting what is logged.
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"github.com/libp2p/go-libp2p/gologshim"
 )
 
-// logCounter counts the log lines above debug of everything that logs as go-libp2p does.
+// logCounter counts log lines above debug level.
 type logCounter struct {
 	lines atomic.Int64
 	last  atomic.Pointer[string]
 }
 
-// countLogs has what would be logged counted and not written.
+// countLogs makes libp2p and the library log to a counter.
 func countLogs() *logCounter {
 	c := new(logCounter)
 	gologshim.SetDefaultHandler(logHandler{c, ""})
 	return c
 }
 
-// logHandler is a logCounter for the lines of one logger.
+// logHandler is the [slog.Handler] of one logger.
 type logHandler struct {
 	*logCounter
-	logger string
+	logger string // name
 }
 
 func (logHandler) Enabled(_ context.Context, level slog.Level) bool { return level > slog.LevelDebug }

@@ -1,14 +1,14 @@
-// Command attack does to a rendezvous point what hostile peers would, over TCP and
-// QUIC on loopback, and tells what honest peers notice of it:
+// Command attack attacks a rendezvous point over TCP and QUIC on loopback, and measures
+// how that affects honest peers:
 //
-//	go run ./cmd/internal/attack              # each attack by itself, as a table
-//	go run ./cmd/internal/attack -soak 10m    # all of them in turn, among honest peers that come and go
+//	go run ./cmd/internal/attack              # each attack by itself; prints a table
+//	go run ./cmd/internal/attack -soak 10m    # all attacks in turn, while honest peers come and go
 //
-// It exits with 1 where the point misses a bar: an honest request that fails, a
-// 99th percentile of 250 ms, 128 MiB of heap, anything that is left a minute
-// after, log lines that hostile requests caused. Point, honest peers and attackers
-// share a process and its processors, so what honest peers notice includes what
-// the attackers' own side costs.
+// It exits with 1 if the point misses a limit: if an honest request fails, if the 99th
+// percentile of honest requests is above 250 ms, if the heap grows by more than 128 MiB,
+// if anything of an attack is left a minute later, or if hostile requests fill the log.
+// The point, the honest peers and the attackers share a process and its CPUs, so honest
+// requests also wait for the attackers' own work.
 package main
 
 import (
@@ -22,20 +22,20 @@ import (
 )
 
 func main() {
-	lasting := flag.Duration("time", 10*time.Second, "how long each attack lasts")
-	soak := flag.Duration("soak", 0, "do all attacks in turn for so long, twice at least, and look for growth")
-	only := flag.String("only", "", "do only the attacks that this regular expression matches")
+	duration := flag.Duration("time", 10*time.Second, "duration of each attack")
+	soak := flag.Duration("soak", 0, "run all attacks in turn for this time, at least twice, and look for growth")
+	only := flag.String("only", "", "run only the attacks whose name matches this regular expression")
 	flag.Parse()
-	chosen, err := regexp.Compile(*only)
+	selected, err := regexp.Compile(*only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "attack:", err)
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 
-	c := campaign{scale: full, lasting: *lasting, chosen: chosen, out: os.Stdout, logs: countLogs()}
+	c := campaign{scale: fullScale, duration: *duration, selected: selected, out: os.Stdout, logs: countLogs()}
 	if *soak > 0 {
-		err = c.soak(ctx, *soak)
+		err = runSoak(ctx, &c, *soak)
 	} else {
 		err = c.run(ctx)
 	}
