@@ -1,0 +1,103 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestResult: a ratio is the median of the ratios of the rounds.
+func TestResult(t *testing.T) {
+	e := &experiment{request: "REGISTER again", transport: "TCP", stream: freshStream}
+	rounds := []sample{{PerSecond: 50, CPU: 20}, {PerSecond: 80, CPU: 10}, {PerSecond: 90, CPU: 10}}
+	echo := []sample{{PerSecond: 100, CPU: 10}, {PerSecond: 100, CPU: 8}, {PerSecond: 100, CPU: 9}}
+	r := newResult(e, "memory", rounds, echo)
+	require.InDelta(t, 80, r.PerSecond, 0)
+	require.InDelta(t, 0.8, r.RateRatio, 0)
+	require.InDelta(t, 0.8, r.CPURatio, 0)
+	low, high := r.spread()
+	require.InDelta(t, 0.5, low, 0)
+	require.InDelta(t, 0.9, high, 0)
+}
+
+func TestSample(t *testing.T) {
+	require.Zero(t, newSample(usage{}, nil))
+	var latencies []time.Duration
+	for i := range 101 {
+		latencies = append(latencies, time.Duration(100-i)*time.Microsecond)
+	}
+	s := newSample(usage{elapsed: time.Second, cpu: 202 * time.Microsecond, allocs: 303, bytes: 404}, latencies)
+	require.Equal(t, sample{PerSecond: 101, P50: 50, P99: 99, CPU: 2, Allocs: 3, Bytes: 4}, s)
+}
+
+func TestMedian(t *testing.T) {
+	require.Zero(t, median(nil))
+	require.InDelta(t, 2, median([]float64{3, 1, 2}), 0)
+	require.InDelta(t, 2.5, median([]float64{4, 1, 3, 2}), 0)
+}
+
+// TestWriteDocs: the tables replace those between the two lines, and the plots are SVG.
+func TestWriteDocs(t *testing.T) {
+	r := &report{
+		Requests: []result{{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "memory", RateRatio: 0.5, Rounds: []float64{0.5}}},
+		Heap:     []heap{{Storage: "memory", Registrations: 10, Envelope: 100, PerEach: 200}},
+	}
+	dir := t.TempDir()
+	page := filepath.Join(dir, "performance.md")
+	require.NoError(t, os.WriteFile(page, []byte("before\n"+tablesBegin+"old\n"+tablesEnd+"after\n"), 0o600))
+	require.NoError(t, writeDocs(dir, r))
+	b, err := os.ReadFile(page)
+	require.NoError(t, err)
+	text := string(b)
+	require.True(t, strings.HasPrefix(text, "before\n"+tablesBegin), text)
+	require.True(t, strings.HasSuffix(text, tablesEnd+"after\n"), text)
+	require.NotContains(t, text, "old")
+	require.Contains(t, text, "| REGISTER again | fresh | memory | 0.50 | 0.95, **missed** |")
+	require.Contains(t, text, "| memory | 10 | 200 | 100 |")
+
+	for _, name := range []string{"performance-ratios.svg", "performance-scale.svg", "performance-heap.svg"} {
+		f, err := os.Open(filepath.Join(dir, name))
+		require.NoError(t, err)
+		decoder := xml.NewDecoder(f)
+		for err == nil {
+			_, err = decoder.Token()
+		}
+		require.ErrorIs(t, err, io.EOF, name)
+		require.NoError(t, f.Close())
+	}
+
+	require.NoError(t, os.WriteFile(page, []byte("no such lines"), 0o600))
+	require.ErrorContains(t, writeDocs(dir, r), "performance.md")
+}
+
+func TestReportFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "bench.json")
+	r := &report{Go: "go1.26", Requests: []result{{Request: "REGISTER again", sample: sample{PerSecond: 1}}}}
+	require.NoError(t, r.save(file))
+	got, err := readReport(file)
+	require.NoError(t, err)
+	require.Equal(t, r, got)
+	require.NoError(t, os.WriteFile(file, []byte("{"), 0o600))
+	_, err = readReport(file)
+	require.ErrorContains(t, err, file)
+}
+
+func TestForEach(t *testing.T) {
+	done := make([]bool, 100)
+	require.NoError(t, forEach(len(done), func(i int) error { done[i] = true; return nil }))
+	require.NotContains(t, done, false)
+	failure := errors.New("failure")
+	require.ErrorIs(t, forEach(3, func(i int) error {
+		if i == 1 {
+			return failure
+		}
+		return nil
+	}), failure)
+}
