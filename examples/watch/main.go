@@ -1,11 +1,11 @@
-// Command watch shows who joins a namespace and who leaves it, and is itself
-// registered there meanwhile, without gossipsub:
+// Command watch prints which peers join and leave a namespace, without gossipsub. It is
+// itself registered in the namespace meanwhile.
 //
 //	go run ./examples/watch -point /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… -namespace chat
 //
-// Without -point it starts a point and three peers of its own, one of which leaves
-// after a while, and ends when that was seen: within half a minute, for leaving
-// takes up to one TTL.
+// Without -point it starts a point and three peers, stops one of the peers, and ends when
+// it has seen that peer leave. This takes up to half a minute, because the registration
+// of the peer has to expire.
 package main
 
 import (
@@ -17,9 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -40,76 +38,23 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("watch", flag.ContinueOnError)
-	point := flags.String("point", "", "`multiaddr` of a rendezvous point; without it, one is started, with peers to watch")
-	namespace := flags.String("namespace", "chat", "what to watch")
+	point := flags.String("point", "", "`multiaddr` of a rendezvous point; by default, start a point and peers to watch")
+	namespace := flags.String("namespace", "chat", "namespace to watch")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // Parse has said what is wrong
+		return flag.ErrHelp // Parse has printed the error
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there is no argument %q; see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
 	}
 	if *point == "" {
-		return demonstrate(ctx, *namespace, out)
+		return runDemo(ctx, *namespace, out)
 	}
 	info, err := peer.AddrInfoFromString(*point)
 	if err != nil {
-		return fmt.Errorf("-point %q is no address of a peer, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…: %w", *point, err)
+		return fmt.Errorf("-point %q is not an address with a peer ID, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…: %w", *point, err)
 	}
 	return watch(ctx, *info, *namespace, func(e rendezvous.Event) bool {
-		show(out, e)
+		printEvent(out, e)
 		return true
 	})
-}
-
-// watch calls each with what happens in a namespace, until it returns false or ctx
-// ends, and keeps this peer registered there meanwhile.
-func watch(ctx context.Context, point peer.AddrInfo, namespace string, each func(rendezvous.Event) bool) error {
-	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	if err != nil {
-		return fmt.Errorf("start libp2p: %w", err)
-	}
-	defer h.Close()
-	client := rendezvous.NewClient(h, rendezvous.WithPoints(point))
-
-	ctx, cancel := context.WithCancel(ctx)
-	registered, err := client.KeepRegistered(ctx, namespace)
-	if err != nil {
-		cancel()
-		return err
-	}
-	events, err := client.Watch(ctx, namespace)
-	if err != nil {
-		cancel()
-		return err
-	}
-	states := registered
-	for {
-		select {
-		case e, more := <-events:
-			if more && each(e) {
-				continue
-			}
-			cancel()
-			for range registered { // closed when all that was started has ended
-			}
-			for range events {
-			}
-			return nil
-		case state, more := <-states:
-			if !more {
-				states = nil // it has ended, and events ends next
-			} else if at := state.Namespaces; len(at) > 0 && at[0].Err != nil {
-				fmt.Fprintln(os.Stderr, "not registered:", at[0].Err)
-			}
-		}
-	}
-}
-
-func show(out io.Writer, e rendezvous.Event) {
-	now := time.Now().Format(time.TimeOnly)
-	if e.Type == rendezvous.Left {
-		fmt.Fprintf(out, "%s  %s left\n", now, e.Peer.ID)
-		return
-	}
-	fmt.Fprintf(out, "%s  %s %s, at %v\n", now, e.Peer.ID, e.Type, e.Peer.Addrs)
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDemonstration: three join, and one leaves.
-func TestDemonstration(t *testing.T) {
-	t.Parallel() // it waits for a registration to end
+// TestDemo: three peers join, and one leaves.
+func TestDemo(t *testing.T) {
+	t.Parallel() // it waits until a registration expires
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), nil, &out))
 	require.Equal(t, 3, strings.Count(out.String(), " joined, at "), out.String())
@@ -24,7 +24,7 @@ func TestBadAddress(t *testing.T) {
 	require.ErrorContains(t, err, `-point "nowhere"`)
 }
 
-func TestSurplusArgument(t *testing.T) {
+func TestUnexpectedArgument(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `no argument "nowhere"`)
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `unexpected argument "nowhere"`)
 }
