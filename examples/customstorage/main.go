@@ -1,12 +1,13 @@
-// Command customstorage is a rendezvous point with a storage of its own making:
+// Command customstorage is a rendezvous point with a custom storage, which keeps the
+// registrations in a bbolt database:
 //
 //	go run ./examples/customstorage
 //
-// It prints the command with which others meet through it. The registrations are in a
-// file in the folder for temporary files; -file names another.
+// It prints a command that starts a peer of the point. The database is a file in the
+// directory for temporary files, or the file that -file names.
 //
-// What a storage must do is in the package documentation of
-// [rendezvous.Storage]; that this one does, storage_test.go shows in a few lines.
+// [rendezvous.Storage] documents what a storage must do. storage_test.go checks this
+// storage with a few lines.
 package main
 
 import (
@@ -27,10 +28,10 @@ import (
 )
 
 func main() {
-	path := flag.String("file", filepath.Join(os.TempDir(), "rendezvous.bolt"), "where to keep registrations")
+	path := flag.String("file", filepath.Join(os.TempDir(), "rendezvous.bolt"), "database `file`, created if it does not exist")
 	flag.Parse()
 	if flag.NArg() > 0 {
-		fmt.Fprintf(os.Stderr, "customstorage: there is no argument %q; see -help\n", flag.Arg(0))
+		fmt.Fprintf(os.Stderr, "customstorage: unexpected argument %q; see -help\n", flag.Arg(0))
 		os.Exit(2)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -57,14 +58,14 @@ func run(ctx context.Context, path string) (err error) {
 		return err
 	}
 	defer point.Stop()
-	if err := printAddresses(h); err != nil {
+	if err := printCommands(h); err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return nil
 }
 
-func printAddresses(h host.Host) error {
+func printCommands(h host.Host) error {
 	addrs, err := peer.AddrInfoToP2pAddrs(host.InfoFromHost(h))
 	if err != nil {
 		return err

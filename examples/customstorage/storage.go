@@ -1,6 +1,6 @@
 package main
 
-// An implementation of rendezvous.Storage on bbolt.
+// A rendezvous.Storage in a bbolt database.
 
 import (
 	"bytes"
@@ -19,33 +19,33 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// The buckets of the database. The sequence number of each of them, and of the bucket of
-// each peer, is its number of entries.
+// The top-level buckets of the database. A bucket's sequence number counts its entries,
+// in these buckets and in the bucket of each peer.
 var (
 	namespaces = []byte("namespaces") // namespace → peer → deadline and envelope
 	peers      = []byte("peers")      // peer → namespace → nothing
-	ends       = []byte("ends")       // deadline, namespace and peer → nothing
+	deadlines  = []byte("ends")       // deadline, namespace and peer → nothing
 )
 
-// Storage stores registrations in a bbolt file, which is a B+ tree with transactions. It
-// shows how little a storage needs. It is not fast: Sample reads the whole namespace.
+// Storage keeps registrations in a bbolt database, which is a B+ tree with transactions.
+// It shows how to write a storage, and is not fast: Sample reads the whole namespace.
 type Storage struct {
-	db    *bbolt.DB
-	close sync.Once
-	stop  chan struct{}
-	swept sync.WaitGroup
+	db        *bbolt.DB
+	closeOnce sync.Once
+	closing   chan struct{} // stops the sweeper
+	sweeper   sync.WaitGroup
 }
 
-// Open opens the storage in a file. It creates the file if there is none.
+// Open opens a storage in a file. It creates the file if it does not exist.
 func Open(path string) (*Storage, error) {
-	// Without NoSync, each write would wait for the disk. With it, registrations survive
-	// the end of the process but not a power failure, which is enough for 20 seconds.
+	// With NoSync, data survives the end of the process but not a power failure. That is
+	// enough for registrations, which live for 20 seconds.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true})
 	if err != nil {
-		return nil, fmt.Errorf("opening %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{namespaces, peers, ends} {
+		for _, name := range [][]byte{namespaces, peers, deadlines} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -53,18 +53,18 @@ func Open(path string) (*Storage, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("create buckets in %s: %w", path, err), db.Close())
 	}
-	s := &Storage{db: db, stop: make(chan struct{})}
-	s.swept.Go(s.sweep)
+	s := &Storage{db: db, closing: make(chan struct{})}
+	s.sweeper.Go(s.sweep)
 	return s, nil
 }
 
-// Add implements [rendezvous.Storage]. It removes expired registrations first, so that
-// limits count only live ones.
+// Add implements [rendezvous.Storage]. It first removes expired registrations, because
+// they do not count against the limits.
 func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
 	return do(ctx, s.db.Update, func(tx *bbolt.Tx) error {
-		if err := removeEnded(tx, time.Now()); err != nil {
+		if err := removeExpired(tx, time.Now()); err != nil {
 			return err
 		}
 		old := get(tx, r.Namespace, r.Peer)
@@ -79,10 +79,10 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 	})
 }
 
-// Sample implements [rendezvous.Storage] by reservoir sampling: it reads all records and
-// each of them ends up among the n with the same probability.
+// Sample implements [rendezvous.Storage] with reservoir sampling: after each record, the
+// sample is uniform over all records so far.
 func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
-	var drawn []rendezvous.Record
+	var sample []rendezvous.Record
 	err := do(ctx, s.db.View, func(tx *bbolt.Tx) error {
 		seen, now := 0, time.Now()
 		draw := func(r rendezvous.Record) {
@@ -90,57 +90,56 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendez
 				return
 			}
 			seen++
-			if len(drawn) < n {
-				drawn = append(drawn, r)
+			if len(sample) < n {
+				sample = append(sample, r)
 			} else if i := rand.IntN(seen); i < n {
-				drawn[i] = r
+				sample[i] = r
 			}
 		}
-		each(tx, namespace, draw)
-		for i := range drawn { // bbolt's bytes are valid only during the transaction
-			drawn[i].Envelope = bytes.Clone(drawn[i].Envelope)
+		forEach(tx, namespace, draw)
+		for i := range sample { // the bytes belong to the transaction
+			sample[i].Envelope = bytes.Clone(sample[i].Envelope)
 		}
 		return nil
 	})
-	rand.Shuffle(len(drawn), func(i, j int) { drawn[i], drawn[j] = drawn[j], drawn[i] })
-	return drawn, err
+	rand.Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })
+	return sample, err
 }
 
 // Counts implements [rendezvous.Storage].
 func (s *Storage) Counts(ctx context.Context) (c rendezvous.Counts, err error) {
 	err = do(ctx, s.db.View, func(tx *bbolt.Tx) error {
-		c.Registrations = int(tx.Bucket(ends).Sequence())
+		c.Registrations = int(tx.Bucket(deadlines).Sequence())
 		c.Namespaces = int(tx.Bucket(namespaces).Sequence())
 		return nil
 	})
 	return c, err
 }
 
-// Close implements [rendezvous.Storage]. It also closes the database, because Open opened
-// it.
+// Close implements [rendezvous.Storage]. It also closes the database, which Open opened.
 func (s *Storage) Close() error {
-	s.close.Do(func() { close(s.stop) })
-	s.swept.Wait()
+	s.closeOnce.Do(func() { close(s.closing) })
+	s.sweeper.Wait()
 	return s.db.Close()
 }
 
-// sweep removes expired registrations every second, in case nobody calls Add.
+// sweep removes expired registrations once a second, even if nothing is added.
 func (s *Storage) sweep() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			// If this fails, the next Add or the next tick tries again.
-			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeEnded(tx, time.Now()) })
-		case <-s.stop:
+			// On an error, the next sweep or Add tries again.
+			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeExpired(tx, time.Now()) })
+		case <-s.closing:
 			return
 		}
 	}
 }
 
-// do runs f in a transaction unless ctx has ended. It returns the errors that the contract
-// requires.
+// do runs a transaction unless ctx has ended. It returns ErrClosed if the database is
+// closed, as the interface requires.
 func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -152,19 +151,19 @@ func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f fu
 	return err
 }
 
-// admit returns an error if a new registration of a peer would exceed a limit.
+// admit checks the limits for a new registration of a peer.
 func admit(tx *bbolt.Tx, p peer.ID, q rendezvous.Quota) error {
-	own := tx.Bucket(peers).Bucket([]byte(p))
+	ofPeer := tx.Bucket(peers).Bucket([]byte(p))
 	switch {
-	case q.PerPeer > 0 && own != nil && own.Sequence() >= uint64(q.PerPeer):
+	case q.PerPeer > 0 && ofPeer != nil && ofPeer.Sequence() >= uint64(q.PerPeer):
 		return rendezvous.ErrPeerLimit
-	case q.Total > 0 && tx.Bucket(ends).Sequence() >= uint64(q.Total):
+	case q.Total > 0 && tx.Bucket(deadlines).Sequence() >= uint64(q.Total):
 		return rendezvous.ErrFull
 	}
 	return nil
 }
 
-// get returns the deadline, in 8 bytes, and the envelope of a registration, or nil.
+// get returns the deadline and the envelope of a registration, or nil if there is none.
 func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	b := tx.Bucket(namespaces).Bucket([]byte(namespace))
 	if b == nil {
@@ -173,100 +172,99 @@ func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	return b.Get([]byte(p))
 }
 
-// put adds a registration that is not in the database.
 func put(tx *bbolt.Tx, r rendezvous.Record) error {
 	deadline := binary.BigEndian.AppendUint64(nil, uint64(max(r.Deadline.UnixNano(), 0)))
-	members, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
+	ofNamespace, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
 	if err != nil {
 		return err
 	}
-	own, err := bucket(tx.Bucket(peers), []byte(r.Peer))
+	ofPeer, err := bucket(tx.Bucket(peers), []byte(r.Peer))
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		members.Put([]byte(r.Peer), append(bytes.Clone(deadline), r.Envelope...)),
-		own.Put([]byte(r.Namespace), nil),
-		count(own, +1),
-		tx.Bucket(ends).Put(endKey(deadline, r.Namespace, r.Peer), nil),
-		count(tx.Bucket(ends), +1),
+		ofNamespace.Put([]byte(r.Peer), append(bytes.Clone(deadline), r.Envelope...)),
+		ofPeer.Put([]byte(r.Namespace), nil),
+		addCount(ofPeer, +1),
+		tx.Bucket(deadlines).Put(deadlineKey(deadline, r.Namespace, r.Peer), nil),
+		addCount(tx.Bucket(deadlines), +1),
 	)
 }
 
-// remove removes a registration, given its current deadline.
+// remove removes a registration, whose deadline the caller knows.
 func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
-	members, own := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
+	ofNamespace, ofPeer := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
 	return errors.Join(
-		tx.Bucket(ends).Delete(endKey(deadline, namespace, p)),
-		count(tx.Bucket(ends), -1),
-		members.Delete([]byte(p)),
-		own.Delete([]byte(namespace)),
-		count(own, -1),
+		tx.Bucket(deadlines).Delete(deadlineKey(deadline, namespace, p)),
+		addCount(tx.Bucket(deadlines), -1),
+		ofNamespace.Delete([]byte(p)),
+		ofPeer.Delete([]byte(namespace)),
+		addCount(ofPeer, -1),
 		dropEmpty(tx.Bucket(namespaces), []byte(namespace)),
 		dropEmpty(tx.Bucket(peers), []byte(p)),
 	)
 }
 
-// count adds n to the number of entries in the sequence number of a bucket.
-func count(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
+// addCount adds n to the number of entries of a bucket.
+func addCount(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
 
-// bucket returns a bucket inside another one. It creates the bucket if there is none.
+// bucket returns a bucket inside another one. It creates it if it does not exist.
 func bucket(in *bbolt.Bucket, name []byte) (*bbolt.Bucket, error) {
 	if b := in.Bucket(name); b != nil {
 		return b, nil
 	}
-	if err := count(in, +1); err != nil {
+	if err := addCount(in, +1); err != nil {
 		return nil, err
 	}
 	return in.CreateBucket(name)
 }
 
-// dropEmpty deletes a bucket inside another one if it has no entries.
+// dropEmpty deletes a bucket inside another one if it is empty.
 func dropEmpty(in *bbolt.Bucket, name []byte) error {
 	if k, _ := in.Bucket(name).Cursor().First(); k != nil {
 		return nil
 	}
-	return errors.Join(in.DeleteBucket(name), count(in, -1))
+	return errors.Join(in.DeleteBucket(name), addCount(in, -1))
 }
 
-// removeEnded removes expired registrations. The keys of the ends bucket begin with the
-// deadline, so expired registrations come first.
-func removeEnded(tx *bbolt.Tx, now time.Time) error {
-	cursor := tx.Bucket(ends).Cursor()
+// removeExpired removes all expired registrations. Their keys come first in the bucket,
+// which is sorted by deadline.
+func removeExpired(tx *bbolt.Tx, now time.Time) error {
+	cursor := tx.Bucket(deadlines).Cursor()
 	for {
 		k, _ := cursor.First()
 		if k == nil || int64(binary.BigEndian.Uint64(k)) > now.UnixNano() {
 			return nil
 		}
-		deadline, namespace, p := parseEndKey(k)
+		deadline, namespace, p := parseDeadlineKey(k)
 		if err := remove(tx, namespace, p, deadline); err != nil {
 			return err
 		}
 	}
 }
 
-// endKey returns a key that sorts by deadline. It includes the length of the namespace,
-// because no byte could mark where the namespace ends and the peer begins.
-func endKey(deadline []byte, namespace string, p peer.ID) []byte {
+// deadlineKey returns a key of the deadlines bucket. It contains the length of the
+// namespace, because no separator could be told from the bytes of a namespace.
+func deadlineKey(deadline []byte, namespace string, p peer.ID) []byte {
 	key := binary.BigEndian.AppendUint16(bytes.Clone(deadline), uint16(len(namespace)))
 	key = append(key, namespace...)
 	return append(key, p...)
 }
 
-func parseEndKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
+func parseDeadlineKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
 	size := int(binary.BigEndian.Uint16(key[8:]))
 	return bytes.Clone(key[:8]), string(key[10 : 10+size]), peer.ID(key[10+size:])
 }
 
-// each calls f with each record of a namespace, or of all namespaces for "".
-func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
+// forEach calls f with all records of a namespace, or of all namespaces if it is empty.
+func forEach(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
 	all := tx.Bucket(namespaces)
-	of := func(name []byte) {
-		members := all.Bucket(name)
-		if members == nil {
+	inNamespace := func(name []byte) {
+		b := all.Bucket(name)
+		if b == nil {
 			return
 		}
-		cursor := members.Cursor()
+		cursor := b.Cursor()
 		for p, v := cursor.First(); p != nil; p, v = cursor.Next() {
 			f(rendezvous.Record{
 				Namespace: string(name),
@@ -277,11 +275,11 @@ func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
 		}
 	}
 	if namespace != "" {
-		of([]byte(namespace))
+		inNamespace([]byte(namespace))
 		return
 	}
 	cursor := all.Cursor()
 	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
-		of(name)
+		inNamespace(name)
 	}
 }

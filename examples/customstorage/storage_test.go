@@ -8,7 +8,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/storagetest"
 )
 
-// All that a storage of one's own needs to prove itself.
+// TestStorage runs the tests that every storage has to pass.
 func TestStorage(t *testing.T) {
 	open := func(t *testing.T, path string) rendezvous.Storage {
 		t.Helper()
