@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package examples has the programs that show how to use the library.
+// Package examples tests the example programs in its subdirectories.
 package examples
 
 import (
@@ -19,33 +19,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestExamples starts the programs as their documentation says, from the folder of the
-// module, and sees in what they print that they do what they are for.
+// TestExamples starts the programs with the commands of their documentation, from the
+// root of the module, and checks what they print.
 func TestExamples(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	custom := start(t, "go run ./examples/customstorage")
-	join := custom.sees(`^(go run ./examples/gossipsub -point \S+)$`)
-	begin(t, join).sees(`^(You are )`)
-	point := join[strings.LastIndex(join, " ")+1:]
+	custom := startDocumented(t, "go run ./examples/customstorage")
+	command := custom.waitForLine(`^(go run ./examples/gossipsub -point \S+)$`)
+	start(t, command).waitForLine(`^(You are )`)
+	point := command[strings.LastIndex(command, " ")+1:]
 
-	// Each is told of the other, and of nobody else.
+	// Each of two watchers sees the other one, and does not see itself.
 	watch := "go run ./examples/watch -point /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo… -namespace chat"
-	one := start(t, watch, "/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…", point)
-	two := start(t, watch, "/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…", point)
-	require.NotEqual(t, one.sees(` (\S+) joined, at `), two.sees(` (\S+) joined, at `))
+	one := startDocumented(t, watch, "/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…", point)
+	two := startDocumented(t, watch, "/ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…", point)
+	require.NotEqual(t, one.waitForLine(` (\S+) joined, at `), two.waitForLine(` (\S+) joined, at `))
 
-	server := start(t, "go run ./examples/server").sees(`^point: +(\S+)$`)
-	start(t, "go run ./examples/gossipsub -point ADDRESS", "ADDRESS", server).sees(`^(You are )`)
+	server := startDocumented(t, "go run ./examples/server").waitForLine(`^point: +(\S+)$`)
+	startDocumented(t, "go run ./examples/gossipsub -point ADDRESS", "ADDRESS", server).waitForLine(`^(You are )`)
 
-	// What this one prints is what to type for a second, who then finds the first.
-	alice := start(t, "go run ./examples/gossipsub")
-	bob := begin(t, alice.sees(`^  (go run \./examples/gossipsub -point \S+)$`))
-	me := alice.sees(`^You are (\w+)\.`)
-	require.Equal(t, me, bob.sees(`^\* (\w+) is here$`))
+	// The first peer prints the command that starts a second one.
+	alice := startDocumented(t, "go run ./examples/gossipsub")
+	bob := start(t, alice.waitForLine(`^  (go run \./examples/gossipsub -point \S+)$`))
+	name := alice.waitForLine(`^You are (\w+)\.`)
+	require.Equal(t, name, bob.waitForLine(`^\* (\w+) is here$`))
 }
 
-// TestAllStart: every example is one that TestExamples starts, or the demo, which CI runs.
-func TestAllStart(t *testing.T) {
+// TestAllExamplesAreTested: TestExamples starts every example except the demo, which has a
+// make target.
+func TestAllExamplesAreTested(t *testing.T) {
 	test, err := os.ReadFile("examples_test.go")
 	require.NoError(t, err)
 	makefile, err := os.ReadFile("../Makefile")
@@ -55,19 +56,19 @@ func TestAllStart(t *testing.T) {
 	require.Greater(t, len(mains), 4)
 	for _, main := range mains {
 		command := "go run ./examples/" + filepath.Dir(main)
-		require.Contains(t, string(test)+string(makefile), command, "nothing starts it")
+		require.Contains(t, string(test)+string(makefile), command, "no test starts it")
 	}
 }
 
-// program is an example that runs.
+// program is a running example.
 type program struct {
 	t     *testing.T
 	lines *bufio.Scanner
 }
 
-// start runs a command that is in the documentation of an example, with what it has in
-// the place of something replaced.
-func start(t *testing.T, documented string, replace ...string) *program {
+// startDocumented starts a command from the documentation of an example, after replacing
+// its placeholders.
+func startDocumented(t *testing.T, documented string, replace ...string) *program {
 	t.Helper()
 	mains, err := filepath.Glob("*/main.go")
 	require.NoError(t, err)
@@ -78,24 +79,25 @@ func start(t *testing.T, documented string, replace ...string) *program {
 		text.Write(code)
 	}
 	require.Contains(t, text.String(), documented)
-	return begin(t, strings.NewReplacer(replace...).Replace(documented))
+	return start(t, strings.NewReplacer(replace...).Replace(documented))
 }
 
-// begin runs a command until the test ends, when it gets what Ctrl-C sends and has to
-// end well. Where it does not, go run says so: its own exit status is 1 either way.
-func begin(t *testing.T, command string) *program {
+// start starts a command. At the end of the test it interrupts the command, which must
+// then exit with 0. The exit status of "go run" is always 1 after an interrupt, but if the
+// program fails, "go run" also prints its exit status.
+func start(t *testing.T, command string) *program {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // it may have to be built
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute) // includes building it
 	args := strings.Fields(command)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0") // as cmd/rendezvous's tests build it
+	cmd.Dir, cmd.Env = "..", append(os.Environ(), "CGO_ENABLED=0") // as in the tests of cmd/rendezvous, which share the build cache
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var errs strings.Builder
 	cmd.Stderr = &errs
 	screen, out, err := os.Pipe()
 	require.NoError(t, err)
-	in, keys, err := os.Pipe() // on which nobody types
+	in, keys, err := os.Pipe() // an input without data, which stays open
 	require.NoError(t, err)
 	cmd.Stdout, cmd.Stdin = out, in
 	require.NoError(t, cmd.Start())
@@ -114,14 +116,14 @@ func begin(t *testing.T, command string) *program {
 	return &program{t: t, lines: bufio.NewScanner(screen)}
 }
 
-// sees waits for a line and returns what its parentheses match.
-func (p *program) sees(pattern string) string {
+// waitForLine waits for a line that matches, and returns its first submatch.
+func (p *program) waitForLine(pattern string) string {
 	p.t.Helper()
 	for p.lines.Scan() {
 		if found := regexp.MustCompile(pattern).FindStringSubmatch(p.lines.Text()); found != nil {
 			return found[1]
 		}
 	}
-	require.Fail(p.t, "the program ended", "before it printed %q", pattern)
+	require.Fail(p.t, "the program ended", "no line matches %q", pattern)
 	return ""
 }

@@ -1,6 +1,6 @@
 package main
 
-// What the demonstration shows.
+// The output of the demo.
 
 import (
 	"context"
@@ -11,38 +11,38 @@ import (
 	"time"
 )
 
-// display writes one line a step, with how long the step took. On a terminal the
-// line of the step under way is drawn again as things change.
+// display prints a line for each step, with the time that the step took. On a terminal,
+// the line of the current step is redrawn when its progress changes.
 type display struct {
-	out     io.Writer
-	live    bool
-	nodes   int
-	started time.Time
-	last    time.Time // when the last step ended
+	out      io.Writer
+	terminal bool // out is one
+	nodes    int
+	started  time.Time
+	lastStep time.Time // when the last step ended
 }
 
 func newDisplay(out io.Writer, nodes int) *display {
 	d := &display{out: out, nodes: nodes, started: time.Now()}
-	d.last = d.started
+	d.lastStep = d.started
 	if f, ok := out.(*os.File); ok {
 		info, err := f.Stat()
-		d.live = err == nil && info.Mode()&os.ModeCharDevice != 0
+		d.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
 	return d
 }
 
-// step says that something is done, and how long it took.
+// step prints that a step is done.
 func (d *display) step(format string, args ...any) {
 	now := time.Now()
-	if d.live {
+	if d.terminal {
 		fmt.Fprint(d.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(d.out, "%7.2fs  %s\n", now.Sub(d.last).Seconds(), fmt.Sprintf(format, args...))
-	d.last = now
+	fmt.Fprintf(d.out, "%7.2fs  %s\n", now.Sub(d.lastStep).Seconds(), fmt.Sprintf(format, args...))
+	d.lastStep = now
 }
 
-// until waits until count is that of all nodes, and shows how it gets there.
-func (d *display) until(ctx context.Context, s *nodes, count func() int, format string, args ...any) error {
+// waitForAll waits until count returns the number of all nodes. It shows the progress.
+func (d *display) waitForAll(ctx context.Context, count func() int, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
@@ -60,13 +60,13 @@ func (d *display) until(ctx context.Context, s *nodes, count func() int, format 
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d %s: %w", n, len(s.all), what, context.Cause(ctx))
+			return fmt.Errorf("%d of %d %s: %w", n, d.nodes, what, context.Cause(ctx))
 		}
 	}
 }
 
 func (d *display) progress(n int, what string) {
-	if d.live {
+	if d.terminal {
 		fmt.Fprintf(d.out, "\r\x1b[K          %s %2d/%d %s", bar(n, d.nodes), n, d.nodes, what)
 		return
 	}
@@ -74,12 +74,12 @@ func (d *display) progress(n int, what string) {
 }
 
 func (d *display) done() {
-	fmt.Fprintf(d.out, "%7.2fs  in all\n", time.Since(d.started).Seconds())
+	fmt.Fprintf(d.out, "%7.2fs  in total\n", time.Since(d.started).Seconds())
 }
 
-// bar is n of all as a bar.
-func bar(n, all int) string {
+// bar draws a progress bar.
+func bar(n, total int) string {
 	const width = 20
-	full := n * width / all
+	full := n * width / total
 	return strings.Repeat("█", full) + strings.Repeat("░", width-full)
 }

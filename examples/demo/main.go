@@ -1,7 +1,7 @@
-// Command demo shows the library's main job: it starts a rendezvous point and
-// twenty gossipsub nodes that know nothing but the point's address, waits until
-// they have found each other, publishes a message and checks that all have it.
-// It exits with 0 only if that happened.
+// Command demo shows what the library is for. It starts a rendezvous point and twenty
+// gossipsub nodes that know only the address of the point. It waits until the nodes have
+// found each other, publishes a message, and waits until all nodes have received it. It
+// exits with 0 only if all of that succeeds.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 func main() {
-	nodes := flag.Int("nodes", 20, "how many gossipsub nodes to start")
-	limit := flag.Duration("timeout", time.Minute, "how long everything may take")
+	nodes := flag.Int("nodes", 20, "number of gossipsub nodes")
+	limit := flag.Duration("timeout", time.Minute, "give up after this time")
 	flag.Parse()
 	os.Exit(demo(*nodes, *limit))
 }
@@ -27,7 +27,7 @@ func main() {
 func demo(nodes int, limit time.Duration) int {
 	interrupted, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeoutCause(interrupted, limit, fmt.Errorf("not done after %v", limit))
+	ctx, cancel := context.WithTimeoutCause(interrupted, limit, fmt.Errorf("not finished after %v", limit))
 	defer cancel()
 	err := run(ctx, os.Stdout, nodes)
 	switch {
@@ -44,35 +44,35 @@ func demo(nodes int, limit time.Duration) int {
 
 func run(ctx context.Context, out io.Writer, nodes int) (err error) {
 	if nodes < 2 {
-		return fmt.Errorf("%d nodes cannot find each other, start at least 2", nodes)
+		return fmt.Errorf("-nodes is %d; the minimum is 2", nodes)
 	}
-	show := newDisplay(out, nodes)
+	d := newDisplay(out, nodes)
 	p, err := startPoint()
 	if err != nil {
 		return fmt.Errorf("start rendezvous point: %w", err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	show.step("a rendezvous point is up at %s", p.addr())
+	d.step("started a rendezvous point at %s", p.addr())
 
-	swarm, err := startNodes(ctx, nodes, p.info())
-	defer func() { err = errors.Join(err, swarm.close()) }()
+	all, err := startNodes(ctx, nodes, p.info())
+	defer func() { err = errors.Join(err, all.close()) }()
 	if err != nil {
 		return fmt.Errorf("start nodes: %w", err)
 	}
-	show.step("%d nodes are up, and know only that address", nodes)
+	d.step("started %d nodes that know only this address", nodes)
 
-	if err := show.until(ctx, swarm, swarm.registered, "nodes registered"); err != nil {
+	if err := d.waitForAll(ctx, all.registered, "nodes registered"); err != nil {
 		return err
 	}
-	if err := show.until(ctx, swarm, swarm.meshed, "nodes in the mesh, with %d neighbours or more", swarm.enough()); err != nil {
+	if err := d.waitForAll(ctx, all.meshed, "nodes with %d or more peers in their mesh", all.minMesh()); err != nil {
 		return err
 	}
-	if err := swarm.publish(ctx, "hello, everyone"); err != nil {
+	if err := all.publish(ctx, "hello, everyone"); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}
-	if err := show.until(ctx, swarm, swarm.delivered, "nodes have the message"); err != nil {
+	if err := d.waitForAll(ctx, all.delivered, "nodes received the message"); err != nil {
 		return err
 	}
-	show.done()
+	d.done()
 	return nil
 }

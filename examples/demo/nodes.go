@@ -1,6 +1,6 @@
 package main
 
-// The nodes, which know a point and nothing else.
+// The gossipsub nodes.
 
 import (
 	"context"
@@ -20,18 +20,19 @@ import (
 
 const topic = "/demo/1/chat/proto"
 
-// nodes are gossipsub nodes that find each other through a point.
 type nodes struct {
 	all    []*node
-	cancel context.CancelFunc // ends their gossipsubs
+	cancel context.CancelFunc // stops gossipsub in all nodes
 }
 
+// startNodes starts n nodes that know one point. If it fails, it returns the nodes that
+// it has started.
 func startNodes(ctx context.Context, n int, point peer.AddrInfo) (*nodes, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &nodes{cancel: cancel}
 	for range n {
-		one, err := startNode(ctx, point)
-		s.all = append(s.all, one)
+		n, err := startNode(ctx, point)
+		s.all = append(s.all, n)
 		if err != nil {
 			return s, err
 		}
@@ -39,26 +40,29 @@ func startNodes(ctx context.Context, n int, point peer.AddrInfo) (*nodes, error)
 	return s, nil
 }
 
-// enough is how many neighbours in the mesh gossipsub is content with.
-func (s *nodes) enough() int {
+// minMesh returns the number of mesh peers below which gossipsub looks for more.
+func (s *nodes) minMesh() int {
 	return min(pubsub.GossipSubDlo, len(s.all)-1)
 }
 
-func (s *nodes) count(is func(*node) bool) int {
-	n := 0
-	for _, one := range s.all {
-		one.mu.Lock()
-		if is(one) {
-			n++
+// count returns the number of nodes for which f returns true.
+func (s *nodes) count(f func(*node) bool) int {
+	total := 0
+	for _, n := range s.all {
+		n.mu.Lock()
+		if f(n) {
+			total++
 		}
-		one.mu.Unlock()
+		n.mu.Unlock()
 	}
-	return n
+	return total
 }
 
 func (s *nodes) registered() int { return s.count(func(n *node) bool { return n.registered }) }
-func (s *nodes) meshed() int     { return s.count(func(n *node) bool { return len(n.mesh) >= s.enough() }) }
-func (s *nodes) delivered() int  { return s.count(func(n *node) bool { return n.received }) }
+func (s *nodes) meshed() int {
+	return s.count(func(n *node) bool { return len(n.mesh) >= s.minMesh() })
+}
+func (s *nodes) delivered() int { return s.count(func(n *node) bool { return n.received }) }
 
 func (s *nodes) publish(ctx context.Context, text string) error {
 	return s.all[0].topic.Publish(ctx, []byte(text))
@@ -67,8 +71,8 @@ func (s *nodes) publish(ctx context.Context, text string) error {
 func (s *nodes) close() error {
 	var errs []error
 	s.cancel()
-	for _, one := range s.all {
-		errs = append(errs, one.close())
+	for _, n := range s.all {
+		errs = append(errs, n.close())
 	}
 	return errors.Join(errs...)
 }
@@ -93,8 +97,8 @@ func startNode(ctx context.Context, point peer.AddrInfo) (*node, error) {
 	}
 	disc := rendezvous.NewRendezvousDiscovery(n.host, rendezvous.WithPoints(point))
 	ps, err := pubsub.NewGossipSub(ctx, n.host,
-		pubsub.WithDiscovery(&advertised{disc, n}),
-		pubsub.WithEventTracer(&meshTracer{node: n}))
+		pubsub.WithDiscovery(&advertiseObserver{disc, n}),
+		pubsub.WithEventTracer(&meshObserver{node: n}))
 	if err != nil {
 		return n, err
 	}
@@ -108,7 +112,7 @@ func startNode(ctx context.Context, point peer.AddrInfo) (*node, error) {
 	n.reader.Go(func() {
 		for {
 			if _, err := sub.Next(ctx); err != nil {
-				return // the gossipsub has ended
+				return // gossipsub has stopped
 			}
 			n.mu.Lock()
 			n.received = true
@@ -126,13 +130,13 @@ func (n *node) close() error {
 	return n.host.Close()
 }
 
-// advertised notes, for the display, when its node is registered.
-type advertised struct {
+// advertiseObserver records whether a node is registered.
+type advertiseObserver struct {
 	discovery.Discovery
 	node *node
 }
 
-func (a *advertised) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
+func (a *advertiseObserver) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	next, err := a.Discovery.Advertise(ctx, ns, opts...)
 	a.node.mu.Lock()
 	defer a.node.mu.Unlock()
@@ -140,13 +144,13 @@ func (a *advertised) Advertise(ctx context.Context, ns string, opts ...discovery
 	return next, err
 }
 
-// meshTracer keeps, for the display, who is in its node's mesh.
-type meshTracer struct {
+// meshObserver records which peers are in the mesh of a node.
+type meshObserver struct {
 	node *node
 }
 
 // Trace implements [pubsub.EventTracer].
-func (t *meshTracer) Trace(event *pubsubpb.TraceEvent) {
+func (t *meshObserver) Trace(event *pubsubpb.TraceEvent) {
 	t.node.mu.Lock()
 	defer t.node.mu.Unlock()
 	switch event.GetType() {

@@ -1,6 +1,6 @@
 package main
 
-// The rendezvous point that they know.
+// The rendezvous point.
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// point is a rendezvous point with its registrations in a LevelDB in a temporary folder.
+// point is a rendezvous point with a LevelDB database in a temporary directory.
 type point struct {
 	dir     string
 	db      *rendezvous.LevelDB
@@ -52,7 +52,7 @@ func (p *point) addr() string {
 	return fmt.Sprintf("%s/p2p/%s", p.host.Addrs()[0], p.host.ID())
 }
 
-// close takes down what is up, in the reverse order, and removes the folder.
+// close stops whatever was started, in reverse order, and removes the directory.
 func (p *point) close() error {
 	var errs []error
 	if p.service != nil {

@@ -1,9 +1,10 @@
-// Command gossipsub is a chat over a gossipsub topic, whose members find each other
-// through a rendezvous point. Start it in one terminal:
+// Command gossipsub is a chat over a gossipsub topic. Its peers find each other through a
+// rendezvous point. Start it in one terminal:
 //
 //	go run ./examples/gossipsub
 //
-// It starts a point, too, and prints what to type in a second terminal, or a third.
+// It also starts a point, and prints the command that starts more peers in other
+// terminals.
 package main
 
 import (
@@ -41,18 +42,17 @@ func main() {
 
 func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
 	flags := flag.NewFlagSet("gossipsub", flag.ContinueOnError)
-	pointAddr := flags.String("point", "", "`multiaddr` of a rendezvous point; without it, one is started")
-	topic := flags.String("topic", "chat", "what to talk about")
+	pointAddr := flags.String("point", "", "`multiaddr` of a rendezvous point; by default, start one")
+	topic := flags.String("topic", "chat", "gossipsub topic")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // Parse has said what is wrong
+		return flag.ErrHelp // Parse has printed the error
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there is no argument %q; see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
 	}
-	// What is said among all that goes on at the same time is said a line at a time.
-	out = &lines{out: out}
+	out = &lockedWriter{out: out} // several goroutines print lines
 
-	point, err := findPoint(*pointAddr)
+	point, err := pointAt(*pointAddr)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,8 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	return chat(ctx, point.info, *topic, in, out)
 }
 
-// chat talks about a topic until its context or the input ends.
+// chat publishes the lines of the input, and prints messages and peers, until ctx or the
+// input ends.
 func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
@@ -76,10 +77,10 @@ func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, 
 	}
 	defer h.Close()
 
-	// This is all that it takes to find others.
+	// These two statements are all it takes to find other peers.
 	disc := rendezvous.NewRendezvousDiscovery(h, rendezvous.WithPoints(point))
 	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithDiscovery(disc),
-		pubsub.WithFloodPublish(true)) // so that what is said before the mesh has formed is heard
+		pubsub.WithFloodPublish(true)) // also reach peers before the mesh has formed
 	if err != nil {
 		return fmt.Errorf("start gossipsub: %w", err)
 	}
@@ -95,17 +96,18 @@ func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, 
 	if err != nil {
 		return fmt.Errorf("watch %q: %w", topic, err)
 	}
-	fmt.Fprintf(out, "You are %s. Looking for others in %q; type to talk to them.\n", name(h.ID()), topic)
+	fmt.Fprintf(out, "You are %s. Looking for peers in %q. Type a line to send it.\n", name(h.ID()), topic)
 
 	background.Go(func() { showPeers(ctx, events, out) })
 	background.Go(func() { showMessages(ctx, sub, h, out) })
-	return say(ctx, t, in)
+	return publishLines(ctx, t, in)
 }
 
-// say publishes each line of the input.
-func say(ctx context.Context, t *pubsub.Topic, in io.Reader) error {
+// publishLines publishes each line of the input.
+func publishLines(ctx context.Context, t *pubsub.Topic, in io.Reader) error {
 	typed := make(chan string)
-	// Nothing can interrupt a read from a terminal: this ends with the program.
+	// A read from a terminal cannot be interrupted, so this goroutine may stay until the
+	// program ends.
 	go func() {
 		defer close(typed)
 		for scanner := bufio.NewScanner(in); scanner.Scan(); {
@@ -152,25 +154,25 @@ func showMessages(ctx context.Context, sub *pubsub.Subscription, h host.Host, ou
 			return
 		}
 		if m.GetFrom() != h.ID() {
-			fmt.Fprintf(out, "%s: %q\n", name(m.GetFrom()), m.GetData()) // quoted: a terminal obeys what it shows
+			fmt.Fprintf(out, "%s: %q\n", name(m.GetFrom()), m.GetData()) // quoted, because a message may contain escape sequences
 		}
 	}
 }
 
-// name is enough of a peer ID to tell a few peers apart.
+// name returns the end of a peer ID, which is enough to tell a few peers apart.
 func name(id peer.ID) string {
 	s := id.String()
 	return s[len(s)-6:]
 }
 
-// lines writes for many at the same time.
-type lines struct {
+// lockedWriter is an [io.Writer] for concurrent use.
+type lockedWriter struct {
 	mu  sync.Mutex
 	out io.Writer
 }
 
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.out.Write(b)
+func (w *lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.out.Write(b)
 }

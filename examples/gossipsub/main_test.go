@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// terminal is a run of the program with somebody to type and to read.
+// terminal runs the program with a simulated user, who types and reads.
 type terminal struct {
 	t     *testing.T
 	keys  *io.PipeWriter
@@ -21,7 +21,7 @@ type terminal struct {
 	ended chan error
 }
 
-func open(t *testing.T, args ...string) *terminal {
+func startTerminal(t *testing.T, args ...string) *terminal {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -42,63 +42,56 @@ func (term *terminal) typeLine(s string) {
 	require.NoError(term.t, err)
 }
 
-// sees waits for a line and returns what its parentheses match.
-func (term *terminal) sees(pattern string) []string {
+// waitForLine waits for a line that matches, and returns its submatches.
+func (term *terminal) waitForLine(pattern string) []string {
 	term.t.Helper()
 	for term.lines.Scan() {
 		if found := regexp.MustCompile(pattern).FindStringSubmatch(term.lines.Text()); found != nil {
 			return found
 		}
 	}
-	require.Fail(term.t, "the program ended", "before it wrote %q", pattern)
+	require.Fail(term.t, "the program ended", "no line matches %q", pattern)
 	return nil
 }
 
-// leave ends the input and waits for the program.
-func (term *terminal) leave() {
+// stop ends the input and waits for the program.
+func (term *terminal) stop() {
 	term.t.Helper()
 	require.NoError(term.t, term.keys.Close())
-	go func() { _, _ = io.Copy(io.Discard, neverEnding{term.lines}) }()
+	go func() { // read the rest of the output, so that no write blocks
+		for term.lines.Scan() {
+		}
+	}()
 	require.NoError(term.t, <-term.ended)
 }
 
-// neverEnding reads on after what a scanner has taken.
-type neverEnding struct{ *bufio.Scanner }
-
-func (n neverEnding) Read([]byte) (int, error) {
-	if n.Scan() {
-		return 0, nil
-	}
-	return 0, io.EOF
-}
-
-// TestChat: two who know only the point's address talk to each other.
+// TestChat: two peers that know only the address of the point exchange a message.
 func TestChat(t *testing.T) {
-	alice := open(t)
-	point := alice.sees(`-point (\S+)`)[1]
-	alice.sees("You are")
-	bob := open(t, "-point", point)
-	bobsName := bob.sees("You are (.{6})")[1]
-	alice.sees(regexp.QuoteMeta(bobsName) + " is here")
-	// What is said in the moment in which two connect may be lost, as in any
-	// gossipsub: alice says it until she is heard.
-	heard := make(chan struct{})
-	var talking sync.WaitGroup
-	talking.Go(func() {
+	alice := startTerminal(t)
+	point := alice.waitForLine(`-point (\S+)`)[1]
+	alice.waitForLine("You are")
+	bob := startTerminal(t, "-point", point)
+	bobsName := bob.waitForLine("You are (.{6})")[1]
+	alice.waitForLine(regexp.QuoteMeta(bobsName) + " is here")
+	// A message can be lost while the two peers are connecting, so alice repeats it until
+	// bob has received it.
+	received := make(chan struct{})
+	var typing sync.WaitGroup
+	typing.Go(func() {
 		for {
 			alice.typeLine("hello, bob")
 			select {
 			case <-time.After(100 * time.Millisecond):
-			case <-heard:
+			case <-received:
 				return
 			}
 		}
 	})
-	bob.sees("hello, bob")
-	close(heard)
-	talking.Wait()
-	bob.leave()
-	alice.leave()
+	bob.waitForLine("hello, bob")
+	close(received)
+	typing.Wait()
+	bob.stop()
+	alice.stop()
 }
 
 func TestBadAddress(t *testing.T) {
@@ -106,7 +99,7 @@ func TestBadAddress(t *testing.T) {
 	require.ErrorContains(t, err, `-point "nowhere"`)
 }
 
-func TestSurplusArgument(t *testing.T) {
+func TestUnexpectedArgument(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, strings.NewReader(""), io.Discard), `no argument "nowhere"`)
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, strings.NewReader(""), io.Discard), `unexpected argument "nowhere"`)
 }

@@ -1,6 +1,6 @@
 package main
 
-// A point of its own, where none was given.
+// The rendezvous point of the chat.
 
 import (
 	"fmt"
@@ -12,22 +12,22 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// point is a rendezvous point: somebody's, or one of this program's own.
+// point is a rendezvous point, either a remote one or one that this program runs.
 type point struct {
 	info    peer.AddrInfo
-	host    host.Host // nil for somebody's
+	host    host.Host // nil if the point is remote, as are the fields below
 	storage rendezvous.Storage
 	service *rendezvous.RendezvousService
 }
 
-// findPoint returns the point at an address, or starts one where that is empty.
-func findPoint(addr string) (*point, error) {
+// pointAt returns the point at an address. If the address is empty, it starts a point.
+func pointAt(addr string) (*point, error) {
 	if addr == "" {
 		return startPoint()
 	}
 	info, err := peer.AddrInfoFromString(addr)
 	if err != nil {
-		return nil, fmt.Errorf("-point %q is no address of a peer, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…: %w", addr, err)
+		return nil, fmt.Errorf("-point %q is not an address with a peer ID, such as /ip4/192.0.2.1/tcp/4001/p2p/12D3Koo…: %w", addr, err)
 	}
 	return &point{info: *info}, nil
 }
@@ -52,6 +52,7 @@ func startPoint() (*point, error) {
 
 func (p *point) addr() string { return fmt.Sprintf("%s/p2p/%s", p.info.Addrs[0], p.info.ID) }
 
+// close stops the point if this program runs it.
 func (p *point) close() {
 	if p.host == nil {
 		return

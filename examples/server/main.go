@@ -1,11 +1,14 @@
-// Command server is a rendezvous point embedded in a Go program: its registrations
-// in a LevelDB, with limits of its own and metrics for Prometheus.
+// Command server embeds a rendezvous point in a Go program. The point has a LevelDB
+// database, its own limits, and metrics for Prometheus.
 //
 //	go run ./examples/server
 //
-// It prints its address, to try it with go run ./examples/gossipsub -point ADDRESS,
-// and serves until it is interrupted. A program that needs nothing but a point is
-// there already: cmd/rendezvous.
+// It prints its address, which can be tried with
+//
+//	go run ./examples/gossipsub -point ADDRESS
+//
+// and serves until it is interrupted. If you need a point and nothing else, use
+// cmd/rendezvous.
 package main
 
 import (
@@ -45,14 +48,14 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("server", flag.ContinueOnError)
-	listen := flags.String("listen", "/ip4/127.0.0.1/tcp/0", "`multiaddr` to listen at")
-	dir := flags.String("db", "", "`folder` for the registrations; a temporary one where it is empty")
-	metrics := flags.String("metrics", "127.0.0.1:0", "`address` to serve metrics at")
+	listen := flags.String("listen", "/ip4/127.0.0.1/tcp/0", "`multiaddr` to listen on")
+	dir := flags.String("db", "", "`directory` of the database; by default, a temporary one")
+	metrics := flags.String("metrics", "127.0.0.1:0", "`address` to serve metrics on")
 	if err := flags.Parse(args); err != nil {
-		return flag.ErrHelp // Parse has said what is wrong
+		return flag.ErrHelp // Parse has printed the error
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("there is no argument %q; see -help", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q; see -help", flags.Arg(0))
 	}
 	if *dir == "" {
 		temporary, err := os.MkdirTemp("", "rendezvous-server-")
@@ -79,9 +82,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	registry := prometheus.NewRegistry()
 	service := rendezvous.NewRendezvousService(h, storage,
 		rendezvous.WithMetrics(registry),
-		rendezvous.WithMaxRegistrations(100_000),   // under 100 MB
-		rendezvous.WithMaxRegistrationsPerPeer(50), // our nodes have ten topics
-		rendezvous.WithRateLimit(20, 40),           // and ask for each about once a second
+		rendezvous.WithMaxRegistrations(100_000),   // take less than 100 MB
+		rendezvous.WithMaxRegistrationsPerPeer(50), // our peers use ten topics
+		rendezvous.WithRateLimit(20, 40),           // and discover each about once a second
 	)
 	if err := service.Start(); err != nil {
 		return err
@@ -102,23 +105,23 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return nil
 }
 
-// newHost returns a host whose resource manager has room for what a point does.
+// newHost returns a host whose resource manager has the limits that a point needs.
 func newHost(listen string) (host.Host, error) {
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
 	rendezvous.Limits(&limits)
 	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()))
 	if err != nil {
-		return nil, fmt.Errorf("make resource manager: %w", err)
+		return nil, fmt.Errorf("start resource manager: %w", err)
 	}
 	h, err := libp2p.New(libp2p.ListenAddrStrings(listen), libp2p.ResourceManager(manager))
 	if err != nil {
-		return nil, fmt.Errorf("listen at %s: %w", listen, err)
+		return nil, fmt.Errorf("listen on %s: %w", listen, err)
 	}
 	return h, nil
 }
 
-// serveMetrics serves what is registered, until the server that it returns is closed.
+// serveMetrics serves the metrics of a registry until the caller closes the server.
 func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registry) (*http.Server, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
@@ -127,6 +130,6 @@ func serveMetrics(ctx context.Context, addr string, registry *prometheus.Registr
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	server := &http.Server{Addr: l.Addr().String(), Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }() // until Close
+	go func() { _ = server.Serve(l) }() // returns after Close
 	return server, nil
 }

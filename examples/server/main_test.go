@@ -16,7 +16,7 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// TestServer starts the program, registers with it, and reads of that in its metrics.
+// TestServer registers with the point, and checks that its metrics count the registration.
 func TestServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -59,7 +59,7 @@ func TestBadAddress(t *testing.T) {
 	require.ErrorContains(t, run(t.Context(), []string{"-listen", "/ip4/192.0.2.1/tcp/1"}, io.Discard), "/ip4/192.0.2.1/tcp/1")
 }
 
-func TestSurplusArgument(t *testing.T) {
+func TestUnexpectedArgument(t *testing.T) {
 	t.Parallel()
-	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `no argument "nowhere"`)
+	require.ErrorContains(t, run(t.Context(), []string{"nowhere"}, io.Discard), `unexpected argument "nowhere"`)
 }
