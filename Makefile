@@ -98,7 +98,7 @@ bin/release/%: .FORCE
 .FORCE:
 
 .PHONY: bench
-bench: ## Measure what a point costs beside an echo of the same bytes (BENCHFLAGS=-quick for less)
+bench: ## Compare the cost of a point with that of an echo (BENCHFLAGS=-quick for less)
 	mkdir -p bin
 	go build -o bin/bench ./cmd/internal/bench
 	bin/bench -json bin/bench.json $(BENCHFLAGS)
@@ -112,11 +112,11 @@ bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
 	go test -run '^$$' -bench . -benchtime 3s ./redisstorage
 
 .PHONY: attack
-attack: ## Attack a point on loopback in every known way, for ATTACKTIME (10s) each, and show what honest peers notice
+attack: ## Attack a point on loopback, for ATTACKTIME (10s) per attack, and measure honest requests
 	go run ./cmd/internal/attack -time $(ATTACKTIME)
 
 .PHONY: soak
-soak: ## Honest churn and attacks together for SOAKTIME (10m), looking for growth
+soak: ## Run all attacks while honest peers come and go, for SOAKTIME (10m), and look for growth
 	go run ./cmd/internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
 
 .PHONY: profile

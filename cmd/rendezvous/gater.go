@@ -57,7 +57,7 @@ func ipOf(a ma.Multiaddr) (netip.Addr, bool) {
 }
 
 // gater is a [connmgr.ConnectionGater]. It rejects peers on the deny list and, if there
-// is an allow list, peers that are not on that.
+// is an allow list, peers that are not on it.
 type gater struct {
 	allow, deny peerList
 }

@@ -12,7 +12,7 @@ import (
 func pointFlag() cli.Flag {
 	return &cli.StringSliceFlag{
 		Name:  "point",
-		Usage: "query the rendezvous point at `MULTIADDR`, such as /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…; repeatable",
+		Usage: "use the rendezvous point at `MULTIADDR`, such as /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…; repeatable",
 	}
 }
 

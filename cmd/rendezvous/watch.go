@@ -28,8 +28,12 @@ func watchCommand() *cli.Command {
 		Usage:       "report peers that join and leave a namespace, until interrupted",
 		ArgsUsage:   "NS",
 		Description: watchDescription,
-		Flags:       []cli.Flag{pointFlag(), jsonFlag(), timeoutFlag(5 * time.Second)},
-		Action:      watch,
+		Flags: []cli.Flag{
+			pointFlag(),
+			jsonFlag(),
+			&cli.DurationFlag{Name: "timeout", Usage: "give up if no point can be reached within `DURATION`", Value: 5 * time.Second},
+		},
+		Action: watch,
 	}
 }
 

@@ -27,42 +27,42 @@ func startTerminal(t *testing.T, args ...string) *terminal {
 	t.Cleanup(cancel)
 	in, keys := io.Pipe()
 	screen, out := io.Pipe()
-	term := &terminal{t: t, keys: keys, lines: bufio.NewScanner(screen), ended: make(chan error, 1)}
+	tm := &terminal{t: t, keys: keys, lines: bufio.NewScanner(screen), ended: make(chan error, 1)}
 	go func() {
 		err := run(ctx, args, in, out)
 		_ = out.Close()
-		term.ended <- err
+		tm.ended <- err
 	}()
-	return term
+	return tm
 }
 
-func (term *terminal) typeLine(s string) {
-	term.t.Helper()
-	_, err := io.WriteString(term.keys, s+"\n")
-	require.NoError(term.t, err)
+func (tm *terminal) typeLine(s string) {
+	tm.t.Helper()
+	_, err := io.WriteString(tm.keys, s+"\n")
+	require.NoError(tm.t, err)
 }
 
 // waitForLine waits for a line that matches, and returns its submatches.
-func (term *terminal) waitForLine(pattern string) []string {
-	term.t.Helper()
-	for term.lines.Scan() {
-		if found := regexp.MustCompile(pattern).FindStringSubmatch(term.lines.Text()); found != nil {
+func (tm *terminal) waitForLine(pattern string) []string {
+	tm.t.Helper()
+	for tm.lines.Scan() {
+		if found := regexp.MustCompile(pattern).FindStringSubmatch(tm.lines.Text()); found != nil {
 			return found
 		}
 	}
-	require.Fail(term.t, "the program ended", "no line matches %q", pattern)
+	require.Fail(tm.t, "the program ended", "no line matches %q", pattern)
 	return nil
 }
 
 // stop ends the input and waits for the program.
-func (term *terminal) stop() {
-	term.t.Helper()
-	require.NoError(term.t, term.keys.Close())
+func (tm *terminal) stop() {
+	tm.t.Helper()
+	require.NoError(tm.t, tm.keys.Close())
 	go func() { // read the rest of the output, so that no write blocks
-		for term.lines.Scan() {
+		for tm.lines.Scan() {
 		}
 	}()
-	require.NoError(term.t, <-term.ended)
+	require.NoError(tm.t, <-tm.ended)
 }
 
 // TestChat: two peers that know only the address of the point exchange a message.

@@ -1,7 +1,7 @@
 package main
 
-// Memory and goroutines of idle connections and streams. The other ends are in a process
-// of their own, the crowd, so that they are not counted.
+// Memory and goroutines of idle connections and streams. The peers at the other ends, the
+// crowd, run in another process, so that they are not counted.
 
 import (
 	"bufio"
@@ -25,8 +25,8 @@ import (
 
 const crowdSize = 64 // peers
 
-// crowd is what one connection or one stream costs the process of the point.
-type crowd struct {
+// idleCost is what one idle connection or stream costs the process of the point.
+type idleCost struct {
 	Transport  string  `json:"transport"`
 	What       string  `json:"what"`
 	Goroutines float64 `json:"goroutines"`
@@ -43,7 +43,7 @@ var crowdSteps = []struct {
 	{what: "kept stream of the point", stream: rendezvous.RendezvousID_v001},
 }
 
-func measureCrowd(ctx context.Context, transport string) (all []crowd, err error) {
+func measureCrowd(ctx context.Context, transport string) (all []idleCost, err error) {
 	b := &testbed{transport: transport}
 	defer b.close()
 	p, err := b.newPoint(ctx, openMemory, nil)
@@ -78,8 +78,8 @@ func measureCrowd(ctx context.Context, transport string) (all []crowd, err error
 
 // measureSteps measures this process after each step of the crowd. A line to the crowd
 // starts a step, and a line from it ends the step.
-func measureSteps(transport string, toCrowd io.Writer, fromCrowd *bufio.Reader) ([]crowd, error) {
-	var all []crowd
+func measureSteps(transport string, toCrowd io.Writer, fromCrowd *bufio.Reader) ([]idleCost, error) {
+	var all []idleCost
 	goroutines, bytes := settledUsage()
 	for _, step := range crowdSteps {
 		if _, err := fmt.Fprintln(toCrowd); err != nil {
@@ -89,7 +89,7 @@ func measureSteps(transport string, toCrowd io.Writer, fromCrowd *bufio.Reader) 
 			return nil, fmt.Errorf("crowd: %w", err)
 		}
 		g, b := settledUsage()
-		all = append(all, crowd{
+		all = append(all, idleCost{
 			Transport: transport, What: step.what,
 			Goroutines: math.Round((g-goroutines)/crowdSize*10) / 10,
 			Bytes:      math.Round((b - bytes) / crowdSize),

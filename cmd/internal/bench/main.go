@@ -118,7 +118,7 @@ func measureAll(ctx context.Context, o options) (*report, error) {
 			if err != nil {
 				return nil, err
 			}
-			r.Crowd = append(r.Crowd, c...)
+			r.Idle = append(r.Idle, c...)
 		}
 	}
 	registered, err := newIdentities(100_000)

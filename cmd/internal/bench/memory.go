@@ -64,7 +64,7 @@ func heapOf(ctx context.Context, open openStorage, n int) (h heap, err error) {
 }
 
 // fakePeerID returns a peer ID of the same length as id, with n in it. A storage does not
-// check that a key exists for it. To make a million keys would take a minute.
+// check that a key exists for it. Making a million keys would take a minute.
 func fakePeerID(id peer.ID, n int) peer.ID {
 	b := []byte(id)
 	binary.BigEndian.PutUint64(b[len(b)-8:], uint64(n))

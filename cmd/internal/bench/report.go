@@ -9,15 +9,15 @@ import (
 )
 
 type report struct {
-	Go           string   `json:"go"`
-	Platform     string   `json:"platform"`
-	CPUs         int      `json:"cpus"`
-	Clients      int      `json:"clients"`
-	Rounds       int      `json:"rounds"`
-	RoundSeconds float64  `json:"round_seconds"`
-	Requests     []result `json:"requests"`
-	Heap         []heap   `json:"heap,omitempty"`
-	Crowd        []crowd  `json:"crowd,omitempty"`
+	Go           string     `json:"go"`
+	Platform     string     `json:"platform"`
+	CPUs         int        `json:"cpus"`
+	Clients      int        `json:"clients"`
+	Rounds       int        `json:"rounds"`
+	RoundSeconds float64    `json:"round_seconds"`
+	Requests     []result   `json:"requests"`
+	Heap         []heap     `json:"heap,omitempty"`
+	Idle         []idleCost `json:"crowd,omitempty"`
 }
 
 func readReport(file string) (*report, error) {

@@ -60,10 +60,10 @@ func writeMemory(w io.Writer, r *report) {
 	for _, h := range r.Heap {
 		fmt.Fprintf(w, "| %s | %d | %.0f | %d |\n", h.Storage, h.Registrations, h.PerEach, h.Envelope)
 	}
-	if len(r.Crowd) > 0 {
+	if len(r.Idle) > 0 {
 		fmt.Fprintln(w, "\n| cost of one | transport | goroutines | bytes of heap and stacks |\n|---|---|--:|--:|")
 	}
-	for _, c := range r.Crowd {
+	for _, c := range r.Idle {
 		fmt.Fprintf(w, "| %s | %s | %.1f | %.0f |\n", c.What, c.Transport, c.Goroutines, c.Bytes)
 	}
 }
