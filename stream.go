@@ -51,9 +51,11 @@ type stream struct {
 	requests *requests
 	caller   caller
 	*streamBuffers
-	reserved int // bytes of requestMemory
-	unread   int // size of a request that was read and not answered
-	sent     int // bytes of the answer that is being written
+	reserved      int // bytes of requestMemory
+	unread        int // size of a request that was read and not answered
+	sent          int // bytes of the answer that is being written
+	readDeadline  time.Time
+	writeDeadline time.Time
 }
 
 // streamBuffers is the memory of a stream that the next stream can use.
@@ -112,7 +114,7 @@ func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 	if s.requests.rates.InDebt(s.caller.peer, s.caller.origin, now) {
 		return errRate
 	}
-	s.setDeadline(s.SetReadDeadline, timeout)
+	extend(&s.readDeadline, now.Add(timeout), s.SetReadDeadline)
 	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
 		return errStopping
 	}
@@ -183,9 +185,10 @@ func (s *stream) wantsLargeSample() bool {
 
 // write writes an answer, and reports it to the metrics.
 func (s *stream) write(ctx context.Context, a *answer) error {
-	s.setDeadline(s.SetWriteDeadline, answerTimeout)
-	if ctx.Err() != nil {
-		s.setDeadline(s.SetWriteDeadline, stopTimeout)
+	now := time.Now()
+	extend(&s.writeDeadline, now.Add(answerTimeout), s.SetWriteDeadline)
+	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
+		setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 	}
 	a.Received, s.unread, s.sent = s.unread, 0, 0
 	var err error
@@ -232,14 +235,23 @@ func (s *stream) Write(p []byte) (int, error) {
 
 // interrupt makes serve return soon. Its context has ended.
 func (s *stream) interrupt() {
-	s.setDeadline(s.SetReadDeadline, 0)
-	s.setDeadline(s.SetWriteDeadline, stopTimeout)
+	now := time.Now()
+	setDeadline(now, s.SetReadDeadline)
+	setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 }
 
-// setDeadline sets a deadline from now on. A stream that takes no deadline, such as a
-// mock, has none.
-func (s *stream) setDeadline(set func(time.Time) error, in time.Duration) {
-	if err := set(time.Now().Add(in)); err != nil {
+// extend sets a deadline, unless the current one is less than a second earlier. A stream
+// with thousands of requests per second would set as many timers (REGISTER again, kept).
+func extend(current *time.Time, deadline time.Time, set func(time.Time) error) {
+	if deadline.Sub(*current) >= time.Second {
+		*current = deadline
+		setDeadline(deadline, set)
+	}
+}
+
+// setDeadline sets a deadline. A stream that takes no deadline, such as a mock, has none.
+func setDeadline(deadline time.Time, set func(time.Time) error) {
+	if err := set(deadline); err != nil {
 		logging.Log.Debug("stream takes no deadline", "error", err)
 	}
 }
