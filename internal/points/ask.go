@@ -10,8 +10,6 @@ const (
 	// hedgeAfter is how long points may take before the next one is asked beside them.
 	// A silent point costs that long, and not a request's whole time.
 	hedgeAfter = time.Second
-	// answerTimeout bounds the request to one point if the host is connected to it.
-	answerTimeout = 2 * time.Second
 	// askTimeout bounds asking as a whole, however many points are silent.
 	askTimeout = 8 * time.Second
 )
@@ -40,7 +38,7 @@ func ask(ctx context.Context, points []*Point, want, enough int, request func(co
 			point := points[0]
 			points = points[1:]
 			running++
-			go func() { results <- result{point, try(ctx, point, request)} }()
+			go func() { results <- result{point, request(ctx, point)} }()
 		}
 		if running == 0 {
 			break
@@ -72,25 +70,20 @@ func ask(ctx context.Context, points []*Point, want, enough int, request func(co
 	return answered, nil
 }
 
-// try makes a request at a point. One that is connected gets less time, because there
-// are others to ask.
-func try(ctx context.Context, p *Point, request func(context.Context, *Point) error) error {
-	if p.connected() {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, answerTimeout)
-		defer cancel()
-	}
-	return request(ctx, p)
-}
+// afterTooMuch is when to ask a point again that said that it is too much.
+const afterTooMuch = time.Second
 
 // RetryAfter returns how long to wait before asking points again that did not answer:
-// until the first backoff among them ends. A point that is in no backoff has refused the
-// request, and has no reason yet to change its mind.
+// until the first backoff among them ends, or a moment later where it was too much. Another
+// point that is in no backoff has refused the request, and has no reason yet to change its
+// mind.
 func RetryAfter(points ...*Point) time.Duration {
 	wait := maxBackoff
 	for _, p := range points {
 		if b := p.currentBackoff(); b.failures > 0 {
 			wait = min(wait, time.Until(b.until))
+		} else if time.Since(p.pace.lastCut()) < afterTooMuch {
+			wait = min(wait, afterTooMuch)
 		}
 	}
 	return max(wait, Jitter(MinBackoff))

@@ -18,22 +18,39 @@ const (
 // then been at its longest twice.
 const goneAfter = 6
 
+// minHurry is the shortest time between two attempts that are made early because the
+// point has connected. A point that connects all the time stays in backoff.
+const minHurry = 5 * time.Second
+
 // backoff is for how long a point that failed is left alone. The zero value is that of a
 // point that has not failed since it last answered.
 type backoff struct {
 	failures int       // in a row
 	since    time.Time // of the last failure
 	until    time.Time
+	hurried  time.Time // when the next attempt was last brought forward
+	err      error     // of the last failure
 }
 
 // fail counts a request that began at begun and has failed now. Requests that fail
 // together count as one: one that began before the last failure is not counted again.
-func (b *backoff) fail(begun, now time.Time) {
+func (b *backoff) fail(begun, now time.Time, err error) {
 	if !begun.After(b.since) {
 		return
 	}
 	wait := min(maxBackoff, MinBackoff<<min(b.failures, 8))
-	*b = backoff{failures: b.failures + 1, since: now, until: now.Add(Jitter(wait))}
+	b.failures++
+	b.since, b.until, b.err = now, now.Add(Jitter(wait)), err
+}
+
+// hurry lets the next attempt be made now, and reports whether that is earlier than it
+// would have been. It does not shorten the backoffs after that.
+func (b *backoff) hurry(now time.Time) bool {
+	if !b.active(now) || !b.hurried.IsZero() && now.Sub(b.hurried) < minHurry {
+		return false
+	}
+	b.until, b.hurried = now, now
+	return true
 }
 
 // active reports whether the point is to be left alone.

@@ -18,9 +18,9 @@ func TestBackoffDoubles(t *testing.T) {
 	for want := MinBackoff; want < 4*maxBackoff; want *= 2 {
 		begun := now
 		now = now.Add(time.Millisecond)
-		b.fail(begun, now)
+		b.fail(begun, now, errUseless)
 		first := b
-		b.fail(begun, now.Add(time.Millisecond))
+		b.fail(begun, now.Add(time.Millisecond), errUseless)
 		require.Equal(t, first, b)
 		wait := b.until.Sub(now)
 		require.LessOrEqual(t, wait, min(want, maxBackoff))
@@ -43,7 +43,7 @@ func TestBackoffProperties(t *testing.T) {
 			now = now.Add(time.Duration(r.Int64N(int64(4 * time.Second))))
 			begun := now.Add(-time.Duration(r.Int64N(int64(5 * time.Second))))
 			before := b
-			b.fail(begun, now)
+			b.fail(begun, now, errUseless)
 			require.LessOrEqual(t, b.failures, calls)
 			if !begun.After(before.since) {
 				require.Equal(t, before, b)

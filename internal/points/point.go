@@ -2,6 +2,7 @@ package points
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -10,7 +11,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 const (
@@ -19,6 +23,8 @@ const (
 	// fairTime is how long a point must have had for a request that its caller gives up
 	// to count as its failure.
 	fairTime = time.Second
+	// maxTries is how many dead connections a request may meet.
+	maxTries = 2
 )
 
 // Point is one rendezvous point. Its methods may be called from many goroutines at the
@@ -26,44 +32,235 @@ const (
 type Point struct {
 	config *Config
 	id     peer.ID
+	pace   *pace
+	idle   idleStreams
 
-	mu      sync.Mutex
-	addrs   []ma.Multiaddr // to dial; replaced, never written to
-	seen    time.Time      // when the peerstore last said that it speaks the protocol
-	backoff backoff
+	mu         sync.Mutex
+	addrs      []ma.Multiaddr // to dial; replaced, never written to
+	seen       time.Time      // when the peerstore last said that it speaks the protocol
+	backoff    backoff
+	trying     bool          // whether a request finds out if the backoff can end
+	changed    chan struct{} // closed and replaced when the backoff changes
+	answerTime answerTime
 }
 
 func newPoint(c *Config, id peer.ID) *Point {
-	return &Point{config: c, id: id}
+	return &Point{config: c, id: id, pace: newPace(), changed: make(chan struct{})}
 }
 
 // ID returns the point's peer ID.
 func (p *Point) ID() peer.ID { return p.id }
 
-// RoundTrip makes a request and counts how it ends. It takes at most five seconds, and
-// no longer than ctx, whatever the point does. The error says which step has failed, or
-// is that of r.Read; it does not name the point.
+// RoundTrip makes a request and counts how it ends. The request waits first while the
+// point is in backoff, which fails at once if that is for too long, and for its turn in the
+// point's pace. Then it takes at most five seconds. Neither takes longer than ctx. The
+// error says which step has failed, or is that of r.Read; it does not name the point.
 func (p *Point) RoundTrip(ctx context.Context, r Request) error {
+	trial, err := p.admit(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.pace.wait(ctx, r.Urgent); err != nil {
+		p.endTrial(trial)
+		return err
+	}
 	begun := time.Now()
-	err := p.exchange(ctx, r)
+	err = p.exchange(ctx, begun, r)
 	p.count(ctx, begun, err)
+	p.endTrial(trial)
 	return err
 }
 
-func (p *Point) exchange(ctx context.Context, r Request) error {
+// admit returns when the point may be asked. While it is in backoff, one request at a time
+// tries whether it is back, and the others share the outcome. It reports whether this
+// request is the one; endTrial must then be called.
+func (p *Point) admit(ctx context.Context) (trial bool, err error) {
+	begun := time.Now()
+	for {
+		b, changed, admitted := p.tryAdmit()
+		if admitted {
+			return b.failures > 0, nil
+		}
+		if b.since.After(begun) {
+			return false, b.err // which the trial has brought
+		}
+		wait := time.Until(b.until)
+		if deadline, has := ctx.Deadline(); wait > requestTimeout || has && wait > time.Until(deadline) {
+			return false, fmt.Errorf("in backoff for %s: %w", wait.Round(time.Millisecond), b.err)
+		}
+		timer := time.NewTimer(max(wait, time.Millisecond))
+		if wait <= 0 {
+			timer.Stop() // the end of the trial changes the backoff
+		}
+		select {
+		case <-timer.C:
+		case <-changed:
+		case <-ctx.Done():
+			timer.Stop()
+			return false, fmt.Errorf("in backoff: %w: %w", ctx.Err(), b.err)
+		}
+		timer.Stop()
+	}
+}
+
+func (p *Point) tryAdmit() (b backoff, changed <-chan struct{}, admitted bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.backoff.failures == 0:
+		admitted = true
+	case !p.trying && !p.backoff.active(time.Now()):
+		p.trying, admitted = true, true
+	}
+	return p.backoff, p.changed, admitted
+}
+
+func (p *Point) endTrial(trial bool) {
+	if !trial {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trying = false
+	p.announce()
+}
+
+// announce tells those who wait that the backoff has changed. The caller holds mu.
+func (p *Point) announce() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// exchange makes a request: on a kept stream, or else on a new one. A connection that is
+// older than the request and silent is closed, and the request is made again.
+func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error {
 	e := newExchange()
 	defer e.release()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	p.introduce()
-	st, err := openStream(ctx, p.config, p.id)
-	if err != nil {
-		return fmt.Errorf("open stream: %w", err)
+	id, err := p.reuse(ctx, e, r)
+	for try := 0; err != nil && ctx.Err() == nil; try++ {
+		var again bool
+		again, id, err = p.try(ctx, begun, e, r)
+		if !again || try == maxTries {
+			break
+		}
 	}
-	if err := e.do(ctx, st, p.config.Service, r); err != nil {
+	if err != nil {
 		return err
 	}
-	return r.Read(e.frame, st.Protocol())
+	return r.Read(e.frame, id)
+}
+
+// errNoStream means that no stream is kept.
+var errNoStream = errors.New("no idle stream")
+
+// reuse makes a request on a kept stream. Its error says nothing about the point.
+func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
+	direct := p.connected()
+	st := p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && !(direct && c.Stat().Limited) })
+	if st == nil {
+		return "", errNoStream
+	}
+	err := e.do(ctx, st, p.patience(), r)
+	if errors.Is(err, errSilent) {
+		p.dropConn(st.Conn(), err)
+		return "", err
+	}
+	if ctx.Err() == nil && !st.Conn().IsClosed() {
+		p.idle.used(err == nil)
+	}
+	return st.Protocol(), p.finish(e, st, err)
+}
+
+// try makes a request on a new stream, and on a new connection if there is none. again is
+// whether it failed only because a connection from before the request was dead, which is
+// closed then.
+func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request) (again bool, id protocol.ID, err error) {
+	p.introduce()
+	st, err := p.open(ctx, begun)
+	if errors.Is(err, errSilent) {
+		return true, "", err
+	}
+	if err != nil {
+		return false, "", fmt.Errorf("open stream: %w", err)
+	}
+	patience := time.Duration(0)
+	old := st.Conn().Stat().Opened.Before(begun)
+	if old {
+		patience = p.patience()
+	}
+	err = p.finish(e, st, e.do(ctx, st, patience, r))
+	if errors.Is(err, errSilent) {
+		p.dropConn(st.Conn(), err)
+	}
+	return old && err != nil && st.Conn().IsClosed(), st.Protocol(), err
+}
+
+// open opens a stream. If a connection from before the request does not let it, that is
+// closed, and the error is errSilent.
+func (p *Point) open(ctx context.Context, begun time.Time) (network.Stream, error) {
+	old := p.oldConn(begun)
+	if old == nil {
+		return openStream(ctx, p.config, p.id)
+	}
+	within, cancel := context.WithTimeout(ctx, p.patience())
+	defer cancel()
+	st, err := openStream(within, p.config, p.id)
+	if err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errSilent, err)
+		p.dropConn(old, err)
+	}
+	return st, err
+}
+
+// oldConn returns the connection from before the request on which the host opens the next
+// stream, or nil if that would be a newer one: a direct one, with the most streams.
+func (p *Point) oldConn(begun time.Time) network.Conn {
+	var best network.Conn
+	rank := func(c network.Conn) int {
+		if c.Stat().Limited {
+			return len(c.GetStreams())
+		}
+		return 1<<20 + len(c.GetStreams())
+	}
+	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
+		if !c.IsClosed() && (best == nil || rank(c) >= rank(best)) {
+			best = c
+		}
+	}
+	if best == nil || !best.Stat().Opened.Before(begun) {
+		return nil
+	}
+	return best
+}
+
+// dropConn closes a connection on which nothing comes back any more.
+func (p *Point) dropConn(c network.Conn, err error) {
+	logging.Log.Debug("close a dead connection to a rendezvous point", "point", p.id, "connection", c.RemoteMultiaddr(), "error", err)
+	_ = c.Close()
+}
+
+// finish keeps the stream of a request that was answered, and learns how long that takes.
+func (p *Point) finish(e *exchange, st network.Stream, err error) error {
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.answerTime.add(e.took)
+	p.mu.Unlock()
+	if e.clean() {
+		p.idle.put(st)
+	} else {
+		_ = st.Reset()
+	}
+	return nil
+}
+
+func (p *Point) patience() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answerTime.patience()
 }
 
 // introduce makes sure that the host knows where the point is. Addresses in a peerstore
@@ -85,37 +282,42 @@ func (p *Point) count(ctx context.Context, begun time.Time, err error) {
 	if err != nil {
 		verdict = p.config.Judge(err)
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
-	case verdict == Answered:
-		p.forgive()
+	case verdict != Failed:
+		p.backoff = backoff{}
+		p.announce()
 	case ctx.Err() != nil && time.Since(begun) < fairTime:
 		// The caller gave up at once, which says nothing about the point.
 	default:
-		p.mu.Lock()
-		p.backoff.fail(begun, time.Now())
-		p.mu.Unlock()
+		p.backoff.fail(begun, time.Now(), err)
+	}
+	if verdict == TooMuch {
+		p.pace.tooMuch(begun)
+	} else if verdict == Answered {
+		p.pace.answered()
 	}
 }
 
-// forgive ends the point's backoff.
-func (p *Point) forgive() {
+// hurry lets the point be tried now if it is in backoff, because it has connected. Only
+// an answer ends the backoff.
+func (p *Point) hurry() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.backoff = backoff{}
+	if p.backoff.hurry(time.Now()) {
+		p.announce()
+	}
 }
 
-// resting reports whether the point is in backoff. A point that has connected since it
-// failed has come back, and is not.
+// resting reports whether the point is in backoff.
 func (p *Point) resting() bool {
 	b := p.currentBackoff()
-	if !b.active(time.Now()) {
-		return false
+	if b.active(time.Now()) && p.ConnectedSince(b.since) {
+		p.hurry()
+		b = p.currentBackoff()
 	}
-	if p.ConnectedSince(b.since) {
-		p.forgive()
-		return false
-	}
-	return true
+	return b.active(time.Now())
 }
 
 func (p *Point) currentBackoff() backoff {

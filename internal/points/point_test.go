@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/stretchr/testify/require"
@@ -66,8 +69,8 @@ func TestNoHalfClose(t *testing.T) {
 		}, p)
 		require.NoError(t, sayHello(t.Context(), p))
 		synctest.Wait()
-		time.Sleep(time.Second)
-		require.ErrorIs(t, <-ended, io.EOF, "the stream is closed after the answer, not reset")
+		time.Sleep(idleTime + time.Second)
+		require.ErrorIs(t, <-ended, io.EOF, "the stream is closed when it was idle for long, not reset")
 	})
 }
 
@@ -94,7 +97,7 @@ func TestUselessAnswers(t *testing.T) {
 				err := sayHello(t.Context(), p)
 				require.ErrorIs(t, err, row.want)
 				require.True(t, p.resting())
-				time.Sleep(time.Second)
+				time.Sleep(idleTime + time.Second)
 				for _, c := range b.client.Network().Conns() {
 					require.Empty(t, c.GetStreams())
 				}
@@ -111,7 +114,7 @@ func TestJudgement(t *testing.T) {
 		for _, row := range []struct {
 			answer  string
 			resting bool
-		}{{refusal, false}, {tooMuch, true}, {refusal, false}, {"nonsense", true}, {yes, false}} {
+		}{{refusal, false}, {tooMuch, false}, {refusal, false}, {"nonsense", true}, {yes, false}} {
 			b.behave(answering(row.answer), p)
 			_ = sayHello(t.Context(), p)
 			require.Equal(t, row.resting, p.resting(), row.answer)
@@ -197,9 +200,9 @@ func TestDialBackoffIsIgnored(t *testing.T) {
 	})
 }
 
-// TestReconnectedPointIsForgiven: it has come back, whether or not anyone listens to
-// events.
-func TestReconnectedPointIsForgiven(t *testing.T) {
+// TestReconnectedPointIsTried once, whether or not anyone listens to events, and its
+// backoff goes on if it fails again.
+func TestReconnectedPointIsTried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, 2)
 		bad := b.set.Point(b.hosts[0].ID())
@@ -211,14 +214,144 @@ func TestReconnectedPointIsForgiven(t *testing.T) {
 		}
 		require.True(t, bad.Gone())
 		require.Error(t, sayHello(t.Context(), bad))
-		require.Equal(t, idsOf(b.set.Choose("n")), idsOf([]*Point{b.set.Point(b.hosts[1].ID())}))
+		only := idsOf([]*Point{b.set.Point(b.hosts[1].ID())})
+		require.Equal(t, idsOf(b.set.Choose("n")), only)
 
-		require.NoError(t, b.client.Network().ClosePeer(bad.ID()))
-		time.Sleep(100 * time.Millisecond) // until the point knows, too
-		connect(t, b.hosts[0], b.client)
+		reconnect := func() {
+			require.NoError(t, b.client.Network().ClosePeer(bad.ID()))
+			time.Sleep(100 * time.Millisecond) // until the point knows, too
+			connect(t, b.hosts[0], b.client)
+		}
+		reconnect()
 		require.Len(t, b.set.Choose("n"), 2)
-		require.False(t, bad.Gone())
 		require.Error(t, sayHello(t.Context(), bad))
-		require.LessOrEqual(t, time.Until(bad.backoff.until), MinBackoff, "and the backoff begins anew")
+		require.Greater(t, time.Until(bad.backoff.until), maxBackoff/2)
+		require.True(t, bad.Gone())
+		reconnect()
+		require.Equal(t, idsOf(b.set.Choose("n")), only, "it comes back all the time")
+
+		b.behave(answering(yes), bad)
+		time.Sleep(maxBackoff)
+		require.NoError(t, sayHello(t.Context(), bad))
+		require.Zero(t, bad.backoff)
+	})
+}
+
+// TestDeadConnection: a request that is not answered on a connection from before it closes
+// that one, and is made again on a new one.
+func TestDeadConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		for _, kept := range []bool{true, false} {
+			require.NoError(t, sayHello(t.Context(), p))
+			dead := b.client.Network().ConnsToPeer(p.ID())[0].Stat().Opened
+			serveConns(b.hosts[0], func(c network.Conn) bool { return c.Stat().Opened.Sub(dead).Abs() > time.Second/2 })
+			if !kept {
+				time.Sleep(idleTime)
+			}
+			time.Sleep(time.Second)
+			begun := time.Now()
+			require.NoError(t, sayHello(t.Context(), p))
+			if !kept {
+				require.GreaterOrEqual(t, time.Since(begun), minPatience)
+				require.Less(t, time.Since(begun), 3*time.Second)
+				require.False(t, p.ConnectedSince(time.Now()))
+				require.True(t, p.ConnectedSince(begun))
+			}
+			require.Zero(t, p.backoff)
+		}
+	})
+}
+
+// serveConns makes a host a point that answers on some connections only.
+func serveConns(h host.Host, answers func(network.Conn) bool) {
+	h.SetStreamHandler(testProtocol, func(st network.Stream) {
+		r := bufio.NewReader(st)
+		for {
+			if _, err := wire.ReadFrame(r, nil, 1000); err != nil {
+				_ = st.Reset()
+				return
+			}
+			if answers(st.Conn()) {
+				answering(yes)(st, r)
+			}
+		}
+	})
+}
+
+// TestStreamsAreKept for the next requests, closed when they were idle for long, and
+// replaced without an error when they are broken.
+func TestStreamsAreKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		serveConns(b.hosts[0], func(network.Conn) bool { return true })
+		var running sync.WaitGroup
+		for range 3 * maxIdleStreams {
+			running.Go(func() { require.NoError(t, sayHello(t.Context(), p)) })
+		}
+		running.Wait()
+		time.Sleep(time.Second)
+		require.Equal(t, maxIdleStreams, b.streams(p))
+		for range 10 {
+			require.NoError(t, sayHello(t.Context(), p))
+			require.Equal(t, maxIdleStreams, b.streams(p))
+		}
+		for _, c := range b.hosts[0].Network().ConnsToPeer(b.client.ID()) {
+			for _, st := range c.GetStreams() {
+				_ = st.Reset()
+			}
+		}
+		time.Sleep(time.Second)
+		require.NoError(t, sayHello(t.Context(), p))
+		require.Zero(t, p.backoff)
+		time.Sleep(idleTime)
+		require.Zero(t, b.streams(p))
+
+		b.behave(answering(yes), p) // one request per stream
+		for range 3 * maxBrokenStreams {
+			require.NoError(t, sayHello(t.Context(), p))
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Zero(t, b.streams(p), "it is of no use")
+	})
+}
+
+// streams returns how many streams of the protocol are open to a point.
+func (b *bed) streams(p *Point) (n int) {
+	for _, c := range b.client.Network().ConnsToPeer(p.ID()) {
+		for _, st := range c.GetStreams() {
+			if st.Protocol() == testProtocol {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// TestHangingUp: a point that closes the connection at each request is left alone for
+// longer and longer.
+func TestHangingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		p := b.set.Known()[0]
+		var asked atomic.Int64
+		b.behave(func(st network.Stream, _ *bufio.Reader) {
+			asked.Add(1)
+			_ = st.Conn().Close()
+		}, p)
+		var running sync.WaitGroup
+		until := time.Now().Add(5 * time.Minute)
+		for range 10 {
+			running.Go(func() {
+				for time.Now().Before(until) {
+					require.Error(t, sayHello(t.Context(), p))
+					time.Sleep(100 * time.Millisecond)
+				}
+			})
+		}
+		running.Wait()
+		require.Less(t, asked.Load(), int64(60))
 	})
 }

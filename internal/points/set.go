@@ -35,6 +35,7 @@ type Set struct {
 	mu         sync.Mutex
 	anySpeaker bool
 	points     map[peer.ID]*Point // replaced, never written to
+	others     map[peer.ID]*Point // peers that were asked without being among points
 	scanned    time.Time          // when points was last read from the peerstore
 	outdated   bool               // whether the peerstore has changed since
 	renamed    chan struct{}      // closed and replaced when other points are named
@@ -45,7 +46,7 @@ func New(c Config) *Set {
 	if c.WallClock == nil {
 		c.WallClock = func() time.Time { return time.Now().Round(0) }
 	}
-	s := &Set{config: c, sightings: newSightings(), renamed: make(chan struct{})}
+	s := &Set{config: c, sightings: newSightings(), others: make(map[peer.ID]*Point), renamed: make(chan struct{})}
 	if c.AnySpeaker {
 		s.anySpeaker = true
 	} else {
@@ -70,6 +71,9 @@ func (s *Set) SetNamed(named []peer.AddrInfo) {
 	for id, a := range addrs {
 		p := s.points[id]
 		if p == nil {
+			p = s.others[id]
+		}
+		if p == nil {
 			p = newPoint(&s.config, id)
 		}
 		p.setAddrs(a)
@@ -83,13 +87,23 @@ func (s *Set) SetNamed(named []peer.AddrInfo) {
 // Sightings returns what the points have said about other peers.
 func (s *Set) Sightings() *Sightings { return s.sightings }
 
-// Point returns the point of that ID. For a peer that is not among the points it returns
-// one that the set does not remember.
+// Point returns the point of that ID. For a peer that is not among the points, it returns
+// one that does not become one of them.
 func (s *Set) Point(id peer.ID) *Point {
-	if p := s.get(id); p != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.points[id]; p != nil {
 		return p
 	}
-	return newPoint(&s.config, id)
+	p := s.others[id]
+	if p == nil {
+		p = newPoint(&s.config, id)
+		if len(s.others) == maxRemembered {
+			clear(s.others)
+		}
+		s.others[id] = p
+	}
+	return p
 }
 
 // get returns the point of that ID as far as is known without asking the peerstore, or
@@ -207,7 +221,8 @@ func (s *Set) renaming() <-chan struct{} {
 	return s.renamed
 }
 
-// noticed implements [source]. It ends the backoff of a point that the host has just met.
+// noticed implements [source]. A point that the host has just met may be tried now,
+// if it is in backoff.
 func (s *Set) noticed(e any) bool {
 	switch e := e.(type) {
 	case event.EvtLocalAddressesUpdated:
@@ -217,7 +232,12 @@ func (s *Set) noticed(e any) bool {
 	case event.EvtPeerProtocolsUpdated:
 		return s.met(e.Peer, e.Added)
 	case event.EvtPeerConnectednessChanged:
-		return e.Connectedness != network.NotConnected && s.get(e.Peer) != nil
+		point := s.get(e.Peer)
+		if point == nil || e.Connectedness == network.NotConnected {
+			return false
+		}
+		point.hurry()
+		return true
 	default:
 		return false
 	}
@@ -234,7 +254,7 @@ func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
 	s.outdated = true
 	s.mu.Unlock()
 	if point != nil {
-		point.forgive()
+		point.hurry()
 	}
 	return point != nil || anySpeaker
 }

@@ -6,10 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
@@ -26,25 +27,12 @@ type Request struct {
 	// Read reads the answer, without its length. The frame is valid until Read
 	// returns. Its error is that of the request.
 	Read func(frame []byte, id protocol.ID) error
+	// Urgent requests go before others where the point's pace makes requests wait.
+	Urgent bool
 }
 
-// openStream opens a stream to a point whose addresses the host knows, over a relay if
-// need be.
-func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, error) {
-	ctx = network.WithAllowLimitedConn(ctx, c.Service)
-	st, err := c.Host.NewStream(ctx, point, c.Protocols...)
-	if err == nil || ctx.Err() != nil || c.Host.Network().Connectedness(point) != network.NotConnected {
-		return st, err
-	}
-	// The host has backoffs of its own, for addresses that did not answer. They grow
-	// to five minutes, and keep it from dialing a point that is back. A forced direct
-	// dial ignores them. Its error is the one to return: the first may only say that
-	// there is a backoff.
-	if err := c.Host.Connect(network.WithForceDirectDial(ctx, c.Service), peer.AddrInfo{ID: point}); err != nil {
-		return nil, err
-	}
-	return c.Host.NewStream(ctx, point, c.Protocols...)
-}
+// errSilent means that nothing came back on a connection in time.
+var errSilent = errors.New("connection is silent")
 
 // maxPooledFrame is how long a frame may have become in bytes if its buffer is to be
 // used again. Longer ones are rare.
@@ -54,6 +42,7 @@ const maxPooledFrame = 64 << 10
 type exchange struct {
 	reader *bufio.Reader
 	frame  []byte
+	took   time.Duration // from the request to the first byte of the answer
 }
 
 var exchanges = sync.Pool{
@@ -71,32 +60,44 @@ func (e *exchange) release() {
 	exchanges.Put(e)
 }
 
-// do sends a request on a stream and reads the answer into e.frame. When ctx ends, the
-// stream is reset. The stream is closed only after the answer was read: some points reset
-// a stream when its sender closes it, and the reset overtakes the answer.
-func (e *exchange) do(ctx context.Context, st network.Stream, service string, r Request) error {
+// do sends a request on a stream and reads the answer into e.frame. It leaves the stream
+// open for the next request, or resets it if there is an error or ctx ends. If patience is
+// not 0 and nothing comes back for so long, the error is errSilent.
+//
+// The stream is never closed before the answer was read: some points reset a stream when
+// its sender closes it, and the reset overtakes the answer.
+func (e *exchange) do(ctx context.Context, st network.Stream, patience time.Duration, r Request) error {
 	stop := context.AfterFunc(ctx, func() { _ = st.Reset() })
 	defer stop()
-	if err := e.sendAndReceive(st, service, r); err != nil {
-		_ = st.Reset()
-		if ctx.Err() != nil {
-			return fmt.Errorf("wait for answer: %w", ctx.Err())
-		}
-		return err
+	err := e.sendAndReceive(st, patience, r)
+	if err == nil {
+		return nil
 	}
-	_ = st.Close()
-	return nil
+	_ = st.Reset()
+	if ctx.Err() != nil {
+		return fmt.Errorf("wait for answer: %w", ctx.Err())
+	}
+	return err
 }
 
-func (e *exchange) sendAndReceive(st network.Stream, service string, r Request) error {
-	if err := st.Scope().SetService(service); err != nil {
-		return fmt.Errorf("attach stream to service: %w", err)
+func (e *exchange) sendAndReceive(st network.Stream, patience time.Duration, r Request) error {
+	begun := time.Now()
+	if patience > 0 { // a stream that takes no deadline, such as a mock, has none
+		_ = st.SetReadDeadline(begun.Add(patience))
 	}
 	e.frame = r.Append(e.frame[:0], st.Protocol())
 	if _, err := st.Write(e.frame); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}
 	e.reader.Reset(st)
+	_, err := e.reader.Peek(1)
+	if timeout := net.Error(nil); patience > 0 && errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Errorf("%w: no answer within %s", errSilent, patience)
+	}
+	e.took = time.Since(begun)
+	if patience > 0 {
+		_ = st.SetReadDeadline(time.Time{})
+	}
 	frame, err := wire.ReadFrame(e.reader, e.frame, r.MaxAnswer)
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
@@ -107,3 +108,7 @@ func (e *exchange) sendAndReceive(st network.Stream, service string, r Request) 
 	e.frame = frame
 	return nil
 }
+
+// clean reports whether nothing follows the answer that was read, so that the stream can
+// be used again.
+func (e *exchange) clean() bool { return e.reader.Buffered() == 0 }

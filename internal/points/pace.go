@@ -1,0 +1,195 @@
+package points
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+)
+
+// A point's pace begins as the default limit of a point: 50 requests per second, 100 at
+// once. It grows quickly while that is too slow, until the point says for the first time
+// that it is too much.
+const (
+	firstRate = 50.0 // requests per second
+	minRate   = 1.0
+	maxRate   = 1e6
+	burstTime = 2 * time.Second // a burst is what may be sent in this time
+	// growth is how much faster the pace becomes with each answer while the point has
+	// never said that it is too much, in requests per second.
+	growth = 4.0
+	// recoveryTime is how long the pace takes to grow back after it was halved, to a
+	// little less than it was before. It stays there for holdTime and doubles in
+	// doublingTime then, if requests have to wait.
+	recoveryTime = 5 * time.Second
+	holdTime     = 10 * time.Second
+	doublingTime = 10 * time.Second
+	safeRate     = 0.9 // of the rate that was too much
+	// busyTime is for how long a point's requests count as waiting after one did.
+	busyTime = time.Second
+	// shareOfOthers: every so many requests, one that is not urgent goes first.
+	shareOfOthers = 10
+)
+
+// pace limits how often a point is asked: a token bucket that the point itself slows
+// down. Urgent requests wait less than others. It has no goroutine of its own.
+type pace struct {
+	mu      sync.Mutex
+	rate    float64   // requests per second
+	ceiling float64   // the rate to grow back to; 0 while the point has never complained
+	tokens  float64   // below 0 never
+	counted time.Time // when tokens was computed
+	cut     time.Time // when the rate was last halved
+	waited  time.Time // when a request last had to wait
+	granted int       // requests that had to wait and were let through
+	urgent  []chan struct{}
+	others  []chan struct{}
+	timer   *time.Timer // runs while requests wait; nil before the first
+}
+
+func newPace() *pace {
+	return &pace{rate: firstRate, tokens: firstRate * burstTime.Seconds(), counted: time.Now()}
+}
+
+// wait returns when a request may be sent, or when ctx ends.
+func (p *pace) wait(ctx context.Context, urgent bool) error {
+	turn := p.enter(urgent)
+	if turn == nil {
+		return nil
+	}
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+		p.leave(turn)
+		return fmt.Errorf("wait for a turn: %w", ctx.Err())
+	}
+}
+
+// enter takes a token and returns nil, or returns a channel that is closed when it is the
+// request's turn.
+func (p *pace) enter(urgent bool) chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refill(time.Now())
+	if len(p.urgent)+len(p.others) == 0 && p.tokens >= 1 {
+		p.tokens--
+		return nil
+	}
+	p.waited = p.counted
+	turn := make(chan struct{})
+	if urgent {
+		p.urgent = append(p.urgent, turn)
+	} else {
+		p.others = append(p.others, turn)
+	}
+	p.schedule()
+	return turn
+}
+
+// leave gives up a turn. If it has come already, its token goes to the next.
+func (p *pace) leave(turn chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	is := func(other chan struct{}) bool { return other == turn }
+	waiting := len(p.urgent) + len(p.others)
+	p.urgent = slices.DeleteFunc(p.urgent, is)
+	p.others = slices.DeleteFunc(p.others, is)
+	if len(p.urgent)+len(p.others) == waiting {
+		p.tokens++
+	}
+}
+
+// schedule sets the timer for the next turn, if a request waits.
+func (p *pace) schedule() {
+	if len(p.urgent)+len(p.others) == 0 {
+		return
+	}
+	in := time.Duration(max(0, 1-p.tokens) / p.rate * float64(time.Second))
+	if p.timer == nil {
+		p.timer = time.AfterFunc(in, p.grant)
+		return
+	}
+	p.timer.Reset(in)
+}
+
+// grant lets requests through that wait, as far as there are tokens.
+func (p *pace) grant() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refill(time.Now())
+	for p.tokens >= 1-1e-6 && len(p.urgent)+len(p.others) > 0 {
+		p.tokens = max(0, p.tokens-1)
+		close(p.next())
+		p.waited = p.counted
+	}
+	p.schedule()
+}
+
+// next takes the request whose turn it is.
+func (p *pace) next() chan struct{} {
+	p.granted++
+	queue := &p.urgent
+	if len(p.urgent) == 0 || len(p.others) > 0 && p.granted%shareOfOthers == 0 {
+		queue = &p.others
+	}
+	turn := (*queue)[0]
+	*queue = (*queue)[1:]
+	return turn
+}
+
+// refill adds the tokens since the last call, and lets the rate grow back.
+func (p *pace) refill(now time.Time) {
+	passed := now.Sub(p.counted).Seconds()
+	if passed <= 0 {
+		return
+	}
+	p.counted = now
+	p.tokens = min(p.tokens+passed*p.rate, max(1, p.rate*burstTime.Seconds()))
+	switch {
+	case p.ceiling == 0:
+	case p.rate < p.ceiling:
+		p.rate = min(p.ceiling, p.rate+passed*p.ceiling/2/recoveryTime.Seconds())
+	case p.busy() && now.Sub(p.cut) > holdTime:
+		p.ceiling = min(maxRate, p.ceiling*math.Exp2(passed/doublingTime.Seconds()))
+		p.rate = p.ceiling
+	}
+}
+
+// busy reports whether the pace makes requests wait at present.
+func (p *pace) busy() bool { return !p.waited.IsZero() && p.counted.Sub(p.waited) < busyTime }
+
+// answered takes in that the point has answered a request.
+func (p *pace) answered() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ceiling == 0 && p.busy() {
+		p.rate = min(maxRate, p.rate+growth)
+	}
+}
+
+// tooMuch takes in that the point has asked to be asked less often, with its answer to a
+// request that began at begun. Answers to requests from before the rate was halved do not
+// halve it again.
+func (p *pace) tooMuch(begun time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if begun.Before(p.cut) {
+		return
+	}
+	now := time.Now()
+	p.refill(now)
+	p.ceiling = max(minRate, p.rate*safeRate)
+	p.rate = max(minRate, p.rate/2)
+	p.tokens = 0
+	p.cut = now
+}
+
+// lastCut returns when the pace was last halved.
+func (p *pace) lastCut() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cut
+}
