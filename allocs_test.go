@@ -111,7 +111,9 @@ func TestAllocationsOfAnswer(t *testing.T) {
 	var a wire.Answer
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
 		require.NoError(t, dialect.ParseAnswer(&a, frame, len(found)))
-		require.Len(t, c.asker.accept("a point", "n", a.Discover.Registrations, new(RequestEnded)), len(found))
+		accepted, err := c.asker.accept(t.Context(), "a point", "n", a.Discover.Registrations, new(RequestEnded))
+		require.NoError(t, err)
+		require.Len(t, accepted, len(found))
 	}), 20.0)
 }
 

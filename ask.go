@@ -25,7 +25,10 @@ import (
 // was verified: only the peer itself can have made it.
 type Registration struct {
 	Namespace string
-	Peer      peer.AddrInfo
+	// Peer has at most 16 addresses of the record, those that most others can reach
+	// first. Private addresses are left out unless the point is on a private address,
+	// and loopback addresses unless it is on loopback. There may be none.
+	Peer peer.AddrInfo
 	// Seq is the sequence number of the peer's record.
 	Seq uint64
 	// TTL is how long the registration lives unless the peer refreshes it, in whole
@@ -127,10 +130,14 @@ func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string
 		if err := statusError(d.Status, d.Text); err != nil {
 			return err
 		}
-		found = a.accept(point.ID(), ns, d.Registrations, ended)
-		return nil
+		var err error
+		found, err = a.accept(ctx, point.ID(), ns, d.Registrations, ended)
+		return err
 	})
-	return found, err
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 // see sends a DISCOVER to a point and records the peers in the answer, without the host
@@ -181,24 +188,39 @@ func answerSize(limit int) int {
 	return min(dialect.MaxAnswer, dialect.MaxRequest+limit*perRegistration)
 }
 
-// accept returns the valid registrations of a point's answer, and counts the others.
-func (a *asker) accept(point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) []Registration {
+// maxInvalidRecords is how many invalid records an answer may have. To find out that a
+// record is invalid may cost a signature check, and an honest point has made that check
+// itself.
+const maxInvalidRecords = 8
+
+// accept returns the valid registrations of a point's answer, and counts the others. An
+// answer with many invalid records violates the protocol. accept ends early with ctx,
+// because a signature check may take milliseconds.
+func (a *asker) accept(ctx context.Context, point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) ([]Registration, error) {
 	type key struct {
 		namespace string
 		peer      peer.ID
 	}
 	seen := make(map[key]struct{}, len(answer))
 	found := make([]Registration, 0, len(answer))
+	records := make([]*peerrecord.Record, 0, len(answer)) // those of found
+	broken := 0
 	for i := range answer {
 		r := &answer[i]
 		if ns != "" && string(r.Namespace) != ns {
 			ended.Invalid++
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("verify answer: %w", err)
+		}
 		record, cached, err := a.records.Open(point, r.Envelope)
 		switch {
 		case err != nil:
 			ended.Invalid++
+			if broken++; broken == maxInvalidRecords {
+				return nil, fmt.Errorf("%w: answer has %d invalid records or more, the last because: %w", ErrProtocol, broken, err)
+			}
 			continue
 		case cached:
 			ended.Cached++
@@ -216,29 +238,39 @@ func (a *asker) accept(point peer.ID, ns string, answer []wire.Registration, end
 		seen[k] = struct{}{}
 		found = append(found, Registration{
 			Namespace: name,
-			Peer:      peer.AddrInfo{ID: record.ID, Addrs: record.Addrs},
+			Peer:      peer.AddrInfo{ID: record.ID},
 			Seq:       record.Seq,
 			TTL:       clampTTL(r.TTL, MaxTTL),
 		})
+		records = append(records, record)
 	}
-	cloneAddrs(found)
+	setAddrs(found, records, peerrecord.ReachOf(a.remoteAddrs(point)))
 	if ended.Invalid > 0 {
 		logging.Log.Debug("rendezvous point returned invalid records", "point", point, "namespace", ns, "invalid", ended.Invalid, "accepted", len(found))
 	}
-	return found
+	return found, nil
 }
 
-// cloneAddrs replaces the address slices of found, which belong to the cache, by the
-// caller's own, in one allocation.
-func cloneAddrs(found []Registration) {
+// remoteAddrs returns the addresses at which the host is connected to a point.
+func (a *asker) remoteAddrs(point peer.ID) []ma.Multiaddr {
+	var addrs []ma.Multiaddr
+	for _, c := range a.host.Network().ConnsToPeer(point) {
+		addrs = append(addrs, c.RemoteMultiaddr())
+	}
+	return addrs
+}
+
+// setAddrs gives each of found the addresses of its record that make sense within reach,
+// in one allocation.
+func setAddrs(found []Registration, records []*peerrecord.Record, reach peerrecord.Reach) {
 	n := 0
-	for i := range found {
-		n += len(found[i].Peer.Addrs)
+	for _, r := range records {
+		n += len(r.Addrs)
 	}
 	all := make([]ma.Multiaddr, 0, n)
-	for i := range found {
+	for i, r := range records {
 		begin := len(all)
-		all = append(all, found[i].Peer.Addrs...)
+		all = r.AppendUsable(all, reach)
 		found[i].Peer.Addrs = all[begin:len(all):len(all)]
 	}
 }

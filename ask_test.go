@@ -18,13 +18,17 @@ func BenchmarkAccept(b *testing.B) {
 	}
 	b.Run("new", func(b *testing.B) {
 		for b.Loop() {
-			require.Len(b, NewClient(h).asker.accept("a point", "n", answer, new(RequestEnded)), len(answer))
+			found, err := NewClient(h).asker.accept(b.Context(), "a point", "n", answer, new(RequestEnded))
+			require.NoError(b, err)
+			require.Len(b, found, len(answer))
 		}
 	})
 	b.Run("known", func(b *testing.B) {
 		a := NewClient(h).asker
 		for b.Loop() {
-			require.Len(b, a.accept("a point", "n", answer, new(RequestEnded)), len(answer))
+			found, err := a.accept(b.Context(), "a point", "n", answer, new(RequestEnded))
+			require.NoError(b, err)
+			require.Len(b, found, len(answer))
 		}
 	})
 }

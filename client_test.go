@@ -3,6 +3,10 @@ package rendezvous
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -17,6 +21,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/points"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -94,6 +100,57 @@ func TestDiscoverBelievesNothing(t *testing.T) {
 	require.Empty(t, h.Peerstore().Addrs(good), "nothing is written into the peerstore")
 	require.Empty(t, h.Peerstore().Addrs(victim))
 	require.Empty(t, h.Peerstore().Addrs(other))
+}
+
+// brokenRecords returns n records whose signatures do not verify. To check one takes a
+// good part of a millisecond.
+func brokenRecords(t testing.TB, n int) [][]byte {
+	t.Helper()
+	p521, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	require.NoError(t, err)
+	key, _, err := crypto.ECDSAKeyPairFromKey(p521)
+	require.NoError(t, err)
+	id, err := peer.IDFromPrivateKey(key)
+	require.NoError(t, err)
+	var all [][]byte
+	for i := range n {
+		e := seal(t, key, id, fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", 1+i))
+		e[len(e)-1] ^= 1
+		all = append(all, e)
+	}
+	return all
+}
+
+// TestManyBrokenRecords: an answer with 8 broken records violates the protocol. The rest of
+// it costs nothing, and the point is left alone for a while.
+func TestManyBrokenRecords(t *testing.T) {
+	point, h := newHost(t), newHost(t)
+	connect(t, h, point)
+	broken := brokenRecords(t, 100)
+	hostilePoint(point, sending(t, registrations(broken...)))
+	c := NewClient(h, WithPoints(info(point)))
+	ended := new(RequestEnded)
+	_, err := c.asker.sendDiscover(t.Context(), c.asker.points.Point(point.ID()), "n", MaxDiscoverLimit, ended)
+	require.ErrorIs(t, err, ErrProtocol)
+	require.Equal(t, 8, ended.Invalid, "the others are not looked at")
+	require.Equal(t, points.Failed, judge(err))
+
+	key, good := newKey(t, crypto.Ed25519)
+	hostilePoint(point, sending(t, registrations(append(broken[:7:7], seal(t, key, good, addr))...)))
+	found, err := c.Discover(t.Context(), point.ID(), "n", 0)
+	require.NoError(t, err)
+	require.Len(t, found, 1, "up to 7 are skipped")
+}
+
+// TestAcceptEndsWithItsContext: no signature is checked for a caller that has given up.
+func TestAcceptEndsWithItsContext(t *testing.T) {
+	c := NewClient(newHost(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended := new(RequestEnded)
+	_, err := c.asker.accept(ctx, "a point", "n", []wire.Registration{{Namespace: []byte("n"), Envelope: brokenRecords(t, 1)[0]}}, ended)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, ended.Invalid)
 }
 
 // TestDiscoverClampsWhatPointsState: TTLs, and how many registrations.

@@ -40,6 +40,60 @@ func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
 	})
 }
 
+// maxUsable is how many addresses of one record are handed out. Whoever connects to a
+// peer dials all of them, so a record with hundreds would make its readers attack others.
+const maxUsable = 16
+
+// Reach says which addresses make sense to a host that is told of them: those that mean
+// the same place everywhere, those of private networks too, or also loopback addresses.
+type Reach scope
+
+// ReachOf returns the reach of a source that the host is connected to at addrs. Private
+// addresses make sense if the source is on a private network or on loopback, loopback
+// addresses only if it is on loopback.
+func ReachOf(addrs []ma.Multiaddr) Reach {
+	reach := publicScope
+	for _, a := range addrs {
+		reach = max(reach, localScope(a))
+	}
+	return Reach(reach)
+}
+
+// usableAddr is an address that can be dialed, and from how near.
+type usableAddr struct {
+	addr  ma.Multiaddr
+	local scope
+}
+
+// usableAddrs returns those of addrs that can be dialed. Those that most others can reach
+// come first.
+func usableAddrs(addrs []ma.Multiaddr) []usableAddr {
+	usable := make([]usableAddr, 0, len(addrs))
+	for s := publicScope; s <= loopbackScope; s++ {
+		for _, a := range addrs {
+			if scopeOf(a) == s && dialable(a) {
+				usable = append(usable, usableAddr{a, localScope(a)})
+			}
+		}
+	}
+	return usable
+}
+
+// localScope returns loopbackScope or privateScope for an address that means another
+// place on another network, and publicScope for the others, such as those that are
+// reserved for documentation.
+func localScope(a ma.Multiaddr) scope {
+	direct, _ := beforeCircuit(a)
+	switch {
+	case manet.IsIPLoopback(direct):
+		return loopbackScope
+	case manet.IsPrivateAddr(direct):
+		return privateScope
+	default:
+		return publicScope
+	}
+}
+
 // scope says from where an address can be reached.
 type scope int
 
