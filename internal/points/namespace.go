@@ -1,15 +1,22 @@
 package points
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 )
+
+// maxAddrs is how many addresses of a peer are handed out if points have different
+// records of it.
+const maxAddrs = 16
 
 // Sighting is a peer in a namespace, as a point says. Nobody writes to its addresses.
 type Sighting struct {
 	Peer  peer.AddrInfo
-	Seq   uint64    // of the peer's record: of the records of several points, the highest is the newest
+	Seq   uint64    // of the peer's record: the highest if points have different records
 	Until time.Time // when the registration ends
 }
 
@@ -26,26 +33,65 @@ type word struct {
 	memory int // bytes
 }
 
-// newest returns the newest record of a peer that a point has said, and when the last of
-// the peer's registrations ends. Between records of the same number, the points' IDs
-// decide, so that the answer does not change from call to call.
-func (n *namespace) newest(id peer.ID) (newest Sighting, known bool) {
+// current returns what the points say of a peer now, and when the last of the peer's
+// registrations ends. If they have different records, it has addresses of each of them.
+// All are signed by the peer, and there is no telling which is the newest: the higher
+// sequence number may be from before the peer's clock was set back, and any point can
+// repeat an old record for as long as it likes.
+func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
 	var by peer.ID
 	var until time.Time
+	differ := false
 	for point, said := range n.said {
 		w, has := said[id]
 		if !has {
 			continue
 		}
-		if !known || w.Seq > newest.Seq || w.Seq == newest.Seq && point < by {
-			newest, by, known = w.Sighting, point, true
+		differ = differ || known && w.Seq != current.Seq
+		if !known || w.Seq > current.Seq || w.Seq == current.Seq && point < by {
+			current, by, known = w.Sighting, point, true
 		}
 		if w.Until.After(until) {
 			until = w.Until
 		}
 	}
-	newest.Until = until
-	return newest, known
+	current.Until = until
+	if differ {
+		current.Peer.Addrs = n.mergedAddrs(id)
+	}
+	return current, known
+}
+
+// mergedAddrs returns addresses of each record of a peer in turn, beginning with the
+// record of the highest sequence number.
+func (n *namespace) mergedAddrs(id peer.ID) []ma.Multiaddr {
+	bySeq := make(map[uint64][]ma.Multiaddr)
+	longest := 0
+	for _, point := range slices.Sorted(maps.Keys(n.said)) {
+		w := n.said[point][id]
+		if w == nil || bySeq[w.Seq] != nil {
+			continue
+		}
+		bySeq[w.Seq] = w.Peer.Addrs
+		longest = max(longest, len(w.Peer.Addrs))
+	}
+	seqs := slices.Sorted(maps.Keys(bySeq))
+	slices.Reverse(seqs)
+	var merged []ma.Multiaddr
+	for i := range longest {
+		for _, seq := range seqs {
+			addrs := bySeq[seq]
+			if i < len(addrs) && len(merged) < maxAddrs && !slices.ContainsFunc(merged, addrs[i].Equal) {
+				merged = append(merged, addrs[i])
+			}
+		}
+	}
+	return merged
+}
+
+// same reports whether two sightings of a peer mean the same record or records.
+func (s Sighting) same(other Sighting) bool {
+	return s.Seq == other.Seq && slices.EqualFunc(s.Peer.Addrs, other.Peer.Addrs, ma.Multiaddr.Equal)
 }
 
 // nextExpiry returns when the next registration ends, or the zero time.

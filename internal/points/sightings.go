@@ -11,19 +11,19 @@ import (
 
 const (
 	// maxShare bounds what is remembered of what one point says, in bytes of memory
-	// over all namespaces. It is room for about fifty peers in each of a hundred
-	// namespaces. A point that makes peers up fills its own share and no other.
-	maxShare = 8 << 20
+	// over all namespaces. It is room for a few thousand peers with the addresses that
+	// most have. A point that makes peers up fills its own share and no other.
+	maxShare = 4 << 20
 	// sweepInterval is how often namespaces that nobody asks for any more are looked
 	// through for sightings that have expired.
 	sweepInterval = 10 * time.Second
 )
 
 // Sightings remembers which peers the points have said are in which namespaces, until the
-// registrations end. Where points differ about a peer, the newest record counts. What one
-// point says later replaces what it said before, even where the sequence number of the
-// record is lower: the clock of a peer may have been set back. All methods may be called
-// at the same time.
+// registrations end. What one point says later replaces what it said before, even if the
+// sequence number of the record is lower: the clock of a peer may have been set back. If
+// points differ about a peer, it is handed out with addresses of each record. All methods
+// may be called at the same time.
 type Sightings struct {
 	now func() time.Time
 
@@ -39,8 +39,7 @@ func newSightings() *Sightings {
 }
 
 // Record remembers what a point says about a namespace, as far as it fits into the point's
-// share. Each element of seen is replaced by the newest that is known of its peer, which
-// another point may have said.
+// share. Each element of seen is replaced by what all points say of its peer.
 func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -56,9 +55,10 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 		if !n.renew(point, seen[i]) {
 			s.change(n, id, func() { s.replace(n, point, seen[i]) })
 		}
-		if newest, known := n.newest(id); known && newest.Seq >= seen[i].Seq {
-			seen[i] = newest
+		if n.said[point][id] == nil { // it did not fit
+			continue
 		}
+		seen[i], _ = n.current(id)
 	}
 	s.tidy(ns)
 }
@@ -93,15 +93,15 @@ func (s *Sightings) Live(ns string, most int) []Sighting {
 				continue
 			}
 			taken[part[i]] = struct{}{}
-			newest, _ := n.newest(part[i])
-			live = append(live, newest)
+			current, _ := n.current(part[i])
+			live = append(live, current)
 		}
 	}
 	return live
 }
 
-// Version returns a number that changes whenever a peer comes or goes, or has another
-// record. It is 0 while no peer is known.
+// Version returns a number that changes whenever a peer comes or goes, or has other
+// records. It is 0 while no peer is known.
 func (s *Sightings) Version(ns string) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,10 +129,10 @@ func (s *Sightings) NextExpiry(ns string) time.Time {
 // change calls f, which changes what is said of a peer, and gives the namespace a new
 // version if that makes a difference.
 func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
-	before, was := n.newest(id)
+	before, was := n.current(id)
 	f()
-	after, is := n.newest(id)
-	if was != is || before.Seq != after.Seq {
+	after, is := n.current(id)
+	if was != is || !before.same(after) {
 		s.version++
 		n.version = s.version
 	}

@@ -72,6 +72,39 @@ func TestSightingsClockSetBack(t *testing.T) {
 	require.NotEqual(t, before, s.Version("n"))
 }
 
+// TestSightingsOfDifferentRecords: points differ about a peer. Its clock may have been set
+// back, or one of them may repeat an old record for ever, so it is handed out with
+// addresses of each record. No record can displace the others.
+func TestSightingsOfDifferentRecords(t *testing.T) {
+	s, now := clocked()
+	record := func(ip string, n int) (addrs []ma.Multiaddr) {
+		for i := range n {
+			addrs = append(addrs, ma.StringCast(fmt.Sprintf("/ip4/%s/tcp/%d", ip, 1+i)))
+		}
+		return addrs
+	}
+	say := func(point peer.ID, seq uint64, addrs []ma.Multiaddr) []ma.Multiaddr {
+		seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: addrs}, Seq: seq, Until: now.Add(ttl)}}
+		s.Record("n", point, seen)
+		require.Equal(t, seen, s.Live("n", 0))
+		return seen[0].Peer.Addrs
+	}
+	dead, alive := record("1.1.1.1", 16), record("2.2.2.2", 2)
+	require.Equal(t, dead, say("honest", 100, dead))
+	require.Equal(t, dead, say("hostile", 100, dead))
+	before := s.Version("n")
+	both := say("honest", 50, alive) // the clock was set back; the hostile point goes on
+	require.NotEqual(t, before, s.Version("n"))
+	require.Len(t, both, 16)
+	require.Equal(t, []ma.Multiaddr{dead[0], alive[0], dead[1], alive[1]}, both[:4])
+	require.Equal(t, alive, say("hostile", 50, alive), "they agree again")
+
+	moved := record("3.3.3.3", 1)
+	require.Contains(t, say("honest", 200, moved), moved[0], "the hostile point repeats the old record")
+	*now = now.Add(ttl)
+	require.Equal(t, moved, say("honest", 200, moved), "until it ends")
+}
+
 // TestSightingsAreBounded in bytes for each point, so that a point that makes peers up
 // fills its own share and no other.
 func TestSightingsAreBounded(t *testing.T) {
