@@ -177,11 +177,17 @@ func (c *Client) advertise(ctx context.Context, ns string, opts []discovery.Opti
 }
 
 // FindPeers searches for peers in namespace ns. The channel carries each peer once, as
-// points answer. It is closed when they have answered or after eight seconds; it need
-// not be read to the end. Within a moment of the last search, no point is asked again:
-// the peers then come from earlier searches, for as long as their registrations live,
-// and so they do when no point answers. [discovery.Limit] bounds the number of peers; it
-// is 50 by default. If there is an error, the channel is closed and empty.
+// points answer, and is closed when they have answered or after eight seconds; it need
+// not be read to the end. Each point has its part of the results, whichever answers first.
+// All calls at the same time share one query. The next query follows 0.75 seconds after
+// the last one ended, and later, up to four seconds, while nothing changes. Until then,
+// and when no point answers, the peers come from earlier answers, for as long as their
+// registrations live.
+//
+// Peers that the host is connected to are left out. gossipsub has these already, and gives
+// a peer a longer backoff each time that it is told of it. [discovery.Limit] bounds the
+// number of peers; it is 50 by default. If there is an error, the channel is closed and
+// empty.
 func (c *Client) FindPeers(ctx context.Context, ns string, opts ...discovery.Option) (<-chan peer.AddrInfo, error) {
 	out, err := c.findPeers(ctx, ns, opts)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
@@ -17,11 +18,18 @@ import (
 )
 
 const (
-	// minSearchInterval is the shortest time between two queries of a namespace.
-	// Gossipsub would search every second, and ten times a second while it bootstraps.
+	// minSearchInterval is the shortest time between the end of a query of a namespace
+	// and the next. Gossipsub would search every second, and ten times a second while it
+	// bootstraps. The interval grows by half with each query that finds nothing new.
+	// maxSearchInterval is well under a TTL, so nobody who stays is forgotten meanwhile.
 	minSearchInterval = 750 * time.Millisecond
-	// searchTimeout bounds a search, which asks points again if none answers.
+	maxSearchInterval = 4 * time.Second
+	// searchTimeout bounds a query, which asks points again if none answers, and the
+	// search of each caller.
 	searchTimeout = 8 * time.Second
+	// fillAfter is for how long the first point that answers gets no more than its part
+	// of the results, because the other points may answer too.
+	fillAfter = time.Second
 	// defaultSearchLimit is how many peers a search returns if the caller does not say:
 	// several times what a gossipsub mesh needs.
 	defaultSearchLimit = 50
@@ -49,13 +57,15 @@ func (s *searches) find(ctx context.Context, ns string, limit int) (<-chan peer.
 	if len(s.points.Known()) == 0 {
 		return nil, ErrNoPoints
 	}
-	r := newResults(limit)
+	c := newSearchCaller(s.host.Network(), limit)
 	search := s.get(ns)
 	go func() {
-		defer close(r.out)
-		search.run(ctx, limit, r)
+		defer close(c.out)
+		ctx, cancel := context.WithTimeout(ctx, searchTimeout)
+		defer cancel()
+		search.run(ctx, c)
 	}()
-	return r.out, nil
+	return c.out, nil
 }
 
 // get returns the search of a namespace. It forgets searches that have been idle for so
@@ -75,35 +85,38 @@ func (s *searches) get(ns string) *search {
 	return search
 }
 
-// results sends peers to a channel, each once, up to its capacity.
-type results struct {
-	out chan peer.AddrInfo // has room for all, so a send never blocks
-
-	mu   sync.Mutex
-	sent map[peer.ID]struct{}
+// searchCaller is a call of FindPeers. It gets each peer once.
+type searchCaller struct {
+	network network.Network
+	out     chan peer.AddrInfo // has room for all, so a send never blocks
+	sent    map[peer.ID]struct{}
 }
 
-func newResults(limit int) *results {
-	return &results{out: make(chan peer.AddrInfo, limit), sent: make(map[peer.ID]struct{})}
+func newSearchCaller(n network.Network, limit int) *searchCaller {
+	return &searchCaller{network: n, out: make(chan peer.AddrInfo, limit), sent: make(map[peer.ID]struct{})}
 }
 
-func (r *results) send(sightings []points.Sighting) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+// send sends up to most of the peers that were not sent yet. Peers that the host is
+// connected to are left out: gossipsub knows them, and it would wait longer before it
+// connects to such a peer again, each time that it is given one. So are peers without an
+// address.
+func (c *searchCaller) send(sightings []points.Sighting, most int) {
 	for _, s := range sightings {
-		if _, twice := r.sent[s.Peer.ID]; twice || len(r.sent) == cap(r.out) {
+		if most == 0 || c.full() {
+			return
+		}
+		if _, twice := c.sent[s.Peer.ID]; twice || len(s.Peer.Addrs) == 0 || c.network.Connectedness(s.Peer.ID) == network.Connected {
 			continue
 		}
-		r.sent[s.Peer.ID] = struct{}{}
-		r.out <- peer.AddrInfo{ID: s.Peer.ID, Addrs: slices.Clone(s.Peer.Addrs)}
+		most--
+		c.sent[s.Peer.ID] = struct{}{}
+		c.out <- peer.AddrInfo{ID: s.Peer.ID, Addrs: slices.Clone(s.Peer.Addrs)}
 	}
 }
 
-func (r *results) full() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.sent) == cap(r.out)
-}
+func (c *searchCaller) limit() int { return cap(c.out) }
+
+func (c *searchCaller) full() bool { return len(c.sent) == cap(c.out) }
 
 // search is the search of one namespace. It has one query in flight at most, whose
 // results all callers share.
@@ -113,118 +126,225 @@ type search struct {
 	used      time.Time // when it was last wanted; guarded by searches.mu
 
 	mu       sync.Mutex
-	last     time.Time     // when the last query began, unless its caller gave up
-	progress chan struct{} // not nil while a query is in flight; closed when it brings something or ends
+	query    *query        // the one in flight, or the last one
+	ended    time.Time     // when the last query ended; zero if it was given up
+	interval time.Duration // between the end of the last query and the next
+	version  uint64        // of the sightings when the last query ended
 }
 
-func newSearch(a *asker, ns string) *search { return &search{asker: a, namespace: ns} }
+func newSearch(a *asker, ns string) *search {
+	return &search{asker: a, namespace: ns, interval: minSearchInterval}
+}
+
+// query asks the points of a namespace.
+type query struct {
+	limit  int // how many peers the points are asked for
+	cancel context.CancelFunc
+	done   chan struct{} // closed when it has ended
+
+	mu       sync.Mutex
+	callers  int
+	parts    int                 // between how many points the results are shared
+	answers  [][]points.Sighting // of each point that has answered
+	progress chan struct{}       // closed and replaced when there is another answer
+	fill     bool                // whether all points have answered, or have had the time
+}
 
 // idle reports whether no query is in flight.
 func (s *search) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.progress == nil
+	return s.query == nil || s.query.over()
 }
 
-// run sends peers to r: first those that the query in flight finds, or a query of its
-// own, and then those known from before.
-func (s *search) run(ctx context.Context, limit int, r *results) {
-	for ctx.Err() == nil {
-		if s.begin() {
-			s.query(ctx, limit, r)
-			break
-		}
-		progress := s.inFlight()
-		if progress == nil {
+func (q *query) over() bool {
+	select {
+	case <-q.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// run sends peers to the caller: those that a query finds, and then those known from
+// before. If the query in flight asks for fewer peers than the caller wants, another one
+// follows it.
+func (s *search) run(ctx context.Context, c *searchCaller) {
+	for ctx.Err() == nil && !c.full() {
+		q := s.join(c.limit())
+		if q == nil {
 			break // the points were asked a moment ago
 		}
-		r.send(s.known())
+		q.follow(ctx, c, s.known)
+		q.leave()
+	}
+	c.send(s.known(), c.limit())
+}
+
+// known returns the peers whose registrations have not ended. Each point has its part
+// first.
+func (s *search) known() []points.Sighting { return s.points.Sightings().Live(s.namespace, 0) }
+
+// join returns the query to wait for: the one in flight, or a new one if it is time or if
+// the last one asked for fewer peers. The caller must leave it.
+func (s *search) join(limit int) *query {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q := s.query; q != nil {
+		if !q.over() {
+			q.join()
+			return q
+		}
+		if !s.ended.IsZero() && time.Since(s.ended) < s.interval && limit <= q.limit {
+			return nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), searchTimeout)
+	q := &query{limit: limit, cancel: cancel, done: make(chan struct{}), progress: make(chan struct{}), callers: 1}
+	s.query = q
+	go func() {
+		defer cancel()
+		s.ask(ctx, q)
+		s.end(q, errors.Is(ctx.Err(), context.Canceled) && !q.answered())
+	}()
+	return q
+}
+
+// end ends a query. After one that all callers gave up before it found anything, the next
+// may begin at once.
+func (s *search) end(q *query, gaveUp bool) {
+	version := s.points.Sightings().Version(s.namespace)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.interval = min(s.interval*3/2, maxSearchInterval)
+	if version != s.version || !q.answered() {
+		s.interval = minSearchInterval
+	}
+	s.version, s.ended = version, time.Now()
+	if gaveUp {
+		s.ended = time.Time{}
+	}
+	close(q.done)
+}
+
+func (q *query) join() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.callers++
+}
+
+// leave ends the query if nobody waits for it any more.
+func (q *query) leave() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.callers--; q.callers == 0 {
+		q.cancel()
+	}
+}
+
+func (q *query) answered() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.answers) > 0
+}
+
+// follow sends what the query finds to a caller, until the query or ctx ends or the
+// caller has all that it wants. Each point gets its part of what the caller wants, so that
+// the fastest one does not decide for the others. The rest is filled up from all that is
+// known once the points have answered or have had the time.
+func (q *query) follow(ctx context.Context, c *searchCaller, known func() []points.Sighting) {
+	for next := 0; ; {
+		q.mu.Lock()
+		answers, parts, fill, progress := q.answers[next:], q.parts, q.fill, q.progress
+		q.mu.Unlock()
+		next += len(answers)
+		for _, answer := range answers {
+			c.send(answer, c.limit()/parts)
+		}
+		if fill {
+			c.send(known(), c.limit())
+		}
+		if c.full() && c.limit() <= q.limit {
+			return
+		}
 		select {
 		case <-progress:
+		case <-q.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// update changes the query and tells those who follow it.
+func (q *query) update(change func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	change()
+	close(q.progress)
+	q.progress = make(chan struct{})
+}
+
+// ask asks the points of the namespace. It asks again if no point answers at which the
+// peers of the namespace meet.
+func (s *search) ask(ctx context.Context, q *query) {
+	var fill *time.Timer // runs from the first answer
+	defer func() {
+		if fill != nil {
+			fill.Stop()
+		}
+	}()
+	first := func() {
+		if fill == nil {
+			fill = time.AfterFunc(fillAfter, func() { q.update(func() { q.fill = true }) })
+		}
+	}
+	for !s.askOnce(ctx, q, first) {
+		wait := points.RetryAfter(s.meeting()...)
+		if until, _ := ctx.Deadline(); time.Until(until) < wait {
+			return
+		}
+		select {
+		case <-time.After(wait):
 		case <-ctx.Done():
 		}
 	}
-	r.send(s.known())
 }
 
-// known returns the peers whose registrations have not ended.
-func (s *search) known() []points.Sighting { return s.points.Sightings().Live(s.namespace, 0) }
-
-// begin reports whether the caller may begin a query. If so, it must.
-func (s *search) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	if s.progress != nil || !s.last.IsZero() && now.Sub(s.last) < minSearchInterval {
-		return false
-	}
-	s.last, s.progress = now, make(chan struct{})
-	return true
-}
-
-// end ends a query. After one whose caller gave up, the next may begin at once.
-func (s *search) end(gaveUp bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if gaveUp {
-		s.last = time.Time{}
-	}
-	close(s.progress)
-	s.progress = nil
-}
-
-// inFlight returns a channel that is closed when the query in flight brings something or
-// ends. It is nil if there is no query.
-func (s *search) inFlight() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.progress
-}
-
-// announce tells those who wait that the query has brought something.
-func (s *search) announce() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.progress != nil {
-		close(s.progress)
-		s.progress = make(chan struct{})
-	}
-}
-
-// query asks the points of the namespace and sends what each finds when it answers. It
-// asks again if no point answers at which the peers of the namespace meet.
-func (s *search) query(ctx context.Context, limit int, r *results) {
-	until := time.Now().Add(searchTimeout)
-	within, cancel := context.WithDeadline(ctx, until)
-	defer cancel()
-	for !s.askOnce(within, limit, r) {
-		wait := points.RetryAfter(s.meeting()...)
-		if time.Until(until) < wait {
-			break
-		}
-		r.send(s.known())
-		select {
-		case <-time.After(wait):
-		case <-within.Done():
-		}
-	}
-	s.end(ctx.Err() != nil)
-}
-
-// askOnce asks the points once and reports whether the query is finished.
-func (s *search) askOnce(ctx context.Context, limit int, r *results) (finished bool) {
+// askOnce asks the points once and reports whether the query is finished. It calls first
+// at each answer.
+func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished bool) {
+	parts := max(1, min(s.redundancy, len(s.points.Choose(s.namespace))))
+	q.update(func() { q.parts = max(q.parts, parts) })
 	answered, err := s.points.Ask(ctx, s.namespace, s.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		seen, err := s.see(ctx, point, s.namespace, min(limit+1, MaxDiscoverLimit)) // one may be this host
-		if err == nil {
-			r.send(seen)
-			s.announce()
+		seen, err := s.see(ctx, point, s.namespace, s.toAsk(q.limit))
+		if err != nil {
+			return err
 		}
-		return err
+		q.update(func() {
+			first()
+			q.answers = append(q.answers, seen)
+			q.fill = q.fill || len(q.answers) >= q.parts
+		})
+		return nil
 	})
 	if err != nil {
 		logging.Log.Debug("no rendezvous point answered", "namespace", s.namespace, "error", err)
 	}
-	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || r.full() || err == nil && s.metAt(answered)
+	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.metAt(answered)
+}
+
+// toAsk returns how many peers to ask a point for so that limit of them can be handed out:
+// one may be this host, and those that it is connected to are left out.
+func (s *search) toAsk(limit int) int {
+	n := limit + 1
+	for _, sighting := range s.known() {
+		if s.host.Network().Connectedness(sighting.Peer.ID) == network.Connected {
+			n++
+		}
+	}
+	return min(n, MaxDiscoverLimit)
 }
 
 // metAt reports whether one of the points that answered is one at which peers meet, or

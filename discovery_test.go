@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,10 +18,10 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// drain reads FindPeers' channel to its end.
 // longestBackoff is how long a point that fails is left alone at most.
 const longestBackoff = 8 * time.Second
 
+// drain reads FindPeers' channel to its end.
 func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Option) []peer.ID {
 	t.Helper()
 	found, err := d.FindPeers(t.Context(), ns, opts...)
@@ -303,6 +304,118 @@ func TestSearchesShareAQuery(t *testing.T) {
 	})
 }
 
+// TestSilentPointAndManyCallers: each caller's channel is closed eight seconds after its
+// call at the latest, and the point is asked for all of them together.
+func TestSilentPointAndManyCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		over := make(chan struct{})
+		defer close(over)
+		queries := make(chan struct{}, 1000)
+		hostilePoint(hosts[0], func(network.Stream, *pb.Message) {
+			queries <- struct{}{}
+			<-over
+		})
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		var callers sync.WaitGroup
+		for range 100 {
+			callers.Go(func() {
+				begun := time.Now()
+				found, err := d.FindPeers(t.Context(), "n")
+				require.NoError(t, err)
+				for range found {
+					require.Fail(t, "a peer from nowhere")
+				}
+				require.LessOrEqual(t, time.Since(begun), searchTimeout)
+			})
+			time.Sleep(10 * time.Millisecond)
+		}
+		callers.Wait()
+		require.LessOrEqual(t, len(queries), 4, "one query, with the attempts that fit into eight seconds")
+	})
+}
+
+// TestLimitsOfSeveralCallers: each gets what it asked for, whoever was first.
+func TestLimitsOfSeveralCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		s := testStorage(t)
+		startPoint(t, hosts[0], s)
+		fill(t, s, "n", 100)
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		var found []<-chan peer.AddrInfo
+		for _, limit := range []int{1, 100} {
+			f, err := d.FindPeers(t.Context(), "n", discovery.Limit(limit))
+			require.NoError(t, err)
+			found = append(found, f)
+		}
+		for i, want := range []int{1, 100} {
+			n := 0
+			for range found[i] {
+				n++
+			}
+			require.Equal(t, want, n)
+		}
+	})
+}
+
+// TestSearchesGrowApart: while nothing changes, points are asked less often, however often
+// gossipsub searches in however many topics. A change ends that at once.
+func TestSearchesGrowApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		queries := make(chan struct{}, 1000)
+		var present [][]byte
+		var mu sync.Mutex
+		hostilePoint(hosts[0], func(st network.Stream, m *pb.Message) {
+			queries <- struct{}{}
+			mu.Lock()
+			answer := registrations(present...)
+			mu.Unlock()
+			sending(t, answer)(st, m)
+		})
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		search := func(seconds int) (asked int) {
+			for range seconds {
+				drain(t, d, "n")
+				time.Sleep(time.Second)
+			}
+			for len(queries) > 0 {
+				<-queries
+				asked++
+			}
+			return asked
+		}
+		search(20)
+		require.LessOrEqual(t, search(60), 16)
+		mu.Lock()
+		present = sealedRecords(t, 1)
+		mu.Unlock()
+		require.GreaterOrEqual(t, search(10), 4, "once that is noticed")
+	})
+}
+
+// TestConnectedPeersAreLeftOut: gossipsub has them already, and gives them a longer backoff
+// each time that it is told of them.
+func TestConnectedPeersAreLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 4)
+		startPoint(t, hosts[0], testStorage(t))
+		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
+		for _, h := range hosts[2:] {
+			_, err := NewClient(h).Register(t.Context(), hosts[0].ID(), "n", 0)
+			require.Error(t, err, "not connected")
+			connect(t, h, hosts[0])
+			_, err = NewClient(h).Register(t.Context(), hosts[0].ID(), "n", 0)
+			require.NoError(t, err)
+		}
+		connect(t, hosts[1], hosts[2])
+		require.Equal(t, []peer.ID{hosts[3].ID()}, drain(t, d, "n"))
+		require.NoError(t, hosts[1].Network().ClosePeer(hosts[2].ID()))
+		require.Len(t, drain(t, d, "n"), 2)
+	})
+}
+
 // TestHopelessSearchEnds: at once where points refuse, soon where they fail.
 func TestHopelessSearchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -373,8 +486,7 @@ func TestSearchesOfSeveralNamespaces(t *testing.T) {
 		a, b := s.get("a"), s.get("b")
 		require.Same(t, a, s.get("a"))
 		require.Same(t, b, s.get("b"))
-		require.True(t, a.begin())
-		a.end(true) // its caller gave up
+		a.query = &query{done: make(chan struct{})} // in flight
 		s.get("b")
 		require.Same(t, a, s.get("a"))
 		time.Sleep(MaxTTL + 1)

@@ -48,6 +48,8 @@ func TestHostThatIsAPoint(t *testing.T) {
 		_, err := own.Advertise(t.Context(), "n")
 		require.NoError(t, err)
 		other := NewRendezvousDiscovery(hosts[2], WithPoints(infos...))
+		require.Empty(t, drain(t, other, "n"), "it is connected to the point already")
+		require.NoError(t, hosts[2].Network().ClosePeer(hosts[0].ID()))
 		require.Equal(t, []peer.ID{hosts[0].ID()}, drain(t, other, "n"))
 	})
 }

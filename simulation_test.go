@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pubsubpb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/discovery"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -460,6 +462,146 @@ func TestSimulationFailingRequests(t *testing.T) {
 		t.Logf("%.1f %% of %d requests failed in an hour: found in at least %.2f %% of searches", 100*share, requests.Load(), 100*found)
 		require.InDelta(t, 0.3, share, 0.05)
 		require.GreaterOrEqual(t, found, 0.999)
+	})
+}
+
+// lyingPoint answers at once with validly signed records of peers that do not exist, and
+// keeps nothing.
+func lyingPoint(t testing.TB, h host.Host, ns string, peers int) {
+	t.Helper()
+	answer := registrations(sealedRecords(t, peers)...)
+	for _, r := range answer.GetDiscoverResponse().GetRegistrations() {
+		r.Ns = ns
+	}
+	hostilePoint(h, func(st network.Stream, m *pb.Message) {
+		if m.GetType() == pb.Message_REGISTER {
+			sending(t, registerResponse(DefaultTTL))(st, m)
+		} else {
+			sending(t, answer)(st, m)
+		}
+	})
+}
+
+// TestSimulationLyingPoint: a point that is nearer than the honest one answers with a
+// thousand peers that it has made up. Each search finds honest peers.
+func TestSimulationLyingPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 4, 5*time.Millisecond)
+		storage := testStorage(t)
+		startPoint(t, &slowHost{sim.hosts[1], 20 * time.Millisecond}, storage)
+		lyingPoint(t, sim.hosts[0], "n", 1000)
+		fill(t, storage, "n", 30)
+		honest := make(map[peer.ID]bool)
+		records, err := storage.Sample(t.Context(), "n", 1000)
+		require.NoError(t, err)
+		for _, r := range records {
+			honest[r.Peer] = true
+		}
+		d := NewRendezvousDiscovery(sim.hosts[2], WithPoints(info(sim.hosts[0]), info(sim.hosts[1])))
+		for _, limit := range []int{2, 10, 50} {
+			for range 16 {
+				found := 0
+				for _, id := range drain(t, d, "n", discovery.Limit(limit)) {
+					if honest[id] {
+						found++
+					}
+				}
+				require.GreaterOrEqual(t, found, min(limit/2, 25))
+				time.Sleep(time.Second)
+			}
+		}
+	})
+}
+
+// slowHost is a host whose handlers begin late.
+type slowHost struct {
+	host.Host
+	delay time.Duration
+}
+
+func (h *slowHost) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
+	h.Host.SetStreamHandler(id, func(st network.Stream) {
+		time.Sleep(h.delay)
+		handler(st)
+	})
+}
+
+// TestSimulationLyingPointMesh: ten gossipsub nodes meet beside a point that makes peers
+// up.
+func TestSimulationLyingPointMesh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const nodes = 10
+		sim := newSimulation(t, 2+nodes, 10*time.Millisecond)
+		startPoint(t, &slowHost{sim.hosts[1], 20 * time.Millisecond}, testStorage(t))
+		lyingPoint(t, sim.hosts[0], "floodsub:"+simTopic, 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var all []*gossipNode
+		for _, h := range sim.hosts[2:] {
+			all = append(all, startGossip(ctx, t, h, info(sim.hosts[0]), info(sim.hosts[1])))
+		}
+		begun := time.Now()
+		for reached(all) < nodes && time.Since(begun) < time.Minute {
+			time.Sleep(100 * time.Millisecond)
+		}
+		t.Logf("%d nodes beside a point that makes peers up: one mesh after %v", nodes, time.Since(begun))
+		require.LessOrEqual(t, time.Since(begun), 10*time.Second)
+	})
+}
+
+// TestSimulationGreedyPoint: a point that makes up a thousand peers with 64 addresses each,
+// time and again, gets its few MiB of memory and no more.
+func TestSimulationGreedyPoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 2, 10*time.Millisecond)
+		var addrs []string
+		for i := range 64 {
+			addrs = append(addrs, "/ip4/192.0.2.1/tcp/"+strconv.Itoa(1+i))
+		}
+		hostilePoint(sim.hosts[0], func(st network.Stream, m *pb.Message) {
+			var all [][]byte
+			for range MaxDiscoverLimit {
+				key, id := newKey(t, crypto.Ed25519)
+				all = append(all, seal(t, key, id, addrs...))
+			}
+			sending(t, registrations(all...))(st, m)
+		})
+		d := NewRendezvousDiscovery(sim.hosts[1], WithPoints(info(sim.hosts[0])))
+		drain(t, d, "n", discovery.Limit(1))
+		before := heap()
+		for range 6 { // those of a TTL are remembered
+			time.Sleep(maxSearchInterval)
+			for _, id := range drain(t, d, "n", discovery.Limit(MaxDiscoverLimit)) {
+				require.Empty(t, sim.hosts[1].Peerstore().Addrs(id))
+			}
+		}
+		grown := heap() - before
+		t.Logf("6 answers with 1000 made-up peers of 64 addresses each: memory grew by %d KiB", grown>>10)
+		require.Less(t, grown, int64(32<<20))
+	})
+}
+
+// TestSimulationBrokenConnection: two gossipsub nodes are connected for minutes. When the
+// connection breaks they are back soon.
+func TestSimulationBrokenConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 3, 20*time.Millisecond)
+		startPoint(t, sim.hosts[0], testStorage(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		nodes := []*gossipNode{startGossip(ctx, t, sim.hosts[1], info(sim.hosts[0])), startGossip(ctx, t, sim.hosts[2], info(sim.hosts[0]))}
+		for range 3 {
+			time.Sleep(5 * time.Minute)
+			require.Equal(t, 2, reached(nodes))
+			require.NoError(t, sim.hosts[1].Network().ClosePeer(sim.hosts[2].ID()))
+			broken := time.Now()
+			time.Sleep(100 * time.Millisecond)
+			for reached(nodes) < 2 && time.Since(broken) < 10*time.Minute {
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Logf("a connection broke after 5 minutes of peace: back after %v", time.Since(broken))
+			require.LessOrEqual(t, time.Since(broken), 15*time.Second)
+		}
 	})
 }
 
