@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
@@ -233,6 +234,21 @@ func (p *Point) oldConn(begun time.Time) network.Conn {
 		return nil
 	}
 	return best
+}
+
+// AnswerBudget returns how long the next answer should be at most, in bytes, because the
+// host is connected to the point only over a relay that carries a limited number of bytes.
+// It is 0 if there is no such limit.
+func (p *Point) AnswerBudget() int {
+	if p.connected() {
+		return 0
+	}
+	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
+		if stat := c.Stat(); stat.Limited {
+			return answerBudget(stat.Extra[circuit.StatLimitData])
+		}
+	}
+	return 0
 }
 
 // dropConn closes a connection on which nothing comes back any more.
