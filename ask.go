@@ -167,6 +167,7 @@ func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit
 	return point.RoundTrip(ctx, points.Request{
 		Append:    func(dst []byte, _ protocol.ID) []byte { return dialect.AppendRequest(dst, r) },
 		MaxAnswer: size,
+		Urgent:    r.Kind == wire.Register,
 		Read: func(frame []byte, _ protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)
 			defer func() {
