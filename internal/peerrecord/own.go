@@ -3,6 +3,7 @@ package peerrecord
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 
@@ -25,28 +26,31 @@ type Own struct {
 	choose func([]ma.Multiaddr) []ma.Multiaddr
 
 	mu       sync.Mutex
+	kernel   *kernel
 	signed   *record.Envelope // the last one
 	envelope []byte           // signed, encoded
 }
 
 // NewOwn returns the record of h. choose returns the addresses for it; its argument is a
-// copy of the addresses that h announces, and it is never called concurrently. If choose
+// copy of the addresses that h announces, with those of interfaces that are gone replaced
+// by those that the machine has, and it is never called concurrently. If choose
 // is nil, the record is the one that h itself has.
 func NewOwn(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *Own {
-	return &Own{host: h, choose: choose}
+	return &Own{host: h, choose: choose, kernel: newKernel(net.InterfaceAddrs)}
 }
 
 // Envelope returns the current record, which must not be modified, or [ErrNoAddresses].
 func (o *Own) Envelope() ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	addrs, moved := o.kernel.correct(o.host.Addrs())
 	if o.choose == nil {
-		if signed := o.hostRecord(); signed != nil {
+		if signed := o.hostRecord(); signed != nil && !moved {
 			return o.use(signed)
 		}
-		return o.seal(Fit(o.host.Addrs()))
+		return o.seal(Fit(addrs))
 	}
-	return o.seal(Fit(o.choose(slices.Clone(o.host.Addrs()))))
+	return o.seal(Fit(o.choose(addrs)))
 }
 
 // hostRecord returns the host's own record, if it has one that fits.

@@ -3,6 +3,7 @@ package points
 import (
 	"context"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
@@ -20,12 +21,13 @@ const (
 
 // Wakeups says when something has happened that may call for a request now: the host has
 // met a point or a point came back, the host's addresses or the named points have
-// changed, or the machine has slept. It must be run, once, by [Wakeups.Run].
+// changed, the machine's addresses have, or it has slept. It must be run, once, by [Wakeups.Run].
 type Wakeups struct {
 	source  source
 	events  event.Subscription
 	renamed <-chan struct{}
 	sleep   *sleepWatch
+	kernel  *kernelWatch
 }
 
 // source is where wake-ups come from.
@@ -47,7 +49,7 @@ func newWakeups(h host.Host, s source, wall func() time.Time) (*Wakeups, error) 
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
 	}
-	return &Wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall)}, nil
+	return &Wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(net.InterfaceAddrs)}, nil
 }
 
 // Run calls wake a moment after something has happened, once for all that happens
@@ -73,6 +75,7 @@ func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
 			if w.sleep.slept() {
 				wake(true)
 			}
+			happened = w.kernel.moved()
 		case <-ctx.Done():
 			return
 		}

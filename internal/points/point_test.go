@@ -248,7 +248,7 @@ func TestDeadConnection(t *testing.T) {
 			dead := b.client.Network().ConnsToPeer(p.ID())[0].Stat().Opened
 			serveConns(b.hosts[0], func(c network.Conn) bool { return c.Stat().Opened.Sub(dead).Abs() > time.Second/2 })
 			if !kept {
-				time.Sleep(idleTime)
+				time.Sleep(idleTime + time.Second)
 			}
 			time.Sleep(time.Second)
 			begun := time.Now()
@@ -306,7 +306,7 @@ func TestStreamsAreKept(t *testing.T) {
 		time.Sleep(time.Second)
 		require.NoError(t, sayHello(t.Context(), p))
 		require.Zero(t, p.backoff)
-		time.Sleep(idleTime)
+		time.Sleep(idleTime + time.Second)
 		require.Zero(t, b.streams(p))
 
 		b.behave(answering(yes), p) // one request per stream
