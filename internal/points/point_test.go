@@ -152,7 +152,7 @@ func TestSilentPoint(t *testing.T) {
 		require.ErrorIs(t, sayHello(ctx, p), context.DeadlineExceeded)
 		require.True(t, p.resting(), "it had some")
 		time.Sleep(time.Second)
-		require.Empty(t, b.client.Network().ConnsToPeer(p.ID())[0].GetStreams())
+		require.Zero(t, b.streams(p))
 	})
 }
 
