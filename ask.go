@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
@@ -141,9 +143,9 @@ func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string
 }
 
 // see sends a DISCOVER to a point and records the peers in the answer, without the host
-// itself. It returns the newest that any point says of each.
+// itself. It returns what all points together say of each.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit int) ([]points.Sighting, error) {
-	found, err := a.discover(ctx, point, ns, limit)
+	found, err := a.discover(ctx, point, ns, min(limit, a.answerLimit(point.ID())))
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +158,22 @@ func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit i
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
 	return seen, nil
+}
+
+// A relay carries 128 KiB over a limited connection by default, and then ends it.
+const (
+	relayedAnswer = 128 << 10 // bytes
+	relayedRecord = 640       // bytes of a long registration, as most are shorter
+)
+
+// answerLimit returns how many registrations to ask a point for at most so that the answer
+// comes through.
+func (a *asker) answerLimit(point peer.ID) int {
+	conns := a.host.Network().ConnsToPeer(point)
+	if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !c.Stat().Limited }) {
+		return MaxDiscoverLimit
+	}
+	return relayedAnswer / relayedRecord
 }
 
 // answers has memory for the answers that send parses.

@@ -130,14 +130,15 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 // Watch reports who joins namespace ns and who leaves it, beginning with the peers that
 // are there, until ctx ends. Then it closes the channel. The host itself is left out.
 // Watch asks the namespace's points about once a second while peers come and go, and
-// down to every eighth second while none do. A peer has left when its registrations have
-// ended, up to one TTL after the peer is gone.
+// down to every eighth second while none do. A peer has left when a point that told of it
+// answers and does not have it any more, up to one TTL after the peer is gone. Time in
+// which the point does not answer does not count.
 //
 // The reader may be slow: Watch reports the difference between what the reader was told
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
-// with more peers than one answer holds ([MaxDiscoverLimit]), each answer is another
-// sample, so a peer that is still there may be reported to leave and to join. The error
-// is one of the arguments, and is returned at once.
+// with more peers than one answer holds ([MaxDiscoverLimit], or about 200 through a relay
+// that limits connections), each answer is another sample. It then takes longer until a
+// peer is reported to leave. The error is one of the arguments, and is returned at once.
 func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 	if err := c.check(ns); err != nil {
 		return nil, fmt.Errorf("watch %q: %w", ns, err)

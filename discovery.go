@@ -171,7 +171,7 @@ func (q *query) over() bool {
 // follows it.
 func (s *search) run(ctx context.Context, c *searchCaller) {
 	for ctx.Err() == nil && !c.full() {
-		q := s.join(c.limit())
+		q := s.join(ctx, c.limit())
 		if q == nil {
 			break // the points were asked a moment ago
 		}
@@ -187,7 +187,7 @@ func (s *search) known() []points.Sighting { return s.points.Sightings().Live(s.
 
 // join returns the query to wait for: the one in flight, or a new one if it is time or if
 // the last one asked for fewer peers. The caller must leave it.
-func (s *search) join(limit int) *query {
+func (s *search) join(ctx context.Context, limit int) *query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if q := s.query; q != nil {
@@ -199,7 +199,7 @@ func (s *search) join(limit int) *query {
 			return nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), searchTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), searchTimeout)
 	q := &query{limit: limit, cancel: cancel, done: make(chan struct{}), progress: make(chan struct{}), callers: 1}
 	s.query = q
 	go func() {

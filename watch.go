@@ -17,10 +17,14 @@ import (
 
 // A namespace is asked for again after minWatchInterval while peers come and go. The
 // interval grows by half each time nothing has changed. maxWatchInterval is under half a
-// TTL: a peer that stays is seen again before its registration ends.
+// TTL: a peer that stays is seen again before its registration ends. If no point answers,
+// the next attempt comes when the backoff of one ends.
 const (
 	minWatchInterval = time.Second
 	maxWatchInterval = 8 * time.Second
+	// expirySlack is how long after a registration has ended its point is asked whether it
+	// has: TTLs are rounded, and the answer takes time.
+	expirySlack = 100 * time.Millisecond
 )
 
 // EventType says what happened to a peer in a namespace.
@@ -57,8 +61,9 @@ type watcher struct {
 	*asker
 	namespace string
 	out       chan Event
-	woken     chan struct{}              // holds a token when a point may have come
-	changed   chan struct{}              // holds a token when a point has answered
+	woken     chan struct{} // holds a token when a point may have come
+	changed   chan struct{} // holds a token when a point has answered
+	presence  *points.Presence
 	told      map[peer.ID][]ma.Multiaddr // what the reader knows: the peers and their addresses
 }
 
@@ -74,6 +79,7 @@ func watch(ctx context.Context, a *asker, ns string) (<-chan Event, error) {
 		out:       make(chan Event),
 		woken:     make(chan struct{}, 1),
 		changed:   make(chan struct{}, 1),
+		presence:  points.NewPresence(),
 		told:      make(map[peer.ID][]ma.Multiaddr),
 	}
 	var tasks sync.WaitGroup
@@ -92,12 +98,20 @@ func (w *watcher) poll(ctx context.Context) {
 	interval := minWatchInterval
 	version := w.sightings().Version(w.namespace)
 	for ctx.Err() == nil {
-		w.askOnce(ctx)
-		interval = min(interval*3/2, maxWatchInterval)
-		if now := w.sightings().Version(w.namespace); now != version {
-			version, interval = now, minWatchInterval
+		answered := w.askOnce(ctx)
+		wait := points.RetryAfter(w.points.Known()...)
+		if answered {
+			interval = min(interval*3/2, maxWatchInterval)
+			if now := w.sightings().Version(w.namespace); now != version {
+				version, interval = now, minWatchInterval
+			}
+			wait = points.Jitter(interval)
+			if until := w.sightings().NextExpiry(w.namespace); !until.IsZero() {
+				// Ask whether that peer is still there.
+				wait = min(wait, max(time.Until(until)+expirySlack, minWatchInterval))
+			}
 		}
-		timer := time.NewTimer(points.Jitter(interval))
+		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-w.woken:
@@ -110,25 +124,39 @@ func (w *watcher) poll(ctx context.Context) {
 
 func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 
-// askOnce asks the points once and records what each answers.
-func (w *watcher) askOnce(ctx context.Context) {
+// askOnce asks the points once, records what each answers, and reports whether one did.
+func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		_, err := w.see(ctx, point, w.namespace, MaxDiscoverLimit)
-		if err == nil {
-			notify(w.changed)
+		limit := w.answerLimit(point.ID())
+		seen, err := w.see(ctx, point, w.namespace, limit)
+		if err != nil {
+			w.presence.Failed(point.ID())
+			return err
 		}
-		return err
+		w.presence.Answered(point.ID(), seen, w.share(len(seen), limit))
+		notify(w.changed)
+		return nil
 	})
 	if err != nil {
+		w.presence.NoneAnswered()
 		logging.Log.Debug("no rendezvous point answered", "namespace", w.namespace, "error", err)
 	}
+	notify(w.changed)
+	return err == nil
+}
+
+// share returns which part of the namespace an answer with n peers had, up to 1. One of
+// them may have been this host.
+func (w *watcher) share(n, limit int) float64 {
+	if n < limit-1 {
+		return 1
+	}
+	return float64(n) / float64(max(1, n, len(w.sightings().Live(w.namespace, 0))))
 }
 
 // report sends the differences between what the reader knows and what was seen, at the
 // reader's pace.
 func (w *watcher) report(ctx context.Context) {
-	expiry := time.NewTimer(maxWatchInterval)
-	defer expiry.Stop()
 	var pending []Event
 	for {
 		var out chan<- Event // nil while there is nothing to report
@@ -143,14 +171,10 @@ func (w *watcher) report(ctx context.Context) {
 			pending = pending[1:]
 			continue
 		case <-w.changed:
-		case <-expiry.C:
 		case <-ctx.Done():
 			return
 		}
 		pending = w.differences()
-		if until := w.sightings().NextExpiry(w.namespace); !until.IsZero() {
-			expiry.Reset(time.Until(until))
-		}
 	}
 }
 
@@ -180,10 +204,25 @@ func (w *watcher) differences() []Event {
 		}
 	}
 	var left []Event
+	asked := w.askedPoints()
 	for id := range w.told {
-		if _, there := present[id]; !there {
+		if _, there := present[id]; !there && w.presence.Left(id, asked) {
 			left = append(left, Event{Type: Left, Peer: peer.AddrInfo{ID: id}})
 		}
 	}
+	w.presence.Forget(func(id peer.ID) bool {
+		_, there := present[id]
+		_, told := w.told[id]
+		return there || told
+	})
 	return append(left, joined...)
+}
+
+// askedPoints returns a function that reports whether a point is one at which the peers of
+// the namespace meet. One that failed often is not.
+func (w *watcher) askedPoints() func(peer.ID) bool {
+	meeting := slices.DeleteFunc(w.points.Meeting(w.namespace, w.redundancy), (*points.Point).Gone)
+	return func(id peer.ID) bool {
+		return slices.ContainsFunc(meeting, func(p *points.Point) bool { return p.ID() == id })
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
@@ -56,6 +57,113 @@ func TestWatch(t *testing.T) {
 		cancel()
 		for range events {
 			require.Fail(t, "nothing else has happened")
+		}
+	})
+}
+
+// TestWatchThroughOutages: the point is out of reach for five seconds, again and again.
+// Nobody has left, and nobody is said to. Then somebody leaves.
+func TestWatchThroughOutages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 4, 10*time.Millisecond)
+		startPoint(t, sim.hosts[0], testStorage(t))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		point := WithPoints(info(sim.hosts[0]))
+		keep(t, NewClient(sim.hosts[1], point))
+		until, leave := context.WithCancel(t.Context())
+		states, err := NewClient(sim.hosts[2], point).KeepRegistered(until, "n")
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		events, err := NewClient(sim.hosts[3], point).Watch(ctx, "n")
+		require.NoError(t, err)
+		for range 2 {
+			require.Equal(t, Joined, (<-events).Type)
+		}
+		for i := range 160 {
+			time.Sleep(40 * time.Second)
+			off := 5 * time.Second
+			if i%20 == 19 {
+				off = time.Minute
+			}
+			sim.unplug(0, true)
+			time.Sleep(off)
+			sim.unplug(0, false)
+			require.Empty(t, pending(events), "outage %d", i+1)
+		}
+		time.Sleep(time.Minute)
+		require.Empty(t, pending(events))
+		leave()
+		for range states { // until it has ended
+		}
+		left := time.Now()
+		e := <-events
+		require.Equal(t, Left, e.Type)
+		require.Equal(t, sim.hosts[2].ID(), e.Peer.ID)
+		require.LessOrEqual(t, time.Since(left), MaxTTL+2*time.Second)
+		cancel()
+		for range events { // it ends
+		}
+	})
+}
+
+// pending returns the event that a channel has, if any.
+func pending(events <-chan Event) (all []Event) {
+	synctest.Wait()
+	select {
+	case e := <-events:
+		return []Event{e}
+	default:
+		return nil
+	}
+}
+
+// relayedHost is a host whose connections all go through a relay that limits them.
+type relayedHost struct{ host.Host }
+
+type relayedNetwork struct{ network.Network }
+
+type relayedConn struct{ network.Conn }
+
+func (h relayedHost) Network() network.Network { return relayedNetwork{h.Host.Network()} }
+
+func (n relayedNetwork) ConnsToPeer(id peer.ID) (conns []network.Conn) {
+	for _, c := range n.Network.ConnsToPeer(id) {
+		conns = append(conns, relayedConn{c})
+	}
+	return conns
+}
+
+func (c relayedConn) Stat() network.ConnStats {
+	s := c.Conn.Stat()
+	s.Limited = true
+	return s
+}
+
+// TestWatchOverRelay: of 950 peers, each answer has what fits through the relay. After a
+// while all are told of, and nobody is said to have left by mistake.
+func TestWatchOverRelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const peers = 950
+		hosts := simHosts(t, 2)
+		storage := testStorage(t)
+		startPoint(t, hosts[0], storage)
+		fill(t, storage, "n", peers)
+		connect(t, hosts[1], hosts[0])
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		c := NewClient(relayedHost{hosts[1]}, WithPoints(info(hosts[0])))
+		require.LessOrEqual(t, c.asker.answerLimit(hosts[0].ID())*400, 128<<10)
+		events, err := c.Watch(ctx, "n")
+		require.NoError(t, err)
+		begun := time.Now()
+		for range peers {
+			require.Equal(t, Joined, (<-events).Type)
+		}
+		t.Logf("%d peers over a relay: all are known after %v", peers, time.Since(begun))
+		require.Less(t, time.Since(begun), time.Minute)
+		cancel()
+		for range events { // it ends
 		}
 	})
 }
