@@ -156,8 +156,11 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 // zero, because gossipsub would then wait for two minutes. [discovery.TTL] is clamped to
 // what the protocol allows.
 //
-// Nothing happens between two calls: a host whose addresses change is found at the old
-// ones until the next call. [Client.KeepRegistered] reacts at once.
+// Between the calls, Advertise keeps the host registered as [Client.KeepRegistered] does:
+// it registers again when the host's addresses change or a point comes back, and retries
+// what failed. This ends with ctx, [DefaultTTL] after the last call, or two minutes later
+// if that call failed. With a context that cannot end, such as [context.Background], it
+// only registers once.
 func (c *Client) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	next, err := c.advertise(ctx, ns, opts)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	discoveryutil "github.com/libp2p/go-libp2p/p2p/discovery/util"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/points"
@@ -111,6 +112,39 @@ func TestAdvertiseBacksOff(t *testing.T) {
 			time.Sleep(next)
 		}
 		require.Greater(t, next, longestBackoff/2)
+	})
+}
+
+// TestAdvertiseKeepsRegistered between the calls, and for a TTL after the last one.
+func TestAdvertiseKeepsRegistered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		s := testStorage(t)
+		service := startPoint(t, hosts[0], s)
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])))
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := c.Advertise(ctx, "n")
+		require.NoError(t, err)
+		for range 19 {
+			time.Sleep(time.Second)
+			require.Equal(t, 1, live(t, s, "n"))
+		}
+		service.Stop()
+		require.NoError(t, hosts[0].Network().ClosePeer(hosts[1].ID()))
+		time.Sleep(3 * MaxTTL)
+		require.Zero(t, live(t, s, "n"), "nobody has called again")
+
+		discoveryutil.Advertise(ctx, c, "n") // fails, and calls again after two minutes
+		time.Sleep(30 * time.Second)
+		require.NoError(t, service.Start())
+		time.Sleep(15 * time.Second)
+		for range 600 {
+			require.Equal(t, 1, live(t, s, "n"))
+			time.Sleep(time.Second)
+		}
+		cancel()
+		time.Sleep(MaxTTL + time.Second)
+		require.Zero(t, live(t, s, "n"))
 	})
 }
 

@@ -1,7 +1,7 @@
 package rendezvous
 
-// Registering at the points of a namespace: once, as Advertise does, and for as long as a
-// context lasts, as KeepRegistered does.
+// Registering at the points of a namespace: for as long as a context lasts, as
+// KeepRegistered does, and while the caller calls again, as Advertise does.
 
 import (
 	"bytes"
@@ -25,6 +25,12 @@ const (
 	minRefresh = 3 * time.Second
 	// retryDelay is the shortest time before a retry after a failure.
 	retryDelay = time.Second
+	// callerDelay is how much longer than the caller of Advertise a refresh waits, so that
+	// the call comes first.
+	callerDelay = time.Second
+	// advertiseRetry is when discovery/util.Advertise and gossipsub call Advertise again
+	// after an error.
+	advertiseRetry = 2 * time.Minute
 	// firstPointTimeout is how long Advertise waits for the host to meet a first point.
 	firstPointTimeout = 5 * time.Second
 	// maxConcurrentRefreshes is in how many of its namespaces one call of
@@ -38,18 +44,137 @@ type registrar struct {
 	*asker
 	created  time.Time
 	lastTime atomic.Int64 // when a registration last succeeded, in nanoseconds since created
-	failures logging.Limit
+
+	failures, addressless logging.Limit
+
+	mu         sync.Mutex
+	advertised map[string]*advertised // by namespace
 }
 
-func newRegistrar(a *asker) *registrar { return &registrar{asker: a, created: time.Now()} }
+func newRegistrar(a *asker) *registrar {
+	return &registrar{asker: a, created: time.Now(), advertised: make(map[string]*advertised)}
+}
 
-// advertise registers the host once. It waits a while if no point is known yet.
+// advertise registers the host, and keeps it registered until ctx ends or the caller does
+// not call again. If ctx cannot end, nothing may outlive the call, and it only registers
+// once. It waits a while if no point is known yet.
 func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration) (time.Duration, error) {
 	if ttl <= 0 || ttl > MaxTTL {
 		ttl = DefaultTTL
 	}
+	if ctx.Done() == nil {
+		r.points.Await(ctx, firstPointTimeout)
+		return r.refresh(ctx, ns, ttl, func(peer.ID, time.Duration, error) {})
+	}
+	a, err := r.lease(ctx, ns, ttl)
+	if err != nil {
+		return 0, err
+	}
 	r.points.Await(ctx, firstPointTimeout)
-	return r.refresh(ctx, ns, ttl, func(peer.ID, time.Duration, error) {})
+	next, err := a.refreshOne(ctx, a.kept[0])
+	a.renew(next, err)
+	return next, err
+}
+
+// lease returns the keeper of an advertised namespace, which ends with ctx.
+func (r *registrar) lease(ctx context.Context, ns string, ttl time.Duration) (*advertised, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	a := r.advertised[ns]
+	if a == nil || a.ctx.Err() != nil {
+		wakeups, err := r.points.Wakeups()
+		if err != nil {
+			return nil, err
+		}
+		a = newAdvertised(r, ns)
+		r.advertised[ns] = a
+		go a.run(wakeups, func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			a.follows()
+			if r.advertised[ns] == a {
+				delete(r.advertised, ns)
+			}
+		})
+	} else {
+		a.follows()
+	}
+	a.ttl.Store(int64(ttl))
+	a.follows = context.AfterFunc(ctx, a.cancel)
+	return a, nil
+}
+
+// advertised keeps the host registered in a namespace between the calls of Advertise and
+// a little beyond.
+type advertised struct {
+	*keeper
+	ctx     context.Context
+	cancel  context.CancelFunc
+	follows func() bool  // stops it from ending with the context of the last call; guarded by registrar.mu
+	renewed chan renewal // holds the outcome of the last call
+}
+
+// renewal is the outcome of a call of Advertise.
+type renewal struct {
+	next time.Duration // until the next refresh, unless the caller calls again before
+	ends time.Time     // when the caller has given up, if it has not called again
+}
+
+func newAdvertised(r *registrar, ns string) *advertised {
+	a := &advertised{keeper: newKeeper(r, []string{ns}), renewed: make(chan renewal, 1)}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	return a
+}
+
+// renew takes in the outcome of a call. discovery/util.Advertise calls again two minutes
+// after an error.
+func (a *advertised) renew(next time.Duration, err error) {
+	ends := time.Now().Add(DefaultTTL)
+	if err != nil {
+		ends = ends.Add(advertiseRetry)
+	}
+	select { // the last outcome counts
+	case <-a.renewed:
+	default:
+	}
+	select {
+	case a.renewed <- renewal{next + callerDelay, ends}:
+	default:
+	}
+}
+
+// run keeps the host registered until the caller has given up. It calls ended then.
+func (a *advertised) run(wakeups *points.Wakeups, ended func()) {
+	defer ended()
+	defer a.cancel()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer a.cancel()
+	tasks.Go(func() { wakeups.Run(a.ctx, a.wake) })
+	n := a.kept[0]
+	refresh := time.NewTimer(advertiseRetry) // the first call is under way
+	defer refresh.Stop()
+	end := time.NewTimer(advertiseRetry + DefaultTTL)
+	defer end.Stop()
+	for {
+		select {
+		case r := <-a.renewed:
+			refresh.Reset(r.next)
+			end.Reset(time.Until(r.ends))
+			continue
+		case <-n.woken:
+			if !n.tried() || !a.outdated(n) {
+				continue
+			}
+		case <-refresh.C:
+		case <-end.C:
+			return
+		case <-a.ctx.Done():
+			return
+		}
+		next, _ := a.refreshOne(a.ctx, n) // the error is in the log
+		refresh.Reset(next)
+	}
 }
 
 // refresh registers at the points of ns and returns how long to wait before the next
@@ -71,6 +196,12 @@ func (r *registrar) logOutcome(ns string, err error) {
 		return
 	}
 	if time.Since(r.created)-time.Duration(r.lastTime.Load()) < DefaultTTL {
+		return
+	}
+	if errors.Is(err, ErrNoAddresses) { // which is no point's fault
+		if n, due := r.addressless.Due(); due {
+			logging.Log.Error("this host has no address that others could use, so nobody finds it", "namespace", ns, "times", n)
+		}
 		return
 	}
 	if n, due := r.failures.Due(); due {
@@ -167,21 +298,28 @@ type keeper struct {
 	out     chan State
 	changed chan struct{} // holds a token when the state has changed
 	slots   chan struct{} // holds a token for each refresh that is under way
+	ttl     atomic.Int64  // to register for, in nanoseconds
 }
 
-// keepRegistered keeps the host registered in namespaces until ctx ends.
-func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
+func newKeeper(r *registrar, namespaces []string) *keeper {
 	k := &keeper{
 		registrar: r,
 		out:       make(chan State),
 		changed:   make(chan struct{}, 1),
 		slots:     make(chan struct{}, maxConcurrentRefreshes),
 	}
+	k.ttl.Store(int64(DefaultTTL))
 	for i, ns := range namespaces {
 		if !slices.Contains(namespaces[:i], ns) {
 			k.kept = append(k.kept, newKeptNamespace(ns))
 		}
 	}
+	return k
+}
+
+// keepRegistered keeps the host registered in namespaces until ctx ends.
+func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
+	k := newKeeper(r, namespaces)
 	wakeups, err := r.points.Wakeups()
 	if err != nil {
 		return nil, err
@@ -204,7 +342,7 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 func (k *keeper) wake(slept bool) {
 	for _, n := range k.kept {
 		if slept {
-			n.expire()
+			n.setStale()
 		}
 		notify(n.woken)
 	}
@@ -219,30 +357,30 @@ func (k *keeper) run(ctx context.Context, n *keptNamespace) {
 		case <-ctx.Done():
 			return
 		}
-		next := k.refreshOne(ctx, n)
+		next, _ := k.refreshOne(ctx, n) // the error is in the state
 		<-k.slots
 		k.wait(ctx, n, next)
 	}
 }
 
 // refreshOne registers the host in one namespace and returns when to do so again.
-func (k *keeper) refreshOne(ctx context.Context, n *keptNamespace) time.Duration {
+func (k *keeper) refreshOne(ctx context.Context, n *keptNamespace) (time.Duration, error) {
 	if envelope, err := k.own.Envelope(); err == nil {
 		n.setEnvelope(envelope)
 	}
-	next, err := k.refresh(ctx, n.name, DefaultTTL, func(point peer.ID, granted time.Duration, err error) {
+	next, err := k.refresh(ctx, n.name, time.Duration(k.ttl.Load()), func(point peer.ID, granted time.Duration, err error) {
 		n.setResult(point, granted, err)
 		notify(k.changed)
 	})
 	if ctx.Err() != nil {
-		return 0
+		return next, err
 	}
 	n.setErr(err, k.isKnown)
 	notify(k.changed)
 	if err != nil {
 		logging.Log.Debug("registered at no rendezvous point", "namespace", n.name, "error", err)
 	}
-	return next
+	return next, err
 }
 
 func (k *keeper) isKnown(id peer.ID) bool {
@@ -278,7 +416,7 @@ func (k *keeper) outdated(n *keptNamespace) bool {
 	}
 	chosen := k.points.Choose(n.name)
 	chosen = chosen[:min(len(chosen), k.redundancy)]
-	return n.differs(envelope) || slices.ContainsFunc(chosen, func(p *points.Point) bool {
+	return n.outdated(envelope) || slices.ContainsFunc(chosen, func(p *points.Point) bool {
 		since, until := n.registration(p.ID())
 		return !time.Now().Before(until) || p.ConnectedSince(since)
 	})
@@ -316,6 +454,7 @@ type keptNamespace struct {
 	mu       sync.Mutex
 	results  map[peer.ID]registerResult
 	envelope []byte // as registered last
+	stale    bool   // whether the registrations may have ended, because the machine slept
 	err      error
 }
 
@@ -348,10 +487,18 @@ func (n *keptNamespace) registration(point peer.ID) (since, until time.Time) {
 	return r.since, r.until
 }
 
-func (n *keptNamespace) differs(envelope []byte) bool {
+// outdated reports whether the registrations may have ended, or have another record.
+func (n *keptNamespace) outdated(envelope []byte) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !bytes.Equal(envelope, n.envelope)
+	return n.stale || !bytes.Equal(envelope, n.envelope)
+}
+
+// tried reports whether the host has tried to register.
+func (n *keptNamespace) tried() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.err != nil || len(n.results) > 0
 }
 
 func (n *keptNamespace) setEnvelope(envelope []byte) {
@@ -368,7 +515,7 @@ func (n *keptNamespace) setResult(point peer.ID, granted time.Duration, err erro
 	if r.err = err; err == nil {
 		r.since = time.Now()
 		r.until = r.since.Add(granted)
-		n.err = nil
+		n.err, n.stale = nil, false
 	}
 	n.results[point] = r
 }
@@ -379,15 +526,24 @@ func (n *keptNamespace) setErr(err error, isKnown func(peer.ID) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.err = err
+	if n.stale && err != nil {
+		n.expire()
+	}
 	maps.DeleteFunc(n.results, func(point peer.ID, r registerResult) bool {
 		return !time.Now().Before(r.until) && !isKnown(point)
 	})
 }
 
-// expire records that all registrations may have ended.
-func (n *keptNamespace) expire() {
+// setStale records that the registrations may have ended. The wall clock may also just
+// have been set, so they are not said to have until the next attempt has failed.
+func (n *keptNamespace) setStale() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.stale = true
+}
+
+// expire records that all registrations have ended. n.mu is held.
+func (n *keptNamespace) expire() {
 	for point, r := range n.results {
 		r.until = time.Time{}
 		n.results[point] = r

@@ -181,6 +181,31 @@ func TestKeepRegisteredAfterSleep(t *testing.T) {
 	})
 }
 
+// TestWallClockStep: a wall clock that is set by a few seconds looks like a short sleep. The
+// host registers anew and stays findable.
+func TestWallClockStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		var step atomic.Int64
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), func(c *clientConfig) error {
+			c.wallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) }
+			return nil
+		})
+		states := keep(t, c)
+		until(t, states, time.Second, State.Findable)
+		for range 10 {
+			step.Add(int64(3 * time.Second))
+			before := time.Now()
+			until(t, states, 2*time.Second, func(s State) bool {
+				require.True(t, s.Findable())
+				return s.Namespaces[0].Points[0].Until.After(before.Add(MaxTTL))
+			})
+			time.Sleep(time.Second)
+		}
+	})
+}
+
 // TestKeepRegisteredAtAPointThatForgot: one that was restarted does not know anybody.
 func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
