@@ -1,0 +1,130 @@
+//go:build linux
+
+package main
+
+// A long cable. Where the kernel has no netem, a program has to delay packets: it reads
+// them from a TUN interface on one machine and writes them to one on the other machine.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// delayConfig is what the program delay is told.
+type delayConfig struct {
+	Ends  [2]cableEnd   `json:"ends"`
+	Delay time.Duration `json:"delay"` // in each direction
+}
+
+type cableEnd struct {
+	Namespace string `json:"namespace"`
+	Interface string `json:"interface"`
+}
+
+// runDelay makes the interfaces and carries packets between them.
+func runDelay(ctx context.Context, c delayConfig, w io.Writer) error {
+	var ends [2]*os.File
+	for i, end := range c.Ends {
+		f, err := openTUN(end)
+		if err != nil {
+			return fmt.Errorf("make interface %s in namespace %s: %w", end.Interface, end.Namespace, err)
+		}
+		defer func() { _ = f.Close() }()
+		ends[i] = f
+	}
+	newPrinter(w).print(line{Kind: kindReady})
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error { return carry(ctx, ends[0], ends[1], c.Delay) })
+	all.Go(func() error { return carry(ctx, ends[1], ends[0], c.Delay) })
+	all.Go(func() error {
+		<-ctx.Done()
+		return errors.Join(ends[0].Close(), ends[1].Close())
+	})
+	return all.Wait()
+}
+
+// openTUN makes a TUN interface in a namespace. The interface stays there: it belongs to
+// the namespace of the thread that makes it.
+func openTUN(end cableEnd) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		f, err := openTUNHere(end)
+		made <- result{f, err}
+	}()
+	r := <-made
+	return r.file, r.err
+}
+
+func openTUNHere(end cableEnd) (*os.File, error) {
+	namespace, err := os.Open("/run/netns/" + end.Namespace)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = namespace.Close() }()
+	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("enter: %w", err)
+	}
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	request, err := unix.NewIfreq(end.Interface)
+	if err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return nil, errors.Join(fmt.Errorf("TUNSETIFF: %w", err), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), end.Interface), nil
+}
+
+// carry takes packets from one end to the other, each so long after it came.
+func carry(ctx context.Context, from io.Reader, to io.Writer, delay time.Duration) error {
+	type packet struct {
+		due  time.Time
+		data []byte
+	}
+	// A full cable drops packets, as others do.
+	cable := make(chan packet, 10_000)
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		buf := make([]byte, 1<<16)
+		for {
+			n, err := from.Read(buf)
+			if err != nil {
+				return fmt.Errorf("read a packet: %w", err)
+			}
+			select {
+			case cable <- packet{time.Now().Add(delay), append([]byte(nil), buf[:n]...)}:
+			default:
+			}
+		}
+	})
+	all.Go(func() error {
+		for {
+			select {
+			case p := <-cable:
+				time.Sleep(time.Until(p.due))
+				// It fails while the interface is down, and then the packet is lost.
+				_, _ = to.Write(p.data)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
+	return all.Wait()
+}

@@ -1,0 +1,250 @@
+//go:build linux
+
+package main
+
+// What happens to a network.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// fault is something that happens to a network.
+type fault struct {
+	name   string // for -run
+	title  string // in the table
+	layout layoutOptions
+	// fresh: it is there from the start, so that nothing is waited for.
+	fresh bool
+	// lasts is about how long it takes.
+	lasts  time.Duration
+	groups func(n *topology) []group
+	// strike returns when everything is back, or, of what does not come back, at once.
+	strike func(ctx context.Context, w *world) error
+}
+
+var faults = []fault{
+	{
+		name:   "nat-flush",
+		title:  "NATs' tables flushed",
+		groups: everyone,
+		strike: func(ctx context.Context, w *world) error {
+			var failed []error
+			for _, n := range w.network.nats {
+				failed = append(failed, w.network.forget(ctx, n))
+			}
+			return errors.Join(failed...)
+		},
+	},
+	{
+		name:   "address",
+		title:  "address changed",
+		layout: layoutOptions{open: true},
+		groups: func(n *topology) []group {
+			return []group{
+				{title: "behind a NAT", nodes: slices.Concat(n.behind(n.nats[0]), n.behind(n.nats[1])), held: true, searching: true, moved: true},
+				{title: "open network", nodes: n.behind(nil), held: true, searching: true, moved: true},
+			}
+		},
+		strike: func(ctx context.Context, w *world) error {
+			n := w.network
+			return w.move(ctx, slices.Concat(n.behind(n.nats[0]), n.behind(n.nats[1]), n.behind(nil))...)
+		},
+	},
+	linkDown("5s", 5*time.Second),
+	linkDown("30s", 30*time.Second),
+	linkDown("5m", 5*time.Minute),
+	{
+		name:   "point-killed",
+		title:  "point killed, back after 10 s",
+		lasts:  10 * time.Second,
+		groups: everyone,
+		strike: func(ctx context.Context, w *world) error {
+			p, err := w.busyPoint()
+			if err != nil {
+				return err
+			}
+			w.processes[p.name].kill()
+			if err := w.pause(ctx, 10*time.Second); err != nil {
+				return err
+			}
+			return w.startPoint(p)
+		},
+	},
+	{
+		name:   "point-vanished",
+		title:  "point's machine vanished",
+		groups: everyone,
+		strike: func(ctx context.Context, w *world) error {
+			p, err := w.busyPoint()
+			if err != nil {
+				return err
+			}
+			return w.network.cut(ctx, p.addr)
+		},
+	},
+	{
+		name:  "stopped",
+		title: "process stopped for 60 s",
+		lasts: time.Minute,
+		groups: func(n *topology) []group {
+			return []group{{nodes: n.behind(n.nats[2])}}
+		},
+		strike: func(ctx context.Context, w *world) error {
+			nodes := w.network.behind(w.network.nats[2])
+			if err := w.signal(syscall.SIGSTOP, nodes...); err != nil {
+				return err
+			}
+			if err := w.pause(ctx, time.Minute); err != nil {
+				return err
+			}
+			return w.signal(syscall.SIGCONT, nodes...)
+		},
+	},
+	{
+		name:   "loss",
+		title:  "a fifth of packets lost for 60 s",
+		lasts:  time.Minute,
+		groups: everyone,
+		strike: func(ctx context.Context, w *world) error {
+			addrs := externals(w.network.nats...)
+			if err := w.network.lose(ctx, addrs...); err != nil {
+				return err
+			}
+			if err := w.pause(ctx, time.Minute); err != nil {
+				return err
+			}
+			return w.network.loseNothing(ctx, addrs...)
+		},
+	},
+	{
+		name:   "hostile",
+		title:  "hostile point beside an honest one 20 ms farther",
+		layout: layoutOptions{hostile: true},
+		fresh:  true,
+		groups: func(n *topology) []group { return []group{{nodes: n.nodes}} },
+		strike: func(context.Context, *world) error { return nil },
+	},
+}
+
+// everyone is all peers, who have a point in reach all the time.
+func everyone(n *topology) []group {
+	return []group{{nodes: n.nodes, held: true, searching: true}}
+}
+
+// linkDown is links that are down for a while: that of a NAT, which hosts notice by nothing
+// but silence, and those of hosts behind another NAT, who cannot send then. A short one
+// takes no registration away.
+func linkDown(name string, d time.Duration) fault {
+	held := d < 10*time.Second
+	return fault{
+		name:  "link-" + name,
+		title: fmt.Sprintf("link down for %.0f s", d.Seconds()),
+		lasts: d,
+		groups: func(n *topology) []group {
+			return []group{
+				{title: "NAT's", nodes: n.behind(n.nats[0]), held: held},
+				{title: "host's own", nodes: n.behind(n.nats[1]), held: held},
+			}
+		},
+		strike: func(ctx context.Context, w *world) error {
+			n := w.network
+			uplink := externals(n.nats[0])
+			failed := []error{n.cut(ctx, uplink...)}
+			for _, h := range n.behind(n.nats[1]) {
+				failed = append(failed, n.linkDown(ctx, h))
+			}
+			if err := errors.Join(failed...); err != nil {
+				return err
+			}
+			if err := w.pause(ctx, d); err != nil {
+				return err
+			}
+			failed = []error{n.restore(ctx, uplink...)}
+			for _, h := range n.behind(n.nats[1]) {
+				failed = append(failed, n.linkUp(ctx, h))
+			}
+			return errors.Join(failed...)
+		},
+	}
+}
+
+// busyPoint returns a point at which peers meet in all namespaces.
+func (w *world) busyPoint() (*point, error) {
+	if p := w.network.point(w.history.busiest()); p != nil {
+		return p, nil
+	}
+	return nil, errors.New("there is no point at which peers meet in all namespaces")
+}
+
+// timing is how long things are looked at.
+type timing struct {
+	quiet   time.Duration // before a fault
+	atLeast time.Duration // after it
+	atMost  time.Duration // after it, while not all is well
+}
+
+var (
+	longTiming  = timing{quiet: time.Minute, atLeast: 90 * time.Second, atMost: 5 * time.Minute}
+	shortTiming = timing{quiet: 10 * time.Second, atLeast: 45 * time.Second, atMost: 2 * time.Minute}
+)
+
+// result is what a fault did.
+type result struct {
+	fault  *fault
+	rows   []row
+	period period
+	late   time.Duration // by how much the observer asked too late
+	// searches are those in which there was an honest peer to find that the host was not
+	// connected to, honest those of them that found one.
+	searches, honest int
+	err              error
+}
+
+// happen makes a network, lets the fault happen to it and measures what comes of that.
+func (f *fault) happen(ctx context.Context, env *environment, number int, t timing) (_ result, err error) {
+	res := result{fault: f}
+	w, err := newWorld(ctx, env, number, f.name, f.layout)
+	if err != nil {
+		return res, err
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	if !f.fresh {
+		begun := now()
+		if err := w.settled(ctx, 90*time.Second, 2*time.Second); err != nil {
+			return res, err
+		}
+		env.say("%s: settled after %.1f s", f.name, now().sub(begun).Seconds())
+		if err := w.pause(ctx, t.quiet); err != nil {
+			return res, err
+		}
+	}
+	w.history.meet()
+	res.period.struck = now()
+	if err := f.strike(ctx, w); err != nil {
+		return res, err
+	}
+	res.period.back = now()
+	env.say("%s: everything else is back", f.name)
+	if err := w.pause(ctx, t.atLeast); err != nil {
+		return res, err
+	}
+	rest := t.atMost - t.atLeast
+	if err := w.settled(ctx, rest, 2*time.Second); err != nil && !errors.Is(err, errTimeout) {
+		return res, err
+	} else if err != nil {
+		env.say("%s: %v", f.name, err)
+	}
+	res.period.end = now()
+	if f.fresh {
+		w.history.meet()
+	}
+	res.rows = measure(f.title, w.network.nodes, f.groups(w.network), w.history, res.period)
+	res.late = w.history.latest()
+	res.searches, res.honest = w.history.share()
+	return res, nil
+}

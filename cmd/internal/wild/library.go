@@ -1,0 +1,77 @@
+//go:build linux
+
+package main
+
+// All that the peers' program uses of the library.
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/discovery"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// library is the library as a gossipsub node uses it.
+type library struct {
+	client    *rendezvous.Client
+	discovery discovery.Discovery
+}
+
+func newLibrary(h host.Host, points []peer.AddrInfo) *library {
+	return &library{
+		client:    rendezvous.NewClient(h, rendezvous.WithPoints(points...)),
+		discovery: rendezvous.NewRendezvousDiscovery(h, rendezvous.WithPoints(points...)),
+	}
+}
+
+// keepRegistered keeps the host registered until ctx ends, and calls say with what
+// prevents that, each time that it changes. It returns when ctx ends.
+func (l *library) keepRegistered(ctx context.Context, namespace string, say func(string)) error {
+	states, err := l.client.KeepRegistered(ctx, namespace)
+	if err != nil {
+		return fmt.Errorf("keep registered: %w", err)
+	}
+	last := ""
+	for state := range states {
+		if text := describe(state); text != last {
+			say(text)
+			last = text
+		}
+	}
+	return nil
+}
+
+// describe says at which points the host is registered, and what prevents it elsewhere.
+func describe(state rendezvous.State) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "findable: %t", state.Findable())
+	for _, namespace := range state.Namespaces {
+		if namespace.Err != nil {
+			fmt.Fprintf(&b, "; %v", namespace.Err)
+		}
+		for _, point := range namespace.Points {
+			if point.Err != nil {
+				fmt.Fprintf(&b, "; %s: %v", point.Point, point.Err)
+			}
+		}
+	}
+	return b.String()
+}
+
+// watch calls changed for each peer that joins the namespace, moves or leaves it, until
+// ctx ends.
+func (l *library) watch(ctx context.Context, namespace string, changed func(p peer.AddrInfo, present bool)) error {
+	events, err := l.client.Watch(ctx, namespace)
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	for e := range events {
+		changed(e.Peer, e.Joined)
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// kind says what a line is about.
+type kind string
+
+const (
+	kindReady    kind = "ready"    // the program has started
+	kindMesh     kind = "mesh"     // Peers are the peers in gossipsub's mesh now
+	kindSearch   kind = "search"   // FindPeers was called at Began and gave Found
+	kindWatch    kind = "watch"    // Watch said that Peer is there, or, without Found, is not
+	kindMessage  kind = "message"  // a message of Peer arrived
+	kindAnswer   kind = "answer"   // Point was asked at Began and answered Found
+	kindNoAnswer kind = "noanswer" // Point was asked at Began and did not answer; Text says why
+	kindState    kind = "state"    // KeepRegistered says Text
+)
+
+// line is what a program prints, as a line of JSON.
+type line struct {
+	Time      instant            `json:"t"`
+	Kind      kind               `json:"kind"`
+	Began     instant            `json:"began,omitempty"`
+	Point     string             `json:"point,omitempty"`
+	Peer      string             `json:"peer,omitempty"`
+	Peers     []string           `json:"peers,omitempty"`
+	Found     map[string][]found `json:"found,omitempty"`     // by peer ID
+	Connected []string           `json:"connected,omitempty"` // peers that the host was connected to
+	Text      string             `json:"text,omitempty"`
+}
+
+// found is a registration that was seen.
+type found struct {
+	Time      instant  `json:"t,omitempty"` // when a search gave it
+	Namespace string   `json:"ns,omitempty"`
+	Addrs     []string `json:"addrs,omitempty"`
+}
+
+func parseLine(b []byte) (line, error) {
+	var l line
+	if err := json.Unmarshal(b, &l); err != nil {
+		return line{}, fmt.Errorf("read line %q: %w", b, err)
+	}
+	if l.Time == 0 || l.Kind == "" {
+		return line{}, fmt.Errorf("read line %q: time or kind is missing", b)
+	}
+	return l, nil
+}
+
+// printer prints lines. All methods may be called at the same time.
+type printer struct {
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+func newPrinter(w io.Writer) *printer { return &printer{out: json.NewEncoder(w)} }
+
+// print prints a line, with the time if it has none. It returns no error: a program
+// whose reader is gone is ended by SIGPIPE.
+func (p *printer) print(l line) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.Time == 0 {
+		l.Time = now()
+	}
+	_ = p.out.Encode(l)
+}

@@ -1,0 +1,210 @@
+//go:build linux
+
+// Command wild shows on real networks that a live peer is found. It makes networks of
+// namespaces, with routers that translate addresses, runs rendezvous points and gossipsub
+// nodes there as processes, breaks something, and measures for how long a peer was missing:
+//
+//	go build -o bin/rendezvous ./cmd/rendezvous
+//	go build -o bin/wild ./cmd/internal/wild
+//	bin/wild                      # every fault, with long times of peace before and after
+//	bin/wild -short -run 'nat|5s' # some, with short ones
+//
+// For each fault it prints a row per transport of the peers to which it happened. The
+// columns are the longest time for which the worst of them was registered at no point, was
+// not found by FindPeers, was not known to Watch, and had no mesh; and for which messages
+// did not arrive, which has no bar. Where a peer can reach a point all the time these
+// times count from the beginning of the fault and may be 3 s, and otherwise they count
+// from when everything else is back and may be 15 s. It exits with 1 where one is longer.
+//
+// It needs ip, nft and conntrack, and a kernel with network namespaces. All that it makes
+// is in namespaces of its own, which vanish with it.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	code, err := execute(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "wild:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// execute does what the command line says, and returns the exit status.
+func execute(ctx context.Context, args []string) (int, error) {
+	if len(args) == 2 {
+		if program, ok := programs[args[0]]; ok {
+			err := program(ctx, args[1], os.Stdout)
+			return 0, err
+		}
+	}
+	flags := flag.NewFlagSet("wild", flag.ContinueOnError)
+	chosen := flags.String("run", "", "let only the faults happen whose names match this regular expression")
+	brief := flags.Bool("short", false, "wait less before and after each fault")
+	parallel := flags.Int("parallel", 3, "how many faults happen at the same time, each on a network of its own")
+	command := flags.String("rendezvous", "bin/rendezvous", "the rendezvous command to run as point")
+	logs := flags.String("logs", "bin/wild-logs", "directory for what the programs log")
+	verbose := flags.Bool("v", false, "say of all times, not only of those that are too long, whom they happened to and when")
+	list := flags.Bool("list", false, "print the names of the faults and do nothing")
+	if err := flags.Parse(args); err != nil {
+		return 2, nil //nolint:nilerr // it is printed
+	}
+	matching, err := regexp.Compile(*chosen)
+	if err != nil {
+		return 2, fmt.Errorf("flag -run: %w", err)
+	}
+	run := slices.DeleteFunc(slices.Clone(faults), func(f fault) bool { return !matching.MatchString(f.name) })
+	switch {
+	case *list:
+		for _, f := range run {
+			fmt.Printf("%-15s %s\n", f.name, f.title)
+		}
+		return 0, nil
+	case len(run) == 0:
+		return 2, fmt.Errorf("flag -run: no fault matches %q", *chosen)
+	case flags.NArg() > 0 || *parallel < 1:
+		return 2, errors.New("see -help")
+	case !insideSandbox():
+		return runInSandbox()
+	}
+	if err := enterSandbox(ctx); err != nil {
+		return 1, fmt.Errorf("prepare the sandbox: %w", err)
+	}
+	c := campaign{faults: run, parallel: *parallel, timing: longTiming, verbose: *verbose}
+	if *brief {
+		c.timing = shortTiming
+	}
+	if c.env, err = newEnvironment(*command, *logs); err != nil {
+		return 1, err
+	}
+	return 0, c.run(ctx, os.Stdout)
+}
+
+// programs are what runs on the machines of a network, each with its configuration as JSON.
+var programs = map[string]func(ctx context.Context, config string, w io.Writer) error{
+	"peer":    configured(runPeer),
+	"observe": configured(runObserver),
+	"hostile": configured(runHostile),
+	"delay":   configured(runDelay),
+}
+
+func configured[C any](program func(ctx context.Context, c C, w io.Writer) error) func(context.Context, string, io.Writer) error {
+	return func(ctx context.Context, config string, w io.Writer) error {
+		if !insideSandbox() {
+			return errors.New("this program runs only where no packet gets out, as wild starts it")
+		}
+		var c C
+		if err := json.Unmarshal([]byte(config), &c); err != nil {
+			return fmt.Errorf("read the configuration: %w", err)
+		}
+		return program(ctx, c, w)
+	}
+}
+
+func newEnvironment(command, logs string) (*environment, error) {
+	command, err := filepath.Abs(command)
+	if err != nil {
+		return nil, fmt.Errorf("find the rendezvous command: %w", err)
+	}
+	if _, err := os.Stat(command); err != nil {
+		return nil, fmt.Errorf("find the rendezvous command, which make build makes: %w", err)
+	}
+	if err := os.RemoveAll(logs); err != nil {
+		return nil, fmt.Errorf("remove old logs: %w", err)
+	}
+	begun := time.Now()
+	say := func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%5.0f s  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
+	}
+	return &environment{rendezvous: command, logs: logs, say: say}, nil
+}
+
+// campaign is some faults, several of them at a time.
+type campaign struct {
+	env      *environment
+	faults   []fault
+	timing   timing
+	parallel int
+	verbose  bool
+}
+
+// run lets all faults happen, those that take longest first, and writes what came of them.
+func (c *campaign) run(ctx context.Context, w io.Writer) error {
+	order := make([]int, len(c.faults))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return int(c.faults[b].lasts - c.faults[a].lasts) })
+	results := make([]result, len(c.faults))
+	var all errgroup.Group
+	all.SetLimit(c.parallel)
+	for _, i := range order {
+		all.Go(func() error {
+			f := &c.faults[i]
+			c.env.say("%s: making a network", f.name)
+			var err error
+			results[i], err = f.happen(ctx, c.env, i, c.timing)
+			results[i].err = err
+			if err != nil {
+				c.env.say("%s: %v", f.name, err)
+			}
+			return nil
+		})
+	}
+	_ = all.Wait() // nothing returns an error: each is with its result
+	return c.report(w, results)
+}
+
+func (c *campaign) report(w io.Writer, results []result) error {
+	var rows []row
+	for _, r := range results {
+		rows = append(rows, r.rows...)
+	}
+	if err := writeTable(w, rows); err != nil {
+		return fmt.Errorf("write the table: %w", err)
+	}
+	fmt.Fprintln(w)
+	missed, failed := 0, 0
+	var late time.Duration
+	for _, r := range results {
+		for _, row := range r.rows {
+			if row.missed() {
+				missed++
+			}
+			writeWorst(w, row, r.period, c.verbose)
+		}
+		if r.fault.layout.hostile && r.err == nil {
+			fmt.Fprintf(w, "%s: an honest peer in %d of %d searches that had one to find\n", r.fault.title, r.honest, r.searches)
+		}
+		if r.err != nil {
+			failed++
+			fmt.Fprintf(w, "%s: not measured: %v\n", r.fault.title, r.err)
+		}
+		late = max(late, r.late)
+	}
+	fmt.Fprintf(w, "The observer asked each point every %.2f s, at worst %.2f s later.\n", askEvery.Seconds(), late.Seconds())
+	if missed+failed > 0 {
+		return fmt.Errorf("%d of %d rows missed a bar, %d of %d faults were not measured; logs are in %s",
+			missed, len(rows), failed, len(results), c.env.logs)
+	}
+	return nil
+}

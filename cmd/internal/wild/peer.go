@@ -1,0 +1,241 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	"golang.org/x/sync/errgroup"
+)
+
+// Where peers register. Gossipsub puts floodsub: before the name of its topic. Its
+// namespace is its own: what else searches there would change what it finds.
+const (
+	topicName      = "wild"
+	topicNamespace = "floodsub:" + topicName // gossipsub's Advertise and FindPeers
+	keptNamespace  = "kept"                  // KeepRegistered, Watch and FindPeers
+)
+
+const (
+	searchEvery  = time.Second     // time from the start of one FindPeers to the next
+	messageEvery = 2 * time.Second // time between the messages of a peer
+)
+
+// peerConfig is what the program peer is told.
+type peerConfig struct {
+	Key       string    `json:"key"` // file
+	Transport transport `json:"transport"`
+	Port      int       `json:"port"`
+	Announce  []string  `json:"announce"` // besides the addresses of its interfaces
+	Points    []string  `json:"points"`
+}
+
+// runPeer is a gossipsub node as the README sets it up. It also keeps itself registered,
+// watches and searches, and prints what it sees.
+func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
+	h, err := c.newHost()
+	if err != nil {
+		return fmt.Errorf("start a host: %w", err)
+	}
+	defer func() { _ = h.Close() }()
+	points, err := parsePoints(c.Points)
+	if err != nil {
+		return err
+	}
+	p := &peerProgram{host: h, library: newLibrary(h, points), out: newPrinter(w)}
+	return p.run(ctx)
+}
+
+func (c peerConfig) newHost() (host.Host, error) {
+	key, err := readKey(c.Key)
+	if err != nil {
+		return nil, err
+	}
+	announce := make([]ma.Multiaddr, 0, len(c.Announce))
+	for _, s := range c.Announce {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("announce %q: %w", s, err)
+		}
+		announce = append(announce, a)
+	}
+	opts := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.ListenAddrStrings(listenAddrs(c.Transport, "0.0.0.0", c.Port)...),
+		libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(own, announce) }),
+	}
+	if c.Transport != overQUIC {
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport))
+	}
+	if c.Transport != overTCP {
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
+	}
+	return libp2p.New(opts...)
+}
+
+// readKey reads a private key from a file.
+func readKey(path string) (crypto.PrivKey, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the key: %w", err)
+	}
+	key, err := crypto.UnmarshalPrivateKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("read the key in %s: %w", path, err)
+	}
+	return key, nil
+}
+
+// parsePoints reads multiaddrs that end in /p2p/ and a peer ID.
+func parsePoints(points []string) ([]peer.AddrInfo, error) {
+	addrs := make([]ma.Multiaddr, 0, len(points))
+	for _, s := range points {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("point %q: %w", s, err)
+		}
+		addrs = append(addrs, a)
+	}
+	infos, err := peer.AddrInfosFromP2pAddrs(addrs...)
+	if err != nil {
+		return nil, fmt.Errorf("points %q: %w", points, err)
+	}
+	return infos, nil
+}
+
+type peerProgram struct {
+	host    host.Host
+	library *library
+	out     *printer
+}
+
+func (p *peerProgram) run(ctx context.Context) error {
+	all, ctx := errgroup.WithContext(ctx)
+	mesh := newMeshTracer(func(ids []string) { p.out.print(line{Kind: kindMesh, Peers: ids}) })
+	router, err := pubsub.NewGossipSub(ctx, p.host, pubsub.WithDiscovery(p.library.discovery), pubsub.WithRawTracer(mesh))
+	if err != nil {
+		return fmt.Errorf("start gossipsub: %w", err)
+	}
+	topic, err := router.Join(topicName)
+	if err != nil {
+		return fmt.Errorf("join the topic: %w", err)
+	}
+	messages, err := topic.Subscribe()
+	if err != nil {
+		return fmt.Errorf("subscribe to the topic: %w", err)
+	}
+	p.out.print(line{Kind: kindReady, Text: fmt.Sprint(p.host.Addrs())})
+
+	all.Go(func() error { return p.publish(ctx, topic) })
+	all.Go(func() error { return p.listen(ctx, messages) })
+	all.Go(func() error { return p.search(ctx) })
+	all.Go(func() error {
+		return p.library.keepRegistered(ctx, keptNamespace, func(text string) { p.out.print(line{Kind: kindState, Text: text}) })
+	})
+	all.Go(func() error { return p.library.watch(ctx, keptNamespace, p.watched) })
+	return all.Wait()
+}
+
+func (p *peerProgram) publish(ctx context.Context, topic *pubsub.Topic) error {
+	ticks := time.NewTicker(messageEvery)
+	defer ticks.Stop()
+	for n := 0; ; n++ {
+		if err := topic.Publish(ctx, fmt.Appendf(nil, "%s %d %d", p.host.ID(), n, rand.Int64())); err != nil {
+			return fmt.Errorf("publish: %w", err)
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *peerProgram) listen(ctx context.Context, messages *pubsub.Subscription) error {
+	for {
+		m, err := messages.Next(ctx)
+		if err != nil {
+			return fmt.Errorf("receive messages: %w", err)
+		}
+		if from := m.GetFrom(); from != p.host.ID() {
+			p.out.print(line{Kind: kindMessage, Peer: from.String()})
+		}
+	}
+}
+
+func (p *peerProgram) watched(info peer.AddrInfo, present bool) {
+	l := line{Kind: kindWatch, Peer: info.ID.String()}
+	if present {
+		l.Found = map[string][]found{l.Peer: {{Addrs: addrStrings(info.Addrs)}}}
+	}
+	p.out.print(l)
+}
+
+// search searches again and again, for as long as ctx lasts.
+func (p *peerProgram) search(ctx context.Context) error {
+	ticks := time.NewTicker(searchEvery)
+	defer ticks.Stop()
+	for {
+		p.searchOnce(ctx)
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// searchOnce makes a search as gossipsub does, with its context of ten seconds.
+func (p *peerProgram) searchOnce(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	connected := make(map[string]struct{})
+	p.addConnected(connected)
+	l := line{Kind: kindSearch, Began: now(), Found: make(map[string][]found)}
+	infos, err := p.library.discovery.FindPeers(ctx, keptNamespace)
+	if err != nil {
+		l.Text = err.Error()
+	} else {
+		for info := range infos {
+			id := info.ID.String()
+			l.Found[id] = append(l.Found[id], found{Time: now(), Addrs: addrStrings(info.Addrs)})
+		}
+	}
+	p.addConnected(connected)
+	for id := range connected {
+		l.Connected = append(l.Connected, id)
+	}
+	p.out.print(l)
+}
+
+// addConnected adds the peers that the host is directly connected to.
+func (p *peerProgram) addConnected(to map[string]struct{}) {
+	for _, id := range p.host.Network().Peers() {
+		if p.host.Network().Connectedness(id) == network.Connected {
+			to[id.String()] = struct{}{}
+		}
+	}
+}
+
+func addrStrings(addrs []ma.Multiaddr) []string {
+	texts := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return texts
+}

@@ -1,0 +1,128 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"sync/atomic"
+	"syscall"
+)
+
+// maxLine is more than the longest line that a program prints: a search that found fifty peers.
+const maxLine = 1 << 20
+
+// process is a program that runs on a machine of a network.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  string        // the file that has what it says on stderr
+	done chan struct{} // closed when it has ended
+	err  error         // why it ended, once done is closed
+
+	ending atomic.Bool // its end is wanted
+}
+
+// program is what to start.
+type program struct {
+	name      string
+	namespace string // network namespace; empty: that of the caller
+	args      []string
+	log       string             // file for stderr, to which it is appended
+	lines     func([]byte) error // is given each line of its output; nil: output goes to the log
+	ended     func(*process)     // is called when it has ended though nobody wanted that
+}
+
+func start(p program) (*process, error) {
+	log, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	defer func() { _ = log.Close() }() // the process has its own
+	args := p.args
+	if p.namespace != "" {
+		args = append([]string{"ip", "netns", "exec", p.namespace}, args...) // which becomes the program
+	}
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it is killed, and with the sandbox
+	cmd.Env = append(os.Environ(), "GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn")
+	cmd.Stdout, cmd.Stderr = log, log
+	proc := &process{name: p.name, cmd: cmd, log: p.log, done: make(chan struct{})}
+	read := func() error { return nil }
+	if p.lines != nil {
+		cmd.Stdout = nil
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			return nil, fmt.Errorf("start %s: %w", p.name, err)
+		}
+		read = func() error {
+			lines := bufio.NewScanner(out)
+			lines.Buffer(nil, maxLine)
+			for lines.Scan() {
+				if err := p.lines(lines.Bytes()); err != nil {
+					return err
+				}
+			}
+			return lines.Err()
+		}
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", p.name, err)
+	}
+	go func() {
+		defer close(proc.done)
+		unreadable := read()
+		if unreadable != nil {
+			_ = cmd.Process.Kill()
+		}
+		proc.err = cmd.Wait()
+		if unreadable != nil {
+			proc.err = unreadable
+		}
+		if !proc.ending.Load() {
+			p.ended(proc)
+		}
+	}()
+	return proc, nil
+}
+
+// ownArgs is the command line of this program as another one, with its configuration.
+func ownArgs(subcommand string, config any) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("configure %s: %w", subcommand, err)
+	}
+	return []string{self, subcommand, string(text)}, nil
+}
+
+func (p *process) signal(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil {
+		return fmt.Errorf("send %v to %s: %w", s, p.name, err)
+	}
+	return nil
+}
+
+// kill kills the process, also one that is stopped, and waits for its end.
+func (p *process) kill() {
+	p.ending.Store(true)
+	_ = p.cmd.Process.Kill() // which fails when it has ended
+	<-p.done
+}
+
+// lastWords returns the end of what the process has logged.
+func (p *process) lastWords() string {
+	const most = 2000
+
+	b, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.TrimSpace(b[max(0, len(b)-most):]))
+}

@@ -1,0 +1,59 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+)
+
+// writeTable writes rows as a table.
+func writeTable(w io.Writer, rows []row) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "fault\ttransport\tat points\tFindPeers\tWatch\tbar\tmesh\tbar\t(messages)\t")
+	for _, r := range rows {
+		ok := "ok"
+		if r.missed() {
+			ok = "MISSED"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%v\t%v\t%v\t%s\t%v\t%s\t%v\t%s\n",
+			r.fault, r.transport, r.points, r.search, r.watch, bars(r.points, r.search, r.watch), r.mesh, bars(r.mesh), r.messages, ok)
+	}
+	return t.Flush()
+}
+
+// bars names the bars of some cells, once where they are the same.
+func bars(cells ...cell) string {
+	text := ""
+	var last time.Duration
+	for _, c := range cells {
+		if !c.measured || c.bar == last {
+			continue
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprintf("%.0f s", c.bar.Seconds())
+		last = c.bar
+	}
+	return text
+}
+
+// writeWorst says more of the bars that were missed, and with all, of everything: whom
+// it happened to, and when.
+func writeWorst(w io.Writer, r row, p period, all bool) {
+	names := []string{"registered at no point where others look", "not found by FindPeers", "not known to Watch", "without a mesh", "without messages"}
+	for i, c := range r.cells() {
+		if !c.missed && !all || c.worst.length() == 0 {
+			continue
+		}
+		l := c.worst
+		until := fmt.Sprintf("%+.1f s", l.to.sub(p.back).Seconds())
+		if l.open {
+			until = "the end of the measurement"
+		}
+		fmt.Fprintf(w, "  %s, %s: %s: %s, from %+.1f s until %s\n", r.fault, r.transport, l.what, names[i], l.from.sub(p.back).Seconds(), until)
+	}
+}

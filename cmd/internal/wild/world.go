@@ -1,0 +1,312 @@
+//go:build linux
+
+package main
+
+// A network with all its programs running.
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// environment is what all worlds need.
+type environment struct {
+	rendezvous string // the command
+	logs       string // directory for what the programs say
+	say        func(format string, args ...any)
+}
+
+// world is a network with its programs.
+type world struct {
+	*environment
+	network   *topology
+	history   *history
+	name      string
+	dir       string // for keys
+	processes map[string]*process
+	failed    chan error // holds the first end of a program that nobody wanted
+}
+
+// cableDelay is how much later a far point gets a packet, and how much later its answer
+// arrives: 20 ms there and back.
+const cableDelay = 10 * time.Millisecond
+
+func newWorld(ctx context.Context, env *environment, number int, name string, o layoutOptions) (_ *world, err error) {
+	w := &world{
+		environment: env,
+		name:        name,
+		processes:   make(map[string]*process),
+		failed:      make(chan error, 1),
+	}
+	l := newLayout(o)
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "wild-"); err != nil {
+		return w, fmt.Errorf("make a directory for keys: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Join(env.logs, name), 0o755); err != nil {
+		return w, fmt.Errorf("make a directory for logs: %w", err)
+	}
+	for _, p := range l.points {
+		if p.id, err = w.makeKey(p.name); err != nil {
+			return w, err
+		}
+	}
+	for _, n := range l.nodes {
+		if n.id, err = w.makeKey(n.name); err != nil {
+			return w, err
+		}
+	}
+	w.history = newHistory(l)
+	if w.network, err = newTopology(ctx, fmt.Sprintf("w%d-", number), l); err != nil {
+		return w, err
+	}
+	return w, w.startAll(ctx)
+}
+
+// makeKey makes the private key of a program, and returns its peer ID.
+func (w *world) makeKey(name string) (string, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	b, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	if err := os.WriteFile(w.keyFile(name), b, 0o600); err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	return id.String(), nil
+}
+
+func (w *world) keyFile(name string) string { return filepath.Join(w.dir, name+".key") }
+
+func (w *world) startAll(ctx context.Context) error {
+	var observed observerConfig
+	for _, p := range w.network.points {
+		if p.far {
+			if err := w.layCable(ctx, p); err != nil {
+				return err
+			}
+		}
+		if err := w.startPoint(p); err != nil {
+			return err
+		}
+		if !p.hostile {
+			addr := listenAddrs(overTCP, p.addr.String(), pointPort)[0] + "/p2p/" + p.id
+			observed.Points = append(observed.Points, observedPoint{p.name, addr})
+		}
+	}
+	if err := w.startOwn("obs", "obs", "observe", observed); err != nil {
+		return err
+	}
+	// Peers find points that are there: none answers first because it was there first.
+	if err := w.started(ctx); err != nil {
+		return err
+	}
+	for _, n := range w.network.nodes {
+		config := peerConfig{
+			Key:       w.keyFile(n.name),
+			Transport: n.transport,
+			Port:      n.port,
+			Announce:  n.announce(),
+			Points:    w.network.pointAddrs(),
+		}
+		if err := w.startOwn(n.name, n.name, "peer", config); err != nil {
+			return err
+		}
+	}
+	return w.started(ctx)
+}
+
+// started waits until all programs have started.
+func (w *world) started(ctx context.Context) error {
+	names := slices.Collect(maps.Keys(w.processes))
+	return w.until(ctx, time.Minute, "all programs have started", func() bool { return w.history.allReady(names...) })
+}
+
+// startPoint starts a rendezvous point, or starts it again.
+func (w *world) startPoint(p *point) error {
+	if p.hostile {
+		return w.startOwn(p.name, p.name, "hostile", hostileConfig{w.keyFile(p.name), p.addr.String()})
+	}
+	args := []string{w.rendezvous, "serve", "--key", w.keyFile(p.name)}
+	for _, a := range listenAddrs(overBoth, p.addr.String(), pointPort) {
+		args = append(args, "--listen", a)
+	}
+	return w.start(program{name: p.name, namespace: w.network.namespace(p.name), args: args})
+}
+
+// layCable attaches a far point.
+func (w *world) layCable(ctx context.Context, p *point) error {
+	config := delayConfig{Delay: cableDelay, Ends: [2]cableEnd{
+		{w.network.namespace(routerName), p.name},
+		{w.network.namespace(p.name), "eth0"},
+	}}
+	name := "cable-" + p.name
+	if err := w.startOwn(name, "", "delay", config); err != nil {
+		return err
+	}
+	if err := w.until(ctx, 10*time.Second, "there is a cable", func() bool { return w.history.allReady(name) }); err != nil {
+		return err
+	}
+	return w.network.address(ctx, p.name, p.addr)
+}
+
+// startOwn starts a subcommand of this program on a machine; none: in the namespace of
+// the caller.
+func (w *world) startOwn(name, machine, subcommand string, config any) error {
+	args, err := ownArgs(subcommand, config)
+	if err != nil {
+		return err
+	}
+	p := program{name: name, args: args, lines: func(b []byte) error {
+		l, err := parseLine(b)
+		if err != nil {
+			return err
+		}
+		return w.history.add(name, l)
+	}}
+	if machine != "" {
+		p.namespace = w.network.namespace(machine)
+	}
+	return w.start(p)
+}
+
+func (w *world) start(p program) error {
+	p.log = filepath.Join(w.logs, w.name, p.name+".log")
+	p.ended = func(proc *process) {
+		select {
+		case w.failed <- fmt.Errorf("%s ended by itself: %w; it said last (%s):\n%s", proc.name, proc.err, proc.log, proc.lastWords()):
+		default:
+		}
+	}
+	proc, err := start(p)
+	if err != nil {
+		return err
+	}
+	w.processes[p.name] = proc
+	return nil
+}
+
+// until waits for something to be so, looking ten times a second.
+func (w *world) until(ctx context.Context, atMost time.Duration, what string, is func() bool) error {
+	timeout := time.NewTimer(atMost)
+	defer timeout.Stop()
+	ticks := time.NewTicker(100 * time.Millisecond)
+	defer ticks.Stop()
+	for !is() {
+		select {
+		case <-ticks.C:
+		case <-timeout.C:
+			return fmt.Errorf("waited %v until %s: %w", atMost, what, errTimeout)
+		case err := <-w.failed:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+var errTimeout = errors.New("it is not so")
+
+// pause waits for some time.
+func (w *world) pause(ctx context.Context, d time.Duration) error {
+	end := now().add(d)
+	return w.until(ctx, d+time.Minute, "time has passed", func() bool { return now() >= end })
+}
+
+// settled waits until all is well and stays so for a while.
+func (w *world) settled(ctx context.Context, atMost, lasting time.Duration) error {
+	var since instant
+	err := w.until(ctx, atMost, "all peers are registered, found and in a mesh", func() bool {
+		if len(w.history.missing()) > 0 {
+			since = 0
+			return false
+		}
+		if since == 0 {
+			since = now()
+		}
+		return now().sub(since) >= lasting
+	})
+	if errors.Is(err, errTimeout) {
+		return fmt.Errorf("%w: %s", err, summary(w.history.missing()))
+	}
+	return err
+}
+
+// summary is the first few of some texts.
+func summary(texts []string) string {
+	const most = 4
+	if n := len(texts) - most; n > 0 {
+		texts = append(slices.Clone(texts[:most]), fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(texts, "; ")
+}
+
+// close ends all programs and removes the network. It does so also where something fails.
+func (w *world) close() error {
+	for _, p := range w.processes {
+		p.ending.Store(true)
+	}
+	for _, p := range w.processes {
+		p.kill()
+	}
+	var removed error
+	if w.network != nil {
+		removed = w.network.remove(context.Background())
+	}
+	return errors.Join(removed, os.RemoveAll(w.dir))
+}
+
+// signal sends a signal to the programs of nodes.
+func (w *world) signal(s syscall.Signal, nodes ...*node) error {
+	var failed []error
+	for _, n := range nodes {
+		failed = append(failed, w.processes[n.name].signal(s))
+	}
+	return errors.Join(failed...)
+}
+
+// move gives nodes another address.
+func (w *world) move(ctx context.Context, nodes ...*node) error {
+	for _, n := range nodes {
+		at := now()
+		w.history.moved(n, at, n.nextAddr)
+		if err := w.network.move(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// externals returns the public addresses of NATs.
+func externals(nats ...*nat) []netip.Addr {
+	addrs := make([]netip.Addr, 0, len(nats))
+	for _, n := range nats {
+		addrs = append(addrs, n.external)
+	}
+	return addrs
+}
