@@ -10,14 +10,13 @@ import (
 	"strings"
 )
 
-// run runs a command to its end. Its input may be empty.
-func run(ctx context.Context, input string, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
+// runIP runs ip(8), which has an input of lines with -batch -.
+func runIP(ctx context.Context, input string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "ip", args...) //nolint:gosec // the arguments are this program's own
 	cmd.Stdin = strings.NewReader(input)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(out.Bytes()))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -31,22 +31,23 @@ type cableEnd struct {
 
 // runDelay makes the interfaces and carries packets between them.
 func runDelay(ctx context.Context, c delayConfig, w io.Writer) error {
-	var ends [2]*os.File
-	for i, end := range c.Ends {
-		f, err := openTUN(end)
-		if err != nil {
-			return fmt.Errorf("make interface %s in namespace %s: %w", end.Interface, end.Namespace, err)
-		}
-		defer func() { _ = f.Close() }()
-		ends[i] = f
+	a, err := openTUN(c.Ends[0])
+	if err != nil {
+		return err
 	}
+	defer func() { _ = a.Close() }()
+	b, err := openTUN(c.Ends[1])
+	if err != nil {
+		return err
+	}
+	defer func() { _ = b.Close() }()
 	newPrinter(w).print(line{Kind: kindReady})
 	all, ctx := errgroup.WithContext(ctx)
-	all.Go(func() error { return carry(ctx, ends[0], ends[1], c.Delay) })
-	all.Go(func() error { return carry(ctx, ends[1], ends[0], c.Delay) })
+	all.Go(func() error { return carry(ctx, a, b, c.Delay) })
+	all.Go(func() error { return carry(ctx, b, a, c.Delay) })
 	all.Go(func() error {
 		<-ctx.Done()
-		return errors.Join(ends[0].Close(), ends[1].Close())
+		return errors.Join(a.Close(), b.Close()) // which ends reading
 	})
 	return all.Wait()
 }
@@ -65,7 +66,10 @@ func openTUN(end cableEnd) (*os.File, error) {
 		made <- result{f, err}
 	}()
 	r := <-made
-	return r.file, r.err
+	if r.err != nil {
+		return nil, fmt.Errorf("make interface %s in namespace %s: %w", end.Interface, end.Namespace, r.err)
+	}
+	return r.file, nil
 }
 
 func openTUNHere(end cableEnd) (*os.File, error) {

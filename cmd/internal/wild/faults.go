@@ -173,14 +173,6 @@ func linkDown(name string, d time.Duration) fault {
 	}
 }
 
-// busyPoint returns a point at which peers meet in all namespaces.
-func (w *world) busyPoint() (*point, error) {
-	if p := w.network.point(w.history.busiest()); p != nil {
-		return p, nil
-	}
-	return nil, errors.New("there is no point at which peers meet in all namespaces")
-}
-
 // timing is how long things are looked at.
 type timing struct {
 	quiet   time.Duration // before a fault
@@ -195,14 +187,11 @@ var (
 
 // result is what a fault did.
 type result struct {
-	fault  *fault
-	rows   []row
-	period period
-	late   time.Duration // by how much the observer asked too late
-	// searches are those in which there was an honest peer to find that the host was not
-	// connected to, honest those of them that found one.
-	searches, honest int
-	err              error
+	fault   *fault
+	rows    []row
+	period  period
+	history *history // nil where there is an error
+	err     error
 }
 
 // happen makes a network, lets the fault happen to it and measures what comes of that.
@@ -212,7 +201,7 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 	if err != nil {
 		return res, err
 	}
-	defer func() { err = errors.Join(err, w.close()) }()
+	defer func() { err = errors.Join(err, w.close(ctx)) }()
 	if !f.fresh {
 		begun := now()
 		if err := w.settled(ctx, 90*time.Second, 2*time.Second); err != nil {
@@ -243,8 +232,11 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 	if f.fresh {
 		w.history.meet()
 	}
-	res.rows = measure(f.title, w.network.nodes, f.groups(w.network), w.history, res.period)
-	res.late = w.history.latest()
-	res.searches, res.honest = w.history.share()
+	groups := f.groups(w.network)
+	if err := w.close(ctx); err != nil {
+		return res, err
+	}
+	res.history = w.history
+	res.rows = measure(f.title, w.network.nodes, groups, w.history, res.period)
 	return res, nil
 }

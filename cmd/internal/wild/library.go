@@ -46,10 +46,17 @@ func (l *library) keepRegistered(ctx context.Context, namespace string, say func
 	return nil
 }
 
+// findable is what describe says when the host is registered and nothing fails.
+const findable = "findable"
+
 // describe says at which points the host is registered, and what prevents it elsewhere.
 func describe(state rendezvous.State) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "findable: %t", state.Findable())
+	if !state.Findable() {
+		b.WriteString("not findable")
+	} else {
+		b.WriteString(findable)
+	}
 	for _, namespace := range state.Namespaces {
 		if namespace.Err != nil {
 			fmt.Fprintf(&b, "; %v", namespace.Err)

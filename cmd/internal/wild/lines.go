@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 )
 
@@ -17,6 +18,7 @@ const (
 	kindMesh     kind = "mesh"     // Peers are the peers in gossipsub's mesh now
 	kindSearch   kind = "search"   // FindPeers was called at Began and gave Found
 	kindWatch    kind = "watch"    // Watch said that Peer is there, or, without Found, is not
+	kindClosed   kind = "closed"   // a connection to Peer that was opened at Began is closed
 	kindMessage  kind = "message"  // a message of Peer arrived
 	kindAnswer   kind = "answer"   // Point was asked at Began and answered Found
 	kindNoAnswer kind = "noanswer" // Point was asked at Began and did not answer; Text says why
@@ -63,12 +65,14 @@ type printer struct {
 func newPrinter(w io.Writer) *printer { return &printer{out: json.NewEncoder(w)} }
 
 // print prints a line, with the time if it has none. It returns no error: a program
-// whose reader is gone is ended by SIGPIPE.
+// whose reader is gone is ended by SIGPIPE, and other errors are logged.
 func (p *printer) print(l line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l.Time == 0 {
 		l.Time = now()
 	}
-	_ = p.out.Encode(l)
+	if err := p.out.Encode(l); err != nil {
+		fmt.Fprintln(os.Stderr, "print a line:", err)
+	}
 }

@@ -29,13 +29,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"syscall"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 )
 
 func main() {
@@ -118,93 +114,4 @@ func configured[C any](program func(ctx context.Context, c C, w io.Writer) error
 		}
 		return program(ctx, c, w)
 	}
-}
-
-func newEnvironment(command, logs string) (*environment, error) {
-	command, err := filepath.Abs(command)
-	if err != nil {
-		return nil, fmt.Errorf("find the rendezvous command: %w", err)
-	}
-	if _, err := os.Stat(command); err != nil {
-		return nil, fmt.Errorf("find the rendezvous command, which make build makes: %w", err)
-	}
-	if err := os.RemoveAll(logs); err != nil {
-		return nil, fmt.Errorf("remove old logs: %w", err)
-	}
-	begun := time.Now()
-	say := func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "%5.0f s  %s\n", time.Since(begun).Seconds(), fmt.Sprintf(format, args...))
-	}
-	return &environment{rendezvous: command, logs: logs, say: say}, nil
-}
-
-// campaign is some faults, several of them at a time.
-type campaign struct {
-	env      *environment
-	faults   []fault
-	timing   timing
-	parallel int
-	verbose  bool
-}
-
-// run lets all faults happen, those that take longest first, and writes what came of them.
-func (c *campaign) run(ctx context.Context, w io.Writer) error {
-	order := make([]int, len(c.faults))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return int(c.faults[b].lasts - c.faults[a].lasts) })
-	results := make([]result, len(c.faults))
-	var all errgroup.Group
-	all.SetLimit(c.parallel)
-	for _, i := range order {
-		all.Go(func() error {
-			f := &c.faults[i]
-			c.env.say("%s: making a network", f.name)
-			var err error
-			results[i], err = f.happen(ctx, c.env, i, c.timing)
-			results[i].err = err
-			if err != nil {
-				c.env.say("%s: %v", f.name, err)
-			}
-			return nil
-		})
-	}
-	_ = all.Wait() // nothing returns an error: each is with its result
-	return c.report(w, results)
-}
-
-func (c *campaign) report(w io.Writer, results []result) error {
-	var rows []row
-	for _, r := range results {
-		rows = append(rows, r.rows...)
-	}
-	if err := writeTable(w, rows); err != nil {
-		return fmt.Errorf("write the table: %w", err)
-	}
-	fmt.Fprintln(w)
-	missed, failed := 0, 0
-	var late time.Duration
-	for _, r := range results {
-		for _, row := range r.rows {
-			if row.missed() {
-				missed++
-			}
-			writeWorst(w, row, r.period, c.verbose)
-		}
-		if r.fault.layout.hostile && r.err == nil {
-			fmt.Fprintf(w, "%s: an honest peer in %d of %d searches that had one to find\n", r.fault.title, r.honest, r.searches)
-		}
-		if r.err != nil {
-			failed++
-			fmt.Fprintf(w, "%s: not measured: %v\n", r.fault.title, r.err)
-		}
-		late = max(late, r.late)
-	}
-	fmt.Fprintf(w, "The observer asked each point every %.2f s, at worst %.2f s later.\n", askEvery.Seconds(), late.Seconds())
-	if missed+failed > 0 {
-		return fmt.Errorf("%d of %d rows missed a bar, %d of %d faults were not measured; logs are in %s",
-			missed, len(rows), failed, len(results), c.env.logs)
-	}
-	return nil
 }

@@ -99,7 +99,7 @@ func judge(all []lapse, bar time.Duration, allowed func(lapse) bool) cell {
 
 // measure returns the rows of a fault. Peers that are in no group are the others: to
 // them nothing happens, and so they should notice nothing.
-func measure(fault string, all []*node, groups []group, r *history, p period) []row {
+func measure(fault string, all []*node, groups []group, h *history, p period) []row {
 	others := slices.Clone(all)
 	for _, g := range groups {
 		others = slices.DeleteFunc(others, func(n *node) bool { return slices.Contains(g.nodes, n) })
@@ -117,51 +117,51 @@ func measure(fault string, all []*node, groups []group, r *history, p period) []
 				continue
 			}
 			pairs := pairsOf(nodes, slices.Concat(nodes, only(others, speaks)))
-			rows = append(rows, measureGroup(title, string(t), g, nodes, pairs, r, p))
+			rows = append(rows, measureGroup(title, string(t), g, nodes, pairs, h, p))
 			if g.moved {
-				rows = append(rows, measureMoved(title+": at the new one", string(t), nodes, pairs, r, p))
+				rows = append(rows, measureMoved(title+": at the new one", string(t), nodes, pairs, h, p))
 			}
 		}
-		rows = append(rows, measureAcross(title, g, others, r, p))
+		rows = append(rows, measureAcross(title, g, others, h, p))
 	}
 	if len(others) > 0 {
 		g := group{held: true, searching: true}
-		rows = append(rows, measureGroup(fault+": the others", "all", g, others, pairsOf(others, others), r, p))
+		rows = append(rows, measureGroup(fault+": the others", "all", g, others, pairsOf(others, others), h, p))
 	}
 	return rows
 }
 
-func measureGroup(title, transport string, g group, nodes []*node, pairs []pair, r *history, p period) row {
+func measureGroup(title, transport string, g group, nodes []*node, pairs []pair, h *history, p period) row {
 	row := row{
 		fault:     title,
 		transport: transport,
-		mesh:      short(r.inMesh(nodes, p.back, p.end)),
-		messages:  seenOnly(r.ofMessages(pairs, p.back, p.end)),
+		mesh:      short(h.meshes.lapses(nodes, p.back, p.end)),
+		messages:  seenOnly(h.meshes.silences(pairs, p.back, p.end)),
 	}
 	if g.held {
-		row.points = steady(r.atPoints(nodes, false, p.struck, p.end))
+		row.points = steady(h.registrations.lapses(nodes, false, p.struck, p.end))
 	} else {
-		row.points = recovered(r.atPoints(nodes, false, p.back, p.end), p.back)
+		row.points = recovered(h.registrations.lapses(nodes, false, p.back, p.end), p.back)
 	}
 	if g.searching {
-		row.search = steady(r.inSearches(pairs, false, p.struck, p.end))
-		row.watch = steady(r.inWatch(pairs, false, p.struck, p.end))
+		row.search = steady(h.searched.lapses(pairs, false, p.struck, p.end))
+		row.watch = steady(h.watched.lapses(pairs, false, p.struck, p.end))
 	} else {
-		row.search = recovered(r.inSearches(pairs, false, p.back, p.end), p.back)
-		row.watch = recovered(r.inWatch(pairs, false, p.back, p.end), p.back)
+		row.search = recovered(h.searched.lapses(pairs, false, p.back, p.end), p.back)
+		row.watch = recovered(h.watched.lapses(pairs, false, p.back, p.end), p.back)
 	}
 	return row
 }
 
 // measureAcross measures what peers of different transports find of each other. It differs
 // from what those of one transport find where they ask different points.
-func measureAcross(title string, g group, others []*node, r *history, p period) row {
+func measureAcross(title string, g group, others []*node, h *history, p period) row {
 	named := make(map[string]transport)
 	for _, n := range slices.Concat(g.nodes, others) {
 		named[n.name] = n.transport
 	}
 	pairs := slices.DeleteFunc(pairsOf(g.nodes, slices.Concat(g.nodes, others)), func(p pair) bool { return named[p.by] == named[p.of] })
-	row := measureGroup(title, "across", g, nil, pairs, r, p)
+	row := measureGroup(title, "across", g, nil, pairs, h, p)
 	row.points, row.mesh = cell{}, cell{}
 	return row
 }
@@ -169,11 +169,11 @@ func measureAcross(title string, g group, others []*node, r *history, p period) 
 // measureMoved measures until peers are found at their new address. What a search finds
 // is looked at where the peers are on the open network: behind a NAT they are reached
 // where they were.
-func measureMoved(title, transport string, nodes []*node, pairs []pair, r *history, p period) row {
+func measureMoved(title, transport string, nodes []*node, pairs []pair, h *history, p period) row {
 	row := row{
 		fault:     title,
 		transport: transport,
-		points:    recovered(r.atPoints(nodes, true, p.struck, p.end), p.struck),
+		points:    recovered(h.registrations.lapses(nodes, true, p.struck, p.end), p.struck),
 	}
 	if nodes[0].nat == nil {
 		names := make([]string, 0, len(nodes))
@@ -181,8 +181,8 @@ func measureMoved(title, transport string, nodes []*node, pairs []pair, r *histo
 			names = append(names, n.name)
 		}
 		pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !slices.Contains(names, p.of) })
-		row.search = recovered(r.inSearches(pairs, true, p.struck, p.end), p.struck)
-		row.watch = recovered(r.inWatch(pairs, true, p.struck, p.end), p.struck)
+		row.search = recovered(h.searched.lapses(pairs, true, p.struck, p.end), p.struck)
+		row.watch = recovered(h.watched.lapses(pairs, true, p.struck, p.end), p.struck)
 	}
 	return row
 }

@@ -78,7 +78,7 @@ func observe(ctx context.Context, h host.Host, name string, point peer.AddrInfo,
 		answer, err := ask(ctx, h, point)
 		if err == nil {
 			l.Time = now()
-			l.Found, err = registrations(answer)
+			l.Found, err = readAnswer(answer)
 		}
 		if err != nil {
 			_ = h.Network().ClosePeer(point.ID)
@@ -117,8 +117,8 @@ func ask(ctx context.Context, h host.Host, point peer.AddrInfo) (*pb.Message, er
 	return readMessage(bufio.NewReader(stream), maxFrame)
 }
 
-// registrations reads an answer: the addresses and namespaces of each peer in it.
-func registrations(answer *pb.Message) (map[string][]found, error) {
+// readAnswer reads an answer: the addresses and namespaces of each peer in it.
+func readAnswer(answer *pb.Message) (map[string][]found, error) {
 	r := answer.GetDiscoverResponse()
 	if answer.GetType() != pb.Message_DISCOVER_RESPONSE || r == nil {
 		return nil, fmt.Errorf("answer of type %v", answer.GetType())

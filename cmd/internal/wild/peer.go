@@ -139,6 +139,9 @@ func (p *peerProgram) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("subscribe to the topic: %w", err)
 	}
+	p.host.Network().Notify(&network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) {
+		p.out.print(line{Kind: kindClosed, Peer: c.RemotePeer().String(), Began: now().add(-time.Since(c.Stat().Opened))})
+	}})
 	p.out.print(line{Kind: kindReady, Text: fmt.Sprint(p.host.Addrs())})
 
 	all.Go(func() error { return p.publish(ctx, topic) })

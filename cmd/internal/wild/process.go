@@ -47,7 +47,7 @@ func start(p program) (*process, error) {
 	if p.namespace != "" {
 		args = append([]string{"ip", "netns", "exec", p.namespace}, args...) // which becomes the program
 	}
-	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it is killed, and with the sandbox
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx,gosec // it ends when it is killed, and with the sandbox; the arguments are this program's own
 	cmd.Env = append(os.Environ(), "GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn")
 	cmd.Stdout, cmd.Stderr = log, log
 	proc := &process{name: p.name, cmd: cmd, log: p.log, done: make(chan struct{})}

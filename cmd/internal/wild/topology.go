@@ -51,7 +51,7 @@ func (n *topology) build(ctx context.Context) error {
 	for _, m := range n.machines() {
 		fmt.Fprintf(&adds, "netns add %s\n", n.namespace(m))
 	}
-	if err := run(ctx, adds.String(), "ip", "-batch", "-"); err != nil {
+	if err := runIP(ctx, adds.String(), "-batch", "-"); err != nil {
 		return err
 	}
 	for _, m := range n.machines() {
@@ -181,7 +181,7 @@ func (n *topology) remove(ctx context.Context) error {
 	for _, m := range n.machines() {
 		fmt.Fprintf(&dels, "netns delete %s\n", n.namespace(m))
 	}
-	return run(ctx, dels.String(), "ip", "-force", "-batch", "-")
+	return runIP(ctx, dels.String(), "-force", "-batch", "-")
 }
 
 // cut has the open network drop all that is sent from or to addresses.
@@ -214,7 +214,7 @@ func (n *topology) change(ctx context.Context, verb, set string, addrs []netip.A
 
 // forget empties the table of a NAT: it knows no connection any more.
 func (n *topology) forget(ctx context.Context, r *nat) error {
-	return run(ctx, "", "ip", "netns", "exec", n.namespace(r.name), "conntrack", "-F")
+	return runIP(ctx, "", "netns", "exec", n.namespace(r.name), "conntrack", "-F")
 }
 
 // move takes the address of a node away and gives it its next one. The NAT forwards its
@@ -252,12 +252,12 @@ func (n *topology) linkUp(ctx context.Context, h *node) error {
 
 // ip runs commands of ip(8) on a machine.
 func (n *topology) ip(ctx context.Context, machine string, commands ...string) error {
-	return run(ctx, strings.Join(commands, "\n")+"\n", "ip", "-netns", n.namespace(machine), "-batch", "-")
+	return runIP(ctx, strings.Join(commands, "\n")+"\n", "-netns", n.namespace(machine), "-batch", "-")
 }
 
 // nft gives rules to nft(8) on a machine.
 func (n *topology) nft(ctx context.Context, machine, rules string) error {
-	return run(ctx, rules, "ip", "netns", "exec", n.namespace(machine), "nft", "-f", "-")
+	return runIP(ctx, rules, "netns", "exec", n.namespace(machine), "nft", "-f", "-")
 }
 
 // sysctl sets kernel parameters on a machine, each given as PATH=VALUE.
@@ -268,5 +268,5 @@ func (n *topology) sysctl(ctx context.Context, machine string, settings ...strin
 		path, value, _ := strings.Cut(s, "=")
 		fmt.Fprintf(&script, "echo %s >/proc/sys/%s\n", value, path)
 	}
-	return run(ctx, script.String(), "ip", "netns", "exec", n.namespace(machine), "sh", "-s")
+	return runIP(ctx, script.String(), "netns", "exec", n.namespace(machine), "sh", "-s")
 }

@@ -37,6 +37,7 @@ type world struct {
 	name      string
 	dir       string // for keys
 	processes map[string]*process
+	closed    bool
 	failed    chan error // holds the first end of a program that nobody wanted
 }
 
@@ -54,7 +55,7 @@ func newWorld(ctx context.Context, env *environment, number int, name string, o 
 	l := newLayout(o)
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.close())
+			err = errors.Join(err, w.close(ctx))
 		}
 	}()
 	if w.dir, err = os.MkdirTemp("", "wild-"); err != nil {
@@ -77,7 +78,8 @@ func newWorld(ctx context.Context, env *environment, number int, name string, o 
 	if w.network, err = newTopology(ctx, fmt.Sprintf("w%d-", number), l); err != nil {
 		return w, err
 	}
-	return w, w.startAll(ctx)
+	err = w.startAll(ctx)
+	return w, err
 }
 
 // makeKey makes the private key of a program, and returns its peer ID.
@@ -266,8 +268,13 @@ func summary(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// close ends all programs and removes the network. It does so also where something fails.
-func (w *world) close() error {
+// close ends all programs and removes the network. It does so also where ctx has ended
+// or something fails, and does nothing the second time.
+func (w *world) close(ctx context.Context) error {
+	if w.closed {
+		return nil
+	}
+	w.closed = true
 	for _, p := range w.processes {
 		p.ending.Store(true)
 	}
@@ -276,9 +283,17 @@ func (w *world) close() error {
 	}
 	var removed error
 	if w.network != nil {
-		removed = w.network.remove(context.Background())
+		removed = w.network.remove(context.WithoutCancel(ctx))
 	}
 	return errors.Join(removed, os.RemoveAll(w.dir))
+}
+
+// busyPoint returns a point at which peers meet in all namespaces.
+func (w *world) busyPoint() (*point, error) {
+	if p := w.network.point(w.history.busiest()); p != nil {
+		return p, nil
+	}
+	return nil, errors.New("there is no point at which peers meet in all namespaces")
 }
 
 // signal sends a signal to the programs of nodes.
