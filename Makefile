@@ -11,6 +11,7 @@ SOAKTIME ?= 10m
 TESTTIMEOUT ?= 15m
 TESTFLAGS ?=
 BENCHFLAGS ?=
+WILDFLAGS ?=
 
 # Tools run at the versions in tools/go.mod; Go builds them once and caches them.
 GOTOOL := go tool -modfile=tools/go.mod
@@ -118,6 +119,13 @@ attack: ## Attack a point on loopback, for ATTACKTIME (10s) per attack, and meas
 .PHONY: soak
 soak: ## Run all attacks while honest peers come and go, for SOAKTIME (10m), and look for growth
 	go run ./cmd/internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
+
+.PHONY: wild
+wild: deps ## Break real networks (namespaces with NATs) and measure for how long peers are missing (WILDFLAGS='-short -run nat' for less)
+	mkdir -p bin
+	CGO_ENABLED=0 go build -o bin/rendezvous ./cmd/rendezvous
+	go build -o bin/wild ./cmd/internal/wild
+	PATH="$$PATH:/usr/sbin:/sbin" bin/wild $(WILDFLAGS)
 
 .PHONY: profile
 profile: ## Show where the time of a REGISTER and of a DISCOVER goes

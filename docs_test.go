@@ -133,8 +133,13 @@ var runs = map[string]run{
 	"make generate":                      withToolOf("lint-generated", ".ci/check-generated"),
 	"make test TESTFLAGS='-run Name -v'": expandsTo("go test -race .* -run Name -v ./..."),
 
-	"make attack":        stageOfCI,
-	"make soak":          stageOfCI,
+	"make attack": stageOfCI,
+	"make soak":   stageOfCI,
+	"make wild":   stageOfCI,
+
+	"make wild WILDFLAGS=-short":               stageOfCI,
+	"make wild WILDFLAGS='-short -run nat -v'": expandsTo(".* bin/wild -short -run nat -v"),
+
 	"make profile":       stageOfCI,
 	"make bench-storage": recipe("go run ", "-n 1000 -costs"),
 	"make bench-redis":   stageOfCI,
@@ -308,7 +313,7 @@ func stageOfCI(t *testing.T, tree, command string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(tree, ".ci", "run"))
 	require.NoError(t, err)
-	require.Regexp(t, `(?m)^stage \w+ \w+ `+command+`( [A-Z]+=\w+)*$`, string(script))
+	require.Regexp(t, `(?m)^stage \w+ \w+ `+command+`( [A-Z]+=[-\w]+)*$`, string(script))
 }
 
 // withToolOf checks that the command uses the same tool as a part of make lint, which CI

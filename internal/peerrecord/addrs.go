@@ -2,12 +2,36 @@ package peerrecord
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
+
+// MaxAddrsSize is how many bytes the addresses of a record may take together, as binary
+// multiaddrs.
+const MaxAddrsSize = 2048
+
+func checkAddrs(addrs []ma.Multiaddr) error {
+	switch {
+	case len(addrs) == 0:
+		return invalid("signed peer record has no addresses")
+	case sizeOf(addrs) > MaxAddrsSize:
+		return invalid(fmt.Sprintf("addresses are over %d bytes", MaxAddrsSize))
+	}
+	return nil
+}
+
+// sizeOf returns how many bytes addrs take as binary multiaddrs.
+func sizeOf(addrs []ma.Multiaddr) int {
+	n := 0
+	for _, a := range addrs {
+		n += len(a.Bytes())
+	}
+	return n
+}
 
 // Public returns the addresses that can be reached from anywhere, in a slice of its own:
 // public ones, DNS names among them, and those through a public relay. It drops addresses

@@ -9,13 +9,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-const (
-	// MaxSize is the size of the longest envelope, in bytes.
-	MaxSize = 8 << 10
-	// MaxAddrsSize is how many bytes the addresses of a record may take together, as
-	// binary multiaddrs.
-	MaxAddrsSize = 2048
-)
+// MaxSize is the size of the longest envelope, in bytes.
+const MaxSize = 8 << 10
 
 // Record is a verified signed peer record. It must not be modified.
 type Record struct {
@@ -77,23 +72,4 @@ func checkSize(envelope []byte) error {
 		return invalid(fmt.Sprintf("signed peer record is over %d bytes", MaxSize))
 	}
 	return nil
-}
-
-func checkAddrs(addrs []ma.Multiaddr) error {
-	switch {
-	case len(addrs) == 0:
-		return invalid("signed peer record has no addresses")
-	case sizeOf(addrs) > MaxAddrsSize:
-		return invalid(fmt.Sprintf("addresses are over %d bytes", MaxAddrsSize))
-	}
-	return nil
-}
-
-// sizeOf returns how many bytes addrs take as binary multiaddrs.
-func sizeOf(addrs []ma.Multiaddr) int {
-	n := 0
-	for _, a := range addrs {
-		n += len(a.Bytes())
-	}
-	return n
 }

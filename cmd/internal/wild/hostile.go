@@ -96,14 +96,20 @@ func makeUp(n int) ([][]byte, error) {
 	return envelopes, nil
 }
 
+// requester is a stream on which requests come.
+type requester interface {
+	io.ReadWriter
+	SetDeadline(t time.Time) error
+}
+
 // lie answers the requests on a stream, until the other side closes it.
-func lie(stream network.Stream, envelopes [][]byte) error {
+func lie(stream requester, envelopes [][]byte) error {
 	in := bufio.NewReader(stream)
 	for {
 		if err := stream.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 			return fmt.Errorf("set a deadline: %w", err)
 		}
-		request, err := readMessage(in, maxFrame)
+		request, err := readMessage(in)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}

@@ -78,7 +78,7 @@ func (l *library) watch(ctx context.Context, namespace string, changed func(p pe
 		return fmt.Errorf("watch: %w", err)
 	}
 	for e := range events {
-		changed(e.Peer, e.Joined)
+		changed(e.Peer, e.Type != rendezvous.Left)
 	}
 	return nil
 }

@@ -53,6 +53,13 @@ func parseLine(b []byte) (line, error) {
 	if l.Time == 0 || l.Kind == "" {
 		return line{}, fmt.Errorf("read line %q: time or kind is missing", b)
 	}
+	switch l.Kind {
+	case kindWatch, kindClosed, kindMessage:
+		if l.Peer == "" {
+			return line{}, fmt.Errorf("read line %q: peer is missing", b)
+		}
+	default:
+	}
 	return l, nil
 }
 

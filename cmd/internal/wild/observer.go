@@ -114,7 +114,7 @@ func ask(ctx context.Context, h host.Host, point peer.AddrInfo) (*pb.Message, er
 	if err := writeMessage(stream, &pb.Message{Type: pb.Message_DISCOVER, Discover: new(pb.Message_Discover)}); err != nil {
 		return nil, err
 	}
-	return readMessage(bufio.NewReader(stream), maxFrame)
+	return readMessage(bufio.NewReader(stream))
 }
 
 // readAnswer reads an answer: the addresses and namespaces of each peer in it.
@@ -154,12 +154,12 @@ func writeMessage(w io.Writer, m *pb.Message) error {
 	return nil
 }
 
-func readMessage(r *bufio.Reader, most uint64) (*pb.Message, error) {
+func readMessage(r *bufio.Reader) (*pb.Message, error) {
 	size, err := varint.ReadUvarint(r)
 	if err != nil {
 		return nil, fmt.Errorf("read a message: %w", err)
 	}
-	if size > most {
+	if size > maxFrame {
 		return nil, fmt.Errorf("read a message: %d bytes", size)
 	}
 	b := make([]byte, size)

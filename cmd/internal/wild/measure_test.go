@@ -1,0 +1,166 @@
+//go:build linux
+
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func lapseOf(from, to float64) lapse { return lapse{gap{from: second(from), to: second(to)}, "x"} }
+
+func openLapse(from, to float64) lapse {
+	l := lapseOf(from, to)
+	l.open = true
+	return l
+}
+
+func TestJudging(t *testing.T) {
+	since10 := func(all []lapse) cell { return recovered(all, second(10)) }
+	for name, test := range map[string]struct {
+		judge  func([]lapse) cell
+		lapses []lapse
+		want   string
+	}{
+		"nothing":                            {steady, nil, "0"},
+		"short enough":                       {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8)}, "3.0 s"},
+		"too long":                           {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8.2), lapseOf(9, 9.5)}, "3.2 s !"},
+		"to the end":                         {steady, []lapse{openLapse(5, 9)}, ">4.0 s !"},
+		"begins at the end":                  {steady, []lapse{openLapse(8, 9)}, ">1.0 s"},
+		"back in time":                       {since10, []lapse{lapseOf(10, 25)}, "15.0 s"},
+		"back too late":                      {since10, []lapse{lapseOf(10, 25.1)}, "15.1 s !"},
+		"not back":                           {since10, []lapse{openLapse(10, 20)}, ">10.0 s !"},
+		"back and away again for a while":    {since10, []lapse{lapseOf(10, 20), lapseOf(40, 42)}, "10.0 s"},
+		"back and away again for longer":     {since10, []lapse{lapseOf(10, 20), lapseOf(40, 44)}, "4.0 s !"},
+		"away again while it may be":         {since10, []lapse{lapseOf(12, 24)}, "12.0 s"},
+		"without a mesh at any time":         {short, []lapse{lapseOf(50, 65)}, "15.0 s"},
+		"without a mesh at any time, longer": {short, []lapse{lapseOf(50, 65.1)}, "15.1 s !"},
+		"without a bar":                      {seenOnly, []lapse{openLapse(1, 1000)}, ">999.0 s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := test.judge(test.lapses)
+			require.Equal(t, test.want, c.String())
+			require.Equal(t, strings.HasSuffix(test.want, "!"), c.missed)
+		})
+	}
+	require.Equal(t, "-", cell{}.String())
+}
+
+func TestPairs(t *testing.T) {
+	a, b, c := &node{name: "a"}, &node{name: "b"}, &node{name: "c"}
+	require.ElementsMatch(t,
+		[]pair{{"a", "b"}, {"b", "a"}, {"a", "c"}, {"c", "a"}, {"b", "c"}, {"c", "b"}},
+		pairsOf([]*node{a, b}, []*node{a, b, c}))
+	require.Empty(t, pairsOf([]*node{a}, []*node{a}))
+}
+
+// TestMeasure lets a peer behind a NAT vanish from the points for ten seconds.
+func TestMeasure(t *testing.T) {
+	h, l := newTestHistory(layoutOptions{})
+	all := make(map[string][]found)
+	for _, n := range l.nodes {
+		for _, ns := range namespaces {
+			all[n.id] = append(all[n.id], found{Time: second(1), Namespace: ns, Addrs: append(listenAddrs(n.transport, n.addr.String(), n.port), n.announce()...)})
+		}
+	}
+	mustAdd(t, h, "obs", answer(1, "p1", all))
+	h.meet()
+	for _, n := range l.nodes {
+		mustAdd(t, h, n.name,
+			line{Time: second(1), Kind: kindMesh, Peers: make([]string, enoughMesh)},
+			line{Time: second(1), Began: second(1), Kind: kindSearch, Found: all})
+		for _, other := range l.nodes {
+			mustAdd(t, h, n.name, line{Time: second(1), Kind: kindWatch, Peer: other.id, Found: all})
+		}
+	}
+	without := make(map[string][]found)
+	for id, f := range all {
+		if id != "a2" { // which speaks QUIC
+			without[id] = f
+		}
+	}
+	mustAdd(t, h, "obs", answer(20, "p1", without), answer(30, "p1", all))
+
+	rows := func(g group) map[string]row {
+		byTransport := make(map[string]row)
+		for _, r := range measure("f", l.nodes, []group{g}, h, period{struck: second(15), back: second(18), end: second(60)}) {
+			byTransport[r.transport] = r
+		}
+		return byTransport
+	}
+	got := rows(group{nodes: l.behind(l.nats[0]), held: true, searching: true})
+	require.Len(t, got, 5)
+	require.Equal(t, "10.0 s !", got["quic"].points.String())
+	require.True(t, got["quic"].missed())
+	require.Equal(t, "a2 in "+topicNamespace, got["quic"].points.worst.what)
+	require.Equal(t, steadyBar, got["quic"].points.bar)
+	for _, others := range []string{"tcp", "both", "across", "all"} {
+		require.False(t, got[others].missed(), others)
+	}
+	require.Equal(t, "f: the others", got["all"].fault)
+
+	got = rows(group{nodes: l.behind(l.nats[0])})
+	require.Equal(t, "10.0 s", got["quic"].points.String(), "it is back in time")
+	got = rows(group{title: "own", nodes: l.behind(l.nats[1]), held: true})
+	require.Equal(t, "10.0 s !", got["all"].points.String(), "the others must not notice")
+	require.Equal(t, "f, own", got["tcp"].fault)
+	require.Equal(t, backBar, got["tcp"].search.bar)
+	require.Equal(t, steadyBar, got["tcp"].points.bar)
+}
+
+func TestMeasureWhoMoved(t *testing.T) {
+	h, l := newTestHistory(layoutOptions{open: true})
+	groups := []group{
+		{title: "lan", nodes: l.behind(l.nats[0]), held: true, searching: true, moved: true},
+		{title: "open", nodes: l.behind(nil), held: true, searching: true, moved: true},
+	}
+	rows := measure("f", l.nodes, groups, h, period{struck: second(1), back: second(1), end: second(60)})
+	row := func(title string) row {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.fault == title && r.transport == "tcp" })
+		require.GreaterOrEqual(t, i, 0, title)
+		return rows[i]
+	}
+	require.Equal(t, "-", row("f, lan: at the new one").search.String())
+	require.Equal(t, ">59.0 s !", row("f, open: at the new one").search.String())
+	require.Equal(t, backBar, row("f, open: at the new one").watch.bar)
+	require.Equal(t, steadyBar, row("f, open").watch.bar)
+}
+
+func TestTable(t *testing.T) {
+	p := period{struck: second(10), back: second(10), end: second(60)}
+	rows := []row{
+		{fault: "storm", transport: "tcp", points: steady([]lapse{lapseOf(12, 16)}), search: steady(nil), watch: steady(nil), mesh: short(nil), messages: seenOnly(nil)},
+		{fault: "storm", transport: "across", search: recovered([]lapse{lapseOf(10, 21)}, p.back), watch: recovered(nil, p.back), messages: seenOnly([]lapse{openLapse(20, 60)})},
+	}
+	var out strings.Builder
+	require.NoError(t, writeTable(&out, rows))
+	var got [][]string
+	for text := range strings.Lines(out.String()) {
+		got = append(got, strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }))
+	}
+	require.Len(t, got, 3)
+	require.Regexp(t, `^storm +tcp +4\.0 s ! +0 +0 +3 s +0 +15 s +0 +MISSED$`, got[1][0])
+	require.Regexp(t, `^storm +across +- +11\.0 s +0 +15 s +- +>40\.0 s +ok$`, got[2][0])
+
+	out.Reset()
+	for _, r := range rows {
+		writeWorst(&out, r, p, false)
+	}
+	require.Equal(t, "  storm, tcp: x: registered at no point where others look, from +2.0 s until +6.0 s\n", out.String())
+	out.Reset()
+	writeWorst(&out, rows[1], p, true)
+	require.Equal(t, `  storm, across: x: not found by FindPeers, from +0.0 s until +11.0 s
+  storm, across: x: without messages, from +10.0 s until the end of the measurement
+`, out.String())
+}
+
+func TestBarsAreNamedOnce(t *testing.T) {
+	require.Empty(t, bars(cell{}))
+	require.Equal(t, "3 s", bars(steady(nil), cell{}, steady(nil)))
+	require.Equal(t, "3 s, 15 s", bars(steady(nil), recovered(nil, 0), recovered(nil, 0)))
+	require.Equal(t, 15*time.Second, short(nil).bar)
+}
