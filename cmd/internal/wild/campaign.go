@@ -68,16 +68,17 @@ func (c *campaign) report(w io.Writer, results []result) error {
 			}
 			writeWorst(w, row, r.period, c.verbose)
 		}
-		if r.fault.layout.hostile && r.err == nil {
+		if r.fault.layout.hostile && r.history != nil {
 			s := r.history.searched
 			fmt.Fprintf(w, "%s: an honest peer in %d of %d searches that had one to find\n", r.fault.title, s.fruitful, s.searches)
 		}
 		if r.err != nil {
 			failed++
 			fmt.Fprintf(w, "%s: not measured: %v\n", r.fault.title, r.err)
-			continue
 		}
-		late = max(late, r.history.registrations.lateness)
+		if r.history != nil {
+			late = max(late, r.history.registrations.lateness)
+		}
 	}
 	fmt.Fprintf(w, "The observer asked each point every %.2f s, at worst %.2f s later.\n", askEvery.Seconds(), late.Seconds())
 	if missed+failed > 0 {

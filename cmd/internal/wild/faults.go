@@ -185,12 +185,16 @@ var (
 	shortTiming = timing{quiet: 10 * time.Second, atLeast: 45 * time.Second, atMost: 2 * time.Minute}
 )
 
+// mostLate is by how much the observer may ask too late. Times that are measured are
+// wrong by as much.
+const mostLate = time.Second
+
 // result is what a fault did.
 type result struct {
 	fault   *fault
 	rows    []row
 	period  period
-	history *history // nil where there is an error
+	history *history // nil where nothing was measured
 	err     error
 }
 
@@ -213,6 +217,7 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 		}
 	}
 	w.history.meet()
+	w.history.begin()
 	res.period.struck = now()
 	if err := f.strike(ctx, w); err != nil {
 		return res, err
@@ -238,5 +243,8 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 	}
 	res.history = w.history
 	res.rows = measure(f.title, w.network.nodes, groups, w.history, res.period)
+	if late := w.history.registrations.lateness; late > mostLate {
+		return res, fmt.Errorf("the observer asked %.1f s too late: this machine is too busy to measure anything", late.Seconds())
+	}
 	return res, nil
 }

@@ -86,6 +86,13 @@ func (h *history) moved(n *node, at instant, addr netip.Addr) {
 	h.watched.moved(n, at)
 }
 
+// begin says that the measurement begins now.
+func (h *history) begin() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.registrations.lateness = 0
+}
+
 // meet takes note of the points at which peers meet now.
 func (h *history) meet() {
 	h.mu.Lock()

@@ -84,6 +84,11 @@ func TestObserverThatIsLate(t *testing.T) {
 	h, _ := newTestHistory(layoutOptions{})
 	mustAdd(t, h, "obs", answer(1, "p1", nil), answer(1.25, "p1", nil), answer(1.75, "p1", nil), answer(3, "p2", nil))
 	require.Equal(t, 250*time.Millisecond, h.registrations.lateness)
+	mustAdd(t, h, "obs", line{Time: second(3), Began: second(2), Kind: kindNoAnswer, Point: "p1"}, answer(3, "p1", nil))
+	require.Equal(t, 250*time.Millisecond, h.registrations.lateness, "it waited for an answer")
+	h.begin()
+	mustAdd(t, h, "obs", answer(3.3, "p1", nil))
+	require.Equal(t, 50*time.Millisecond, h.registrations.lateness)
 }
 
 // external is a node behind the first NAT as others reach it.

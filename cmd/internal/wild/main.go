@@ -60,6 +60,7 @@ func execute(ctx context.Context, args []string) (int, error) {
 	command := flags.String("rendezvous", "bin/rendezvous", "the rendezvous command to run as point")
 	logs := flags.String("logs", "bin/wild-logs", "directory for what the programs log")
 	verbose := flags.Bool("v", false, "say of all times, not only of those that are too long, whom they happened to and when")
+	lines := flags.Bool("lines", false, "keep all that the programs print, beside what they log")
 	list := flags.Bool("list", false, "print the names of the faults and do nothing")
 	if err := flags.Parse(args); err != nil {
 		return 2, nil //nolint:nilerr // it is printed
@@ -92,6 +93,7 @@ func execute(ctx context.Context, args []string) (int, error) {
 	if c.env, err = newEnvironment(*command, *logs); err != nil {
 		return 1, err
 	}
+	c.env.lines = *lines
 	return 0, c.run(ctx, os.Stdout)
 }
 

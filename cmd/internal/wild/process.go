@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync/atomic"
@@ -34,6 +35,7 @@ type program struct {
 	args      []string
 	log       string             // file for stderr, to which it is appended
 	lines     func([]byte) error // is given each line of its output; nil: output goes to the log
+	copy      string             // file for these lines; none if empty
 	ended     func(*process)     // is called when it has ended though nobody wanted that
 }
 
@@ -47,8 +49,8 @@ func start(p program) (*process, error) {
 	if p.namespace != "" {
 		args = append([]string{"ip", "netns", "exec", p.namespace}, args...) // which becomes the program
 	}
-	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx,gosec // it ends when it is killed, and with the sandbox; the arguments are this program's own
-	cmd.Env = append(os.Environ(), "GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn")
+	cmd := exec.Command(args[0], args[1:]...)                                                         //nolint:noctx,gosec // it ends when it is killed, and with the sandbox; the arguments are this program's own
+	cmd.Env = append([]string{"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn"}, os.Environ()...) // of two the last counts
 	cmd.Stdout, cmd.Stderr = log, log
 	proc := &process{name: p.name, cmd: cmd, log: p.log, done: make(chan struct{})}
 	read := func() error { return nil }
@@ -59,7 +61,12 @@ func start(p program) (*process, error) {
 			return nil, fmt.Errorf("start %s: %w", p.name, err)
 		}
 		read = func() error {
-			lines := bufio.NewScanner(out)
+			from, err := p.tee(out)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = from.Close() }()
+			lines := bufio.NewScanner(from)
 			lines.Buffer(nil, maxLine)
 			for lines.Scan() {
 				if err := p.lines(lines.Bytes()); err != nil {
@@ -87,6 +94,21 @@ func start(p program) (*process, error) {
 		}
 	}()
 	return proc, nil
+}
+
+// tee returns the output of a program, which is also written to a file if that is wanted.
+func (p *program) tee(out io.ReadCloser) (io.ReadCloser, error) {
+	if p.copy == "" {
+		return out, nil
+	}
+	f, err := os.OpenFile(p.copy, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("keep the lines of %s: %w", p.name, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{io.TeeReader(out, f), f}, nil
 }
 
 // ownArgs is the command line of this program as another one, with its configuration.
@@ -123,6 +145,9 @@ func (p *process) lastWords() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
+	}
+	if len(b) == 0 {
+		return "nothing"
 	}
 	return string(bytes.TrimSpace(b[max(0, len(b)-most):]))
 }

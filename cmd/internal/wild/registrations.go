@@ -17,7 +17,7 @@ type registrations struct {
 	points   []string // names of those that the observer asks
 	held     map[held]*sighting
 	meeting  map[string][]string // by namespace: the points at which its peers meet
-	asked    map[string]instant  // by point: when last
+	answered map[string]instant  // by point: when it was last asked, if it answered
 	lateness time.Duration       // the longest time by which the observer asked too late
 }
 
@@ -26,10 +26,10 @@ type held struct{ point, namespace, node string } // names
 
 func newRegistrations(l *layout) *registrations {
 	r := &registrations{
-		nodes:   l.nodes,
-		held:    make(map[held]*sighting),
-		meeting: make(map[string][]string),
-		asked:   make(map[string]instant),
+		nodes:    l.nodes,
+		held:     make(map[held]*sighting),
+		meeting:  make(map[string][]string),
+		answered: make(map[string]instant),
 	}
 	for _, p := range l.points {
 		if p.hostile {
@@ -47,10 +47,13 @@ func newRegistrations(l *layout) *registrations {
 
 // add adds an answer of a point, or that there is none.
 func (r *registrations) add(l line, at places) {
-	if last := r.asked[l.Point]; last != 0 && l.Kind == kindAnswer {
+	if last := r.answered[l.Point]; last != 0 {
 		r.lateness = max(r.lateness, l.Began.sub(last)-askEvery)
 	}
-	r.asked[l.Point] = l.Began
+	r.answered[l.Point] = l.Began
+	if l.Kind == kindNoAnswer {
+		r.answered[l.Point] = 0 // waiting for it is not being late
+	}
 	for _, n := range r.nodes {
 		for _, ns := range namespaces {
 			s := r.held[held{l.Point, ns, n.name}]

@@ -84,8 +84,7 @@ func enterSandbox(ctx context.Context) error {
 	}{
 		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE}, // what is mounted here stays here
 		{"proc", "/proc", "proc", 0},
-		{"tmpfs", "/run", "tmpfs", 0}, // where ip keeps the names of network namespaces
-		{"tmpfs", "/tmp", "tmpfs", 0},
+		{"tmpfs", "/run", "tmpfs", 0}, // ip keeps the names of network namespaces there
 	} {
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, ""); err != nil {
 			return fmt.Errorf("mount %s: %w", m.target, err)

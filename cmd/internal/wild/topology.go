@@ -18,7 +18,11 @@ type topology struct {
 	prefix string // of the names of all its namespaces
 }
 
-const routerName = "net"
+// Machines that every network has.
+const (
+	routerName   = "net"
+	observerName = "obs"
+)
 
 // namespace returns the network namespace of a machine.
 func (n *topology) namespace(machine string) string { return n.prefix + machine }
@@ -33,7 +37,7 @@ func newTopology(ctx context.Context, prefix string, l *layout) (*topology, erro
 }
 
 func (n *topology) machines() []string {
-	names := []string{routerName, "obs"}
+	names := []string{routerName, observerName}
 	for _, p := range n.points {
 		names = append(names, p.name)
 	}
@@ -86,7 +90,7 @@ func (n *topology) buildRouter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	attached := map[string]netip.Addr{"obs": observerAddr}
+	attached := map[string]netip.Addr{observerName: observerAddr}
 	for _, p := range n.points {
 		if !p.far {
 			attached[p.name] = p.addr
