@@ -70,11 +70,8 @@ func ask(ctx context.Context, points []*Point, want, enough int, request func(co
 	return answered, nil
 }
 
-// afterTooMuch is when to ask a point again that said that it is too much.
-const afterTooMuch = time.Second
-
 // RetryAfter returns how long to wait before asking points again that did not answer:
-// until the first backoff among them ends, or a moment later where it was too much. Another
+// until the first backoff among them ends, or a while later where it was too much. Another
 // point that is in no backoff has refused the request, and has no reason yet to change its
 // mind.
 func RetryAfter(points ...*Point) time.Duration {
@@ -82,8 +79,8 @@ func RetryAfter(points ...*Point) time.Duration {
 	for _, p := range points {
 		if b := p.currentBackoff(); b.failures > 0 {
 			wait = min(wait, time.Until(b.until))
-		} else if time.Since(p.pace.lastCut()) < afterTooMuch {
-			wait = min(wait, afterTooMuch)
+		} else if after := p.pace.retryAfter(); after > 0 {
+			wait = min(wait, after)
 		}
 	}
 	return max(wait, Jitter(MinBackoff))

@@ -29,6 +29,8 @@ const (
 	safeRate     = 0.9 // of the rate that was too much
 	// busyTime is for how long a point's requests count as waiting after one did.
 	busyTime = time.Second
+	// afterTooMuch is when to ask a point again after it said once that it is too much.
+	afterTooMuch = time.Second
 	// shareOfOthers: every so many requests, one that is not urgent goes first.
 	shareOfOthers = 10
 )
@@ -36,17 +38,18 @@ const (
 // pace limits how often a point is asked: a token bucket that the point itself slows
 // down. Urgent requests wait less than others. It has no goroutine of its own.
 type pace struct {
-	mu      sync.Mutex
-	rate    float64   // requests per second
-	ceiling float64   // the rate to grow back to; 0 while the point has never complained
-	tokens  float64   // below 0 never
-	counted time.Time // when tokens was computed
-	cut     time.Time // when the rate was last halved
-	waited  time.Time // when a request last had to wait
-	granted int       // requests that had to wait and were let through
-	urgent  []chan struct{}
-	others  []chan struct{}
-	timer   *time.Timer // runs while requests wait; nil before the first
+	mu         sync.Mutex
+	rate       float64   // requests per second
+	ceiling    float64   // the rate to grow back to; 0 while the point has never complained
+	tokens     float64   // below 0 never
+	counted    time.Time // when tokens was computed
+	cut        time.Time // when the rate was last halved
+	complaints int       // in a row: requests that were too much
+	waited     time.Time // when a request last had to wait
+	granted    int       // requests that had to wait and were let through
+	urgent     []chan struct{}
+	others     []chan struct{}
+	timer      *time.Timer // runs while requests wait; nil before the first
 }
 
 func newPace() *pace {
@@ -165,6 +168,7 @@ func (p *pace) busy() bool { return !p.waited.IsZero() && p.counted.Sub(p.waited
 func (p *pace) answered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.complaints = 0
 	if p.ceiling == 0 && p.busy() {
 		p.rate = min(maxRate, p.rate+growth)
 	}
@@ -185,11 +189,16 @@ func (p *pace) tooMuch(begun time.Time) {
 	p.rate = max(minRate, p.rate/2)
 	p.tokens = 0
 	p.cut = now
+	p.complaints++
 }
 
-// lastCut returns when the pace was last halved.
-func (p *pace) lastCut() time.Time {
+// retryAfter returns how long to wait after a request that was too much, longer for each
+// in a row, or 0 if there was none of late.
+func (p *pace) retryAfter() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cut
+	if p.complaints == 0 && (p.cut.IsZero() || time.Since(p.cut) >= afterTooMuch) {
+		return 0
+	}
+	return Jitter(min(maxBackoff, afterTooMuch<<min(max(p.complaints-1, 0), 8)))
 }

@@ -1,0 +1,51 @@
+package points
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestPace: urgent requests go first, the rate halves once for what was sent together,
+// and grows back.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace()
+		for range int(firstRate * burstTime.Seconds()) {
+			require.Nil(t, p.enter(false))
+		}
+		begun := time.Now()
+		var last [2]time.Duration
+		var mu sync.Mutex
+		var running sync.WaitGroup
+		for i := range 100 {
+			running.Go(func() {
+				require.NoError(t, p.wait(t.Context(), i%2 == 0))
+				mu.Lock()
+				defer mu.Unlock()
+				last[i%2] = time.Since(begun)
+			})
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, p.wait(ctx, true), context.DeadlineExceeded)
+		running.Wait()
+		require.Less(t, last[0], 1300*time.Millisecond)
+		require.InDelta(t, 2*time.Second, last[1], float64(100*time.Millisecond))
+
+		for range 10 {
+			p.tooMuch(begun.Add(time.Second))
+		}
+		require.InDelta(t, firstRate/2, p.rate, 1)
+		require.Positive(t, p.retryAfter())
+		p.answered()
+		time.Sleep(2 * recoveryTime)
+		p.refill(time.Now())
+		require.InDelta(t, p.ceiling, p.rate, 0.01)
+		require.Zero(t, p.retryAfter())
+	})
+}
