@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -46,6 +47,7 @@ type asker struct {
 	points     *points.Set
 	own        *peerrecord.Own
 	records    *peerrecord.Cache
+	silence    *silence
 }
 
 func newAsker(h host.Host, config clientConfig) *asker {
@@ -64,6 +66,33 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		}),
 		own:     peerrecord.NewOwn(h, config.addrs),
 		records: peerrecord.NewCache(),
+		silence: newSilence(),
+	}
+}
+
+// silence notices that no point answers searches any more.
+type silence struct {
+	created time.Time
+	last    atomic.Int64 // when a point last answered, in nanoseconds since created
+	lines   logging.Limit
+}
+
+func newSilence() *silence { return &silence{created: time.Now()} }
+
+// searched takes in how a search of a namespace has ended. That nobody can be found is
+// logged once it has been so for the life of a registration. Gossipsub, for one, does not
+// show the errors of its discovery.
+func (s *silence) searched(ns string, err error) {
+	now := time.Since(s.created)
+	if err == nil {
+		s.last.Store(int64(now))
+		return
+	}
+	if now-time.Duration(s.last.Load()) < DefaultTTL {
+		return
+	}
+	if n, due := s.lines.Due(); due {
+		logging.Log.Error("no rendezvous point answers searches, so this host finds nobody", "namespace", ns, "error", err, "times", n)
 	}
 }
 

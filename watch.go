@@ -137,6 +137,9 @@ func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 		notify(w.changed)
 		return nil
 	})
+	if ctx.Err() == nil || err == nil {
+		w.silence.searched(w.namespace, err)
+	}
 	if err != nil {
 		w.presence.NoneAnswered()
 		logging.Log.Debug("no rendezvous point answered", "namespace", w.namespace, "error", err)

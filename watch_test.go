@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
@@ -101,6 +103,49 @@ func TestWatchThroughOutages(t *testing.T) {
 		require.Equal(t, Left, e.Type)
 		require.Equal(t, sim.hosts[2].ID(), e.Peer.ID)
 		require.LessOrEqual(t, time.Since(left), MaxTTL+2*time.Second)
+		cancel()
+		for range events { // it ends
+		}
+	})
+}
+
+// TestSilenceIsLogged once a minute, with its reason: no point answers a search, and a host
+// has no address to register.
+func TestSilenceIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := countLogs(t)
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		point := WithPoints(info(hosts[0]))
+		count := func(text string) (n int) {
+			lines.mu.Lock()
+			defer lines.mu.Unlock()
+			for _, l := range lines.lines {
+				if strings.Contains(l.Message, text) {
+					n++
+				}
+			}
+			return n
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		states, err := NewClient(hosts[1], point, WithAddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil })).KeepRegistered(ctx, "n")
+		require.NoError(t, err)
+		time.Sleep(5*time.Minute + 30*time.Second)
+		require.InDelta(t, 6, count("no address"), 1)
+		require.Zero(t, count("takes"), "no point has refused")
+		cancel()
+		for range states { // it ends
+		}
+
+		ctx, cancel = context.WithCancel(t.Context())
+		c := NewClient(hosts[1], point)
+		events, err := c.Watch(ctx, "n")
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.Zero(t, count("answers"))
+		hostilePoint(hosts[0], func(st network.Stream, _ *pb.Message) { _ = st.Reset() })
+		time.Sleep(5*time.Minute + 30*time.Second)
+		require.InDelta(t, 5, count("answers"), 1)
 		cancel()
 		for range events { // it ends
 		}
