@@ -121,7 +121,7 @@ soak: ## Run all attacks while honest peers come and go, for SOAKTIME (10m), and
 	go run ./cmd/internal/attack -time $(ATTACKTIME) -soak $(SOAKTIME)
 
 .PHONY: wild
-wild: deps ## Break real networks (namespaces with NATs) and measure for how long peers are missing (WILDFLAGS='-short -run nat' for less)
+wild: deps ## Break real networks, in namespaces with NATs, and measure how long peers are missing (WILDFLAGS=-short for less)
 	mkdir -p bin
 	CGO_ENABLED=0 go build -o bin/rendezvous ./cmd/rendezvous
 	go build -o bin/wild ./cmd/internal/wild
