@@ -118,15 +118,7 @@ func (h *history) allReady(programs ...string) bool {
 func (h *history) missing() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	wrong := slices.Concat(h.registrations.missing(), h.meshes.missing(), h.searched.missing(), h.watched.missing())
-	if len(wrong) == 0 {
-		return nil
-	}
-	for name, state := range h.states {
-		if state != findable {
-			wrong = append(wrong, name+" says: "+state)
-		}
-	}
+	wrong := slices.Concat(h.registrations.missing(h.states), h.meshes.missing(), h.searched.missing(), h.watched.missing())
 	slices.Sort(wrong)
 	return wrong
 }

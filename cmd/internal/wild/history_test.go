@@ -171,7 +171,7 @@ func TestWhatIsMissing(t *testing.T) {
 	require.False(t, h.allReady("a1", "p1"))
 	mustAdd(t, h, "a1", line{Time: 1, Kind: kindReady})
 	mustAdd(t, h, "a1", line{Time: 1, Kind: kindState, Text: "not findable; no route"})
-	require.Contains(t, h.missing(), "a1 says: not findable; no route")
+	require.Contains(t, h.missing(), "a1 is at no point in kept (it says: not findable; no route)")
 
 	all := make(map[string][]found)
 	for _, n := range l.nodes {

@@ -46,17 +46,13 @@ func (l *library) keepRegistered(ctx context.Context, namespace string, say func
 	return nil
 }
 
-// findable is what describe says when the host is registered and nothing fails.
-const findable = "findable"
-
 // describe says at which points the host is registered, and what prevents it elsewhere.
 func describe(state rendezvous.State) string {
 	var b strings.Builder
 	if !state.Findable() {
-		b.WriteString("not findable")
-	} else {
-		b.WriteString(findable)
+		b.WriteString("not ")
 	}
+	b.WriteString("findable")
 	for _, namespace := range state.Namespaces {
 		if namespace.Err != nil {
 			fmt.Fprintf(&b, "; %v", namespace.Err)
@@ -67,7 +63,7 @@ func describe(state rendezvous.State) string {
 			}
 		}
 	}
-	return b.String()
+	return strings.ReplaceAll(b.String(), "\n", " ")
 }
 
 // watch calls changed for each peer that joins the namespace, moves or leaves it, until

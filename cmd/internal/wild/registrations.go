@@ -97,13 +97,13 @@ func (r *registrations) busiest() string {
 	return ""
 }
 
-// missing says which peers are registered nowhere now.
-func (r *registrations) missing() []string {
+// missing says which peers are registered nowhere now, and what they say of it.
+func (r *registrations) missing(states map[string]string) []string {
 	var wrong []string
 	for _, n := range r.nodes {
 		for _, ns := range namespaces {
 			if !slices.ContainsFunc(r.points, func(p string) bool { return r.held[held{p, ns, n.name}].current.last() }) {
-				wrong = append(wrong, fmt.Sprintf("%s is at no point in %s", n.name, ns))
+				wrong = append(wrong, fmt.Sprintf("%s is at no point in %s (it says: %s)", n.name, ns, states[n.name]))
 			}
 		}
 	}
