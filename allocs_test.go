@@ -125,7 +125,7 @@ func TestCostOfSample(t *testing.T) {
 		var times []time.Duration
 		for range 200 {
 			begun := time.Now()
-			_, err := q.storage.Sample(t.Context(), "n", 50)
+			_, err := q.storage.Sample(t.Context(), "n", 50, 0)
 			require.NoError(t, err)
 			times = append(times, time.Since(begun))
 		}

@@ -495,7 +495,7 @@ func TestPointsFallToTheNext(t *testing.T) {
 		}
 		ranked := points.Rank(ids, "n")
 		for i, id := range ranked {
-			held, err := storages[id].Sample(t.Context(), "n", 10)
+			held, err := storages[id].Sample(t.Context(), "n", 10, 0)
 			require.NoError(t, err)
 			require.Len(t, held, map[bool]int{true: 1, false: 0}[i < 2], "registered at the best two, and there alone")
 		}

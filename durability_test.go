@@ -105,7 +105,7 @@ func expectAcknowledged(t *testing.T, path string, acknowledged map[peer.ID]ackn
 	require.NoError(t, err)
 	s := NewStorage(db)
 	before := time.Now()
-	got, err := s.Sample(t.Context(), "ns", 100)
+	got, err := s.Sample(t.Context(), "ns", 100, 0)
 	require.NoError(t, err)
 	after := time.Now()
 	require.NoError(t, s.Close())

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -90,21 +91,23 @@ func (s *durableStorage) Add(ctx context.Context, r Record, q Quota) error {
 // add writes r to db and then to memory. The caller holds the write lock, so an admitted
 // record is still admitted after the write, and nobody closes the storage.
 func (s *durableStorage) add(r *Record, q Quota) error {
-	s.mu.Lock()
-	now := s.now()
-	_, err := s.admit(r, q, now)
-	s.mu.Unlock()
+	var now time.Time
+	err := s.retry(func() error {
+		now = s.now()
+		e := s.entry(r, now)
+		admission, err := s.admit(&e, q, now)
+		r.Origin = admission.Origin.Addr()
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	key := dbformat.Key(r.Namespace, r.Peer)
-	value := dbformat.Value(key, r.Envelope, clampLife(r.Deadline.Sub(now)), now)
-	if err := s.logFailure(s.db.Put(key, value)); err != nil {
+	value := dbformat.Value(key, r.Envelope, r.Origin, clampLife(r.Deadline.Sub(now)), now)
+	if err := s.logFailure(s.put(key, value)); err != nil {
 		return fmt.Errorf("write a registration to the database: %w", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.memoryStorage.add(r, Quota{})
+	return s.locked(func() error { return s.memoryStorage.add(r, Quota{}) })
 }
 
 // lock takes the write lock.
@@ -148,7 +151,7 @@ func (s *durableStorage) evictAll() {
 // not made again. The caller holds the write lock, so none is made again meanwhile.
 func (s *durableStorage) deleteExpired() {
 	for _, k := range s.takeExpired() {
-		_ = s.logFailure(s.db.Delete(dbformat.Key(k.namespace, k.peer)))
+		_ = s.logFailure(s.delete(dbformat.Key(k.namespace, k.peer)))
 	}
 }
 
@@ -183,8 +186,12 @@ func (s *durableStorage) logFailure(err error) error {
 func (s *durableStorage) load() {
 	now := s.now()
 	var obsolete [][]byte
-	loaded, expired, unreadable := 0, 0, 0
-	err := s.forEach(dbformat.Prefix, func(key, value []byte) {
+	loaded, expired, unreadable, oldFormat := 0, 0, 0, 0
+	err := s.forEach(dbformat.OldPrefix, func(key, _ []byte) {
+		oldFormat++
+		obsolete = append(obsolete, bytes.Clone(key))
+	})
+	err = errors.Join(err, s.forEach(dbformat.Prefix, func(key, value []byte) {
 		stored, err := dbformat.Parse(key, value, now)
 		switch {
 		case err != nil:
@@ -195,30 +202,42 @@ func (s *durableStorage) load() {
 			obsolete = append(obsolete, bytes.Clone(key))
 		default:
 			loaded++
-			s.loadOne(&Record{stored.Namespace, stored.Peer, stored.Envelope, stored.Deadline})
+			s.loadOne((*Record)(&stored))
 		}
-	})
+	}))
 	for _, key := range obsolete {
-		_ = s.logFailure(s.db.Delete(key))
+		_ = s.logFailure(s.delete(key))
 	}
 	if err != nil {
 		logging.Log.Error("reading registrations from the database failed half-way", "loaded", loaded, "error", err)
 	}
 	if len(obsolete) > 0 {
 		logging.Log.Warn("deleted registrations from the database",
-			"expired", expired, "unreadable", unreadable, "loaded", loaded)
+			"expired", expired, "unreadable", unreadable, "in an old format", oldFormat, "loaded", loaded)
 	}
 }
 
 func (s *durableStorage) loadOne(r *Record) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_ = s.memoryStorage.add(r, Quota{}) // cannot fail: the storage is open, and without a quota
+	// It cannot fail: the storage is open, and without a quota.
+	_ = s.locked(func() error { return s.memoryStorage.add(r, Quota{}) })
+}
+
+// put, delete and forEach call the database. A panic in it is an error.
+
+func (s *durableStorage) put(key, value []byte) (err error) {
+	defer recovered(&err)
+	return s.db.Put(key, value)
+}
+
+func (s *durableStorage) delete(key []byte) (err error) {
+	defer recovered(&err)
+	return s.db.Delete(key)
 }
 
 // forEach calls f for every key that begins with prefix. An adapter's iterator may
 // ignore the prefix.
-func (s *durableStorage) forEach(prefix string, f func(key, value []byte)) error {
+func (s *durableStorage) forEach(prefix string, f func(key, value []byte)) (err error) {
+	defer recovered(&err)
 	it := s.db.NewIterator([]byte(prefix))
 	if it == nil {
 		return errors.New("database returned no iterator")
@@ -233,4 +252,11 @@ func (s *durableStorage) forEach(prefix string, f func(key, value []byte)) error
 		return failing.Error()
 	}
 	return nil
+}
+
+// recovered recovers from a panic and makes it an error. It is to be deferred.
+func recovered(err *error) {
+	if r := recover(); r != nil {
+		*err = errors.Join(*err, fmt.Errorf("panic in the database: %v, at:\n%s", r, debug.Stack()))
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
 	"github.com/status-im/go-waku-rendezvous/internal/registry"
@@ -78,7 +77,11 @@ var (
 var (
 	// ErrPeerLimit: the peer holds as many registrations as it may.
 	ErrPeerLimit = registry.ErrPeerLimit
-	// ErrFull: the storage holds as many registrations as it may.
+	// ErrOriginLimit: as many registrations came from the peer's address, or from an
+	// IPv6 network that it is in, as may come from there.
+	ErrOriginLimit = registry.ErrOriginLimit
+	// ErrFull: the storage holds as many registrations, or as many bytes of them, as
+	// it may.
 	ErrFull = registry.ErrFull
 	// ErrUnreachable: whatever is behind the storage cannot be reached now and may be
 	// later. Storages wrap it.
@@ -164,7 +167,7 @@ func refusalOf(err error) (*StatusError, Reason) {
 	switch {
 	case errors.Is(err, ErrPeerLimit):
 		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer"), ReasonPeerLimit
-	case errors.Is(err, limit.ErrOriginLimit):
+	case errors.Is(err, ErrOriginLimit):
 		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this IP address"), ReasonIPLimit
 	case errors.Is(err, ErrFull):
 		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full"), ReasonFull
@@ -197,7 +200,7 @@ func asRefusal(err error) (*StatusError, bool) {
 // storage is full or failed. Refusals that a peer brings about are not logged.
 func concernsOperator(err error) bool {
 	_, refused := asRefusal(err)
-	return !refused && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, limit.ErrOriginLimit)
+	return !refused && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, ErrOriginLimit)
 }
 
 // maxStatusText is how many bytes of another side's explanation are kept.

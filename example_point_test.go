@@ -115,7 +115,7 @@ func ExampleNewMemoryStorage() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	records, err := storage.Sample(ctx, "my-app", 10)
+	records, err := storage.Sample(ctx, "my-app", 10, 0)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -128,7 +128,7 @@ func captureLog(t *testing.T) *bytes.Buffer {
 
 func envelopes(t *testing.T, s Storage, ns string) []string {
 	t.Helper()
-	got, err := s.Sample(t.Context(), ns, 1000)
+	got, err := s.Sample(t.Context(), ns, 1000, 0)
 	require.NoError(t, err)
 	var all []string
 	for _, r := range got {
@@ -438,7 +438,7 @@ func expectNoGarbage(t *testing.T, path string, logged *bytes.Buffer) {
 		return
 	}
 	s := NewStorage(db)
-	got, err := s.Sample(t.Context(), "ns", 2*filled)
+	got, err := s.Sample(t.Context(), "ns", 2*filled, 0)
 	require.NoError(t, err)
 	for _, r := range got {
 		require.Equal(t, "envelope of "+string(r.Peer), string(r.Envelope))

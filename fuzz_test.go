@@ -28,7 +28,7 @@ import (
 // contents returns the envelopes in s by namespace and peer.
 func contents(t testing.TB, s Storage) map[string]string {
 	t.Helper()
-	records, err := s.Sample(t.Context(), "", math.MaxInt32)
+	records, err := s.Sample(t.Context(), "", math.MaxInt32, 0)
 	require.NoError(t, err)
 	all := make(map[string]string)
 	for _, r := range records {
@@ -64,7 +64,7 @@ func FuzzRequest(f *testing.F) {
 		registerRequest("", nil, 0),
 		registerRequest("n", nil, -time.Hour),
 		discoverRequest("", 0),
-		discoverRequest("n", math.MinInt64),
+		discoverRequest("n", math.MinInt),
 		{Type: pb.Message_REGISTER},
 		{Type: pb.Message_DISCOVER},
 		{Type: 99},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,12 +24,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
-	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
-	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
@@ -159,9 +158,9 @@ func TestMaxRegistrationsPerIP(t *testing.T) {
 // TestFailedRegistrationsAreNotCounted: a registration that the storage refuses takes no
 // place of its address.
 func TestFailedRegistrationsAreNotCounted(t *testing.T) {
-	at := caller{origin: limit.OriginOf(ma.StringCast("/ip4/192.0.2.1/tcp/1"))}
+	at := netip.MustParseAddr("192.0.2.1")
 	register := func(q *requests, p peer.ID) error {
-		return q.add(t.Context(), &at, time.Now(), Record{Namespace: "n", Peer: p, Deadline: time.Now().Add(time.Minute)})
+		return q.add(t.Context(), Record{Namespace: "n", Peer: p, Deadline: time.Now().Add(time.Minute), Origin: at})
 	}
 	for _, err := range []error{ErrPeerLimit, ErrFull, errors.New("disk full")} {
 		s := &failing{err: err}
@@ -171,7 +170,7 @@ func TestFailedRegistrationsAreNotCounted(t *testing.T) {
 		}
 		q.storage = testStorage(t)
 		require.NoError(t, register(q, "a"))
-		require.ErrorIs(t, register(q, "b"), limit.ErrOriginLimit)
+		require.ErrorIs(t, register(q, "b"), ErrOriginLimit)
 	}
 }
 
@@ -189,12 +188,14 @@ func (q *quotas) Add(_ context.Context, _ Record, limits Quota) error {
 // TestQuota: the limits on registrations reach the storage.
 func TestQuota(t *testing.T) {
 	for want, opts := range map[Quota][]ServiceOption{
-		{PerPeer: 1000, Total: 1_000_000}: nil,
-		{PerPeer: 7, Total: 70}:           {WithMaxRegistrationsPerPeer(7), WithMaxRegistrations(70)},
-		{}:                                {WithMaxRegistrationsPerPeer(0), WithMaxRegistrations(0)},
+		{PerPeer: 1000, PerOrigin: 1000, Total: 1_000_000, Bytes: 1 << 30}: nil,
+		{PerPeer: 7, PerOrigin: 8, Total: 70, Bytes: 1 << 40}: {
+			WithMaxRegistrationsPerPeer(7), WithMaxRegistrationsPerIP(8), WithMaxRegistrations(70), WithMaxRegistrationBytes(1 << 40),
+		},
+		{}: {WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0), WithMaxRegistrations(0), WithMaxRegistrationBytes(0)},
 	} {
 		s := new(quotas)
-		require.NoError(t, newTestRequests(t, s, opts...).add(t.Context(), &caller{}, time.Now(), Record{}))
+		require.NoError(t, newTestRequests(t, s, opts...).add(t.Context(), Record{}))
 		require.Equal(t, want, s.got)
 	}
 }
@@ -307,7 +308,7 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 // biggest is a storage full of the longest records there can be.
 type biggest struct{ Storage }
 
-func (biggest) Sample(_ context.Context, _ string, n int) ([]Record, error) {
+func (biggest) Sample(_ context.Context, _ string, n, _ int) ([]Record, error) {
 	records := make([]Record, n)
 	for i := range records {
 		records[i] = Record{
@@ -405,7 +406,7 @@ func TestStopDuringStall(t *testing.T) {
 // panicking is a storage with a bug.
 type panicking struct{ Storage }
 
-func (panicking) Sample(context.Context, string, int) ([]Record, error) { panic("a bug") }
+func (panicking) Sample(context.Context, string, int, int) ([]Record, error) { panic("a bug") }
 
 // logged counts log records by level.
 type logged struct {

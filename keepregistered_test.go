@@ -47,7 +47,7 @@ func until(t testing.TB, states <-chan State, within time.Duration, wanted func(
 
 func live(t testing.TB, s Storage, ns string) int {
 	t.Helper()
-	records, err := s.Sample(t.Context(), ns, MaxDiscoverLimit)
+	records, err := s.Sample(t.Context(), ns, MaxDiscoverLimit, 0)
 	require.NoError(t, err)
 	return len(records)
 }

@@ -37,6 +37,8 @@ type LevelDB struct {
 	db   atomic.Pointer[leveldb.DB]
 	lock chan struct{} // holds a token while db is being reopened or closed
 
+	failures, reopenings logging.Limit // to reopen, and that succeeded
+
 	// Guarded by lock.
 	closed   bool
 	reopened time.Time // when reopening was last tried
@@ -123,11 +125,15 @@ func (l *LevelDB) reopen(failed *leveldb.DB) bool {
 	_ = failed.Close() // releases its files even if it returns an error
 	db, err := l.open()
 	if err != nil {
-		logging.Log.Error("database does not write, and cannot be reopened", "error", err)
+		if n, due := l.failures.Due(); due {
+			logging.Log.Error("database does not write, and cannot be reopened", "error", err, "times", n)
+		}
 		return false
 	}
-	logging.Log.Warn("database did not write and was reopened")
 	l.db.Store(db)
+	if n, due := l.reopenings.Due(); due {
+		logging.Log.Warn("database did not write and was reopened", "times", n)
+	}
 	return true
 }
 

@@ -5,6 +5,7 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -60,30 +61,57 @@ func (s *memoryStorage) Add(ctx context.Context, r Record, q Quota) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("add a registration: %w", err)
 	}
+	return s.retry(func() error { return s.add(&r, q) })
+}
+
+// retry calls add with the lock held, and again while the registry is behind. Others may
+// use the registry in between, so that nobody waits for a large eviction.
+func (s *memoryStorage) retry(add func() error) error {
+	for {
+		err := s.locked(add)
+		if !errors.Is(err, registry.ErrBehind) {
+			return err
+		}
+	}
+}
+
+// locked calls f with the lock held.
+func (s *memoryStorage) locked(f func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.add(&r, q)
+	return f()
 }
 
 // add adds a record if the quota allows it. s.mu is held.
 func (s *memoryStorage) add(r *Record, q Quota) error {
 	now := s.now()
-	previous, err := s.admit(r, q, now)
+	e := s.entry(r, now)
+	admission, err := s.admit(&e, q, now)
 	if err != nil {
 		return err
 	}
-	s.registry.Put(previous, r.Namespace, r.Peer, r.Envelope, s.elapsed(now)+int64(clampLife(r.Deadline.Sub(now))))
+	s.registry.Put(admission, &e)
 	s.setTimer()
 	return nil
 }
 
-// admit decides whether a record may be added, and returns the live registration that
-// it would replace. s.mu is held.
-func (s *memoryStorage) admit(r *Record, q Quota, now time.Time) (*registry.Registration, error) {
-	if s.closed {
-		return nil, ErrClosed
+// entry returns a record as the registry has it.
+func (s *memoryStorage) entry(r *Record, now time.Time) registry.Entry {
+	return registry.Entry{
+		Namespace: r.Namespace,
+		Peer:      r.Peer,
+		Envelope:  r.Envelope,
+		Deadline:  s.elapsed(now) + int64(clampLife(r.Deadline.Sub(now))),
+		Origin:    registry.OriginOf(r.Origin),
 	}
-	return s.registry.Admit(r.Namespace, r.Peer, registry.Quota(q), s.elapsed(now))
+}
+
+// admit decides whether an entry may be added. s.mu is held.
+func (s *memoryStorage) admit(e *registry.Entry, q Quota, now time.Time) (registry.Admission, error) {
+	if s.closed {
+		return registry.Admission{}, ErrClosed
+	}
+	return s.registry.Admit(e, registry.Quota(q), s.elapsed(now))
 }
 
 // clampLife bounds the time that a registration has left.
@@ -92,9 +120,9 @@ func clampLife(left time.Duration) time.Duration { return min(max(left, 0), long
 // elapsed converts now to the registry's time, which begins at 1.
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
-func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]Record, error) {
+func (s *memoryStorage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error) {
 	var records []Record
-	err := s.draw(ctx, namespace, n, func(drawn []registry.Slot, now time.Time, elapsed int64) {
+	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, now time.Time, elapsed int64) {
 		records = make([]Record, 0, len(drawn))
 		for i := range drawn {
 			d := &drawn[i]
@@ -110,8 +138,8 @@ func (s *memoryStorage) Sample(ctx context.Context, namespace string, n int) ([]
 }
 
 // appendSample appends a sample to dst in the form in which an answer needs it.
-func (s *memoryStorage) appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {
-	err := s.draw(ctx, namespace, n, func(drawn []registry.Slot, _ time.Time, elapsed int64) {
+func (s *memoryStorage) appendSample(ctx context.Context, dst []wire.Found, namespace string, n, maxBytes int) ([]wire.Found, error) {
+	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, _ time.Time, elapsed int64) {
 		for i := range drawn {
 			d := &drawn[i]
 			name := namespace
@@ -130,7 +158,7 @@ func (s *memoryStorage) appendSample(ctx context.Context, dst []wire.Found, name
 
 // draw passes a sample to use, which must not keep it, together with the current time as
 // the clock and the registry have it.
-func (s *memoryStorage) draw(ctx context.Context, namespace string, n int, use func(drawn []registry.Slot, now time.Time, elapsed int64)) error {
+func (s *memoryStorage) draw(ctx context.Context, namespace string, n, maxBytes int, use func(drawn []registry.Slot, now time.Time, elapsed int64)) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sample registrations: %w", err)
 	}
@@ -141,7 +169,7 @@ func (s *memoryStorage) draw(ctx context.Context, namespace string, n int, use f
 	}
 	now := s.now()
 	elapsed := s.elapsed(now)
-	drawn := s.registry.Sample(s.drawn[:0], namespace, n, elapsed)
+	drawn := s.registry.Sample(s.drawn[:0], namespace, n, maxBytes, elapsed)
 	use(drawn, now, elapsed)
 	s.reuse(drawn)
 	return nil

@@ -13,7 +13,6 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
@@ -238,7 +237,7 @@ func TestMetricsDoNotAllocate(t *testing.T) {
 func TestMetricsLabelsAreComplete(t *testing.T) {
 	m, c := newServiceMetrics(), newClientMetrics()
 	errs := []error{
-		ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, limit.ErrOriginLimit,
+		ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, ErrOriginLimit,
 		errTooMany, errNoMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
 	}
 	for s := range statusReasons {

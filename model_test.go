@@ -137,7 +137,7 @@ func play(t *testing.T, steps []byte) {
 // expectSample checks that a sample is n of the live records, or all.
 func expectSample(t *testing.T, name string, s Storage, live []Record, ns string, n int) {
 	t.Helper()
-	got, err := s.Sample(t.Context(), ns, n)
+	got, err := s.Sample(t.Context(), ns, n, 0)
 	require.NoError(t, err, name)
 	require.Len(t, got, min(n, len(live)), "%s: %d of %q", name, n, ns)
 	for _, r := range got {

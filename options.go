@@ -27,7 +27,6 @@ const (
 
 type serviceConfig struct {
 	quota         Quota
-	perIP         int // registrations
 	rate          float64
 	burst         int
 	ttl, maxTTL   time.Duration
@@ -38,8 +37,7 @@ type serviceConfig struct {
 
 func defaultServiceConfig() serviceConfig {
 	return serviceConfig{
-		quota:         Quota{PerPeer: 1000, Total: 1_000_000},
-		perIP:         1000,
+		quota:         Quota{PerPeer: 1000, PerOrigin: 1000, Total: 1_000_000, Bytes: 1 << 30},
 		rate:          defaultRate,
 		burst:         defaultBurst,
 		ttl:           DefaultTTL,
@@ -89,19 +87,29 @@ func WithMaxRegistrations(n int) ServiceOption {
 	return setLimit("registrations", n, func(c *serviceConfig) { c.quota.Total = n })
 }
 
+// WithMaxRegistrationBytes limits the size of the live registrations of the point's
+// storage: of the namespace, the peer ID and the signed peer record of each, in bytes. More
+// are answered E_UNAVAILABLE. A refresh is never refused, so a storage may hold more
+// once records have grown. 0 is no limit. The default is 1 GiB: with the records that
+// most hosts have, of 200 to 400 bytes, [WithMaxRegistrations] is reached first, but a
+// record may have 8 KiB.
+func WithMaxRegistrationBytes(n int64) ServiceOption {
+	return setLimit("bytes of registrations", n, func(c *serviceConfig) { c.quota.Bytes = n })
+}
+
 // WithMaxRegistrationsPerIP limits the live registrations of one IPv4 address (/32) or
 // IPv6 network (/64), as seen on the connection, so that a thousand identities on one
-// machine cannot own a namespace. Registrations over a relayed connection count against
-// the relay. Loopback is exempt, as in go-libp2p's limiter of connections, and so is a
-// connection without an IP address. More registrations are answered E_UNAVAILABLE and
-// not E_NOT_AUTHORIZED, because others may have used up the limit and may leave. This
-// limit is checked before that of the peer.
+// machine cannot own a namespace. Because a customer of a provider may have many
+// networks, an IPv6 /56 may have 4 times and a /48 16 times as many. Registrations over
+// a relayed connection count against the relay. Loopback is exempt, as in go-libp2p's
+// limiter of connections, and so is a connection without an IP address. More
+// registrations are answered E_UNAVAILABLE and not E_NOT_AUTHORIZED, because others may
+// have used up the limit and may leave.
 //
 // 0 is no limit. The default is 1000, the same as for one peer. Raise it where many
-// peers share an address. Points that share a storage count separately, and a point that
-// was restarted begins anew.
+// peers share an address. The storage counts, so points that share one count together.
 func WithMaxRegistrationsPerIP(n int) ServiceOption {
-	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.perIP = n })
+	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.quota.PerOrigin = n })
 }
 
 // longestTTL is the highest maximum that WithTTL accepts.
@@ -180,7 +188,7 @@ func WithMetricsTracer(t MetricsTracer) ServiceOption {
 }
 
 // setLimit returns an option that sets a limit, where 0 is no limit.
-func setLimit(of string, n int, set func(*serviceConfig)) ServiceOption {
+func setLimit[N int | int64](of string, n N, set func(*serviceConfig)) ServiceOption {
 	return func(c *serviceConfig) error {
 		if n < 0 {
 			return fmt.Errorf("limit of %d %s: it must not be negative", n, of)

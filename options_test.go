@@ -28,6 +28,7 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 		"a rate of once a year":     WithRateLimit(1./(365*24*3600), 1),
 		"a negative peer limit":     WithMaxRegistrationsPerPeer(-1),
 		"a negative limit":          WithMaxRegistrations(-1),
+		"a negative limit of bytes": WithMaxRegistrationBytes(-1),
 		"a negative address limit":  WithMaxRegistrationsPerIP(-1),
 		"a negative TTL":            WithTTL(-time.Second, 0),
 		"a negative longest TTL":    WithTTL(0, -time.Second),
@@ -57,7 +58,7 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 func TestZeroOptions(t *testing.T) {
 	c := defaultServiceConfig()
 	require.NoError(t, applyOptions(&c, []ServiceOption{
-		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0),
+		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0), WithMaxRegistrationBytes(0),
 		WithTTL(0, 0), WithMaxDiscoverLimit(0), WithAuthorizer(nil),
 	}))
 	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
@@ -79,7 +80,8 @@ func TestDefaults(t *testing.T) {
 		"WithMaxDiscoverLimit":        strconv.Itoa(c.discoverLimit),
 		"WithMaxRegistrations":        fmt.Sprintf("%d,%03d,%03d", c.quota.Total/1e6, c.quota.Total/1e3%1e3, c.quota.Total%1e3),
 		"WithMaxRegistrationsPerPeer": strconv.Itoa(c.quota.PerPeer),
-		"WithMaxRegistrationsPerIP":   strconv.Itoa(c.perIP),
+		"WithMaxRegistrationsPerIP":   strconv.Itoa(c.quota.PerOrigin),
+		"WithMaxRegistrationBytes":    strconv.FormatInt(c.quota.Bytes, 10),
 		"WithRateLimit":               fmt.Sprintf("%v per second, %d at once", c.rate, c.burst),
 	}, said)
 }

@@ -5,6 +5,7 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,12 +26,13 @@ const requestTimeout = 10 * time.Second
 type caller struct {
 	peer   peer.ID
 	addr   ma.Multiaddr
+	ip     netip.Addr // zero: no limits by address
 	origin limit.Origin
 }
 
 func callerOf(c network.Conn) caller {
 	addr := c.RemoteMultiaddr()
-	return caller{peer: c.RemotePeer(), addr: addr, origin: limit.OriginOf(addr)}
+	return caller{peer: c.RemotePeer(), addr: addr, ip: limit.AddrOf(addr), origin: limit.OriginOf(addr)}
 }
 
 // requests answers the requests of all streams of a point.
@@ -38,7 +40,6 @@ type requests struct {
 	storage  Storage
 	config   serviceConfig
 	rates    *limit.Requests
-	origins  *limit.Registrations
 	failures logging.Limit
 }
 
@@ -47,14 +48,12 @@ func newRequests(s Storage, config serviceConfig) *requests {
 		storage: s,
 		config:  config,
 		rates:   limit.NewRequests(config.rate, config.burst),
-		origins: limit.NewRegistrations(config.perIP, time.Now()),
 	}
 }
 
 // sweep frees the memory of limits that no longer hold anybody back.
 func (q *requests) sweep(now time.Time) {
 	q.rates.Sweep(now)
-	q.origins.Sweep(now)
 }
 
 // answer is the answer to a request.
@@ -139,11 +138,12 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 		return err
 	}
 	a.ttl = ttl
-	return q.add(ctx, c, now, Record{
+	return q.add(ctx, Record{
 		Namespace: ns,
 		Peer:      c.peer,
 		Envelope:  r.Envelope,
 		Deadline:  now.Add(ttl + grace),
+		Origin:    c.ip,
 	})
 }
 
@@ -173,21 +173,15 @@ func (q *requests) checkRecord(from peer.ID, envelope []byte) (RecordCheck, erro
 	return RecordChecked, nil
 }
 
-// add adds a registration to the storage, within the limits of the caller's address, of
-// the peer and of the point.
-func (q *requests) add(ctx context.Context, c *caller, now time.Time, r Record) error {
-	place, err := q.origins.Reserve(c.origin, r.Namespace, r.Peer, r.Deadline, now)
-	if err != nil {
-		return err
-	}
+// add adds a registration to the storage, within the limits of the peer, of its address
+// and of the point.
+func (q *requests) add(ctx context.Context, r Record) error {
 	started := time.Now()
-	err = q.storage.Add(ctx, r, q.config.quota)
+	err := q.storage.Add(ctx, r, q.config.quota)
 	q.config.metrics.StorageCalled(StorageCalled{Op: StorageAdd, Err: err, Duration: time.Since(started)})
 	if err != nil {
-		q.origins.Release(place)
 		return storageError{err}
 	}
-	q.origins.Confirm(place)
 	return nil
 }
 
@@ -212,7 +206,7 @@ func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, a *an
 // sampler is a [Storage] that appends a sample to a slice, in the form in which an answer
 // needs it. Making records of a large sample is most of the garbage of a DISCOVER.
 type sampler interface {
-	appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error)
+	appendSample(ctx context.Context, dst []wire.Found, namespace string, n, maxBytes int) ([]wire.Found, error)
 }
 
 // sample appends a sample of the storage to dst.
@@ -228,9 +222,9 @@ func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace strin
 
 func (q *requests) appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {
 	if s, ok := q.storage.(sampler); ok {
-		return s.appendSample(ctx, dst, namespace, n)
+		return s.appendSample(ctx, dst, namespace, n, wire.Waku.MaxAnswer)
 	}
-	records, err := q.storage.Sample(ctx, namespace, n)
+	records, err := q.storage.Sample(ctx, namespace, n, wire.Waku.MaxAnswer)
 	now := time.Now()
 	for _, r := range records {
 		dst = append(dst, wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))})

@@ -33,7 +33,7 @@ type failing struct {
 }
 
 func (f failing) Add(context.Context, Record, Quota) error { return f.err }
-func (f failing) Sample(context.Context, string, int) ([]Record, error) {
+func (f failing) Sample(context.Context, string, int, int) ([]Record, error) {
 	return nil, f.err
 }
 
@@ -288,7 +288,7 @@ func TestRegistrationLives(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, test.want, granted)
 
-				rec, err := s.Sample(t.Context(), "n", 1)
+				rec, err := s.Sample(t.Context(), "n", 1, 0)
 				require.NoError(t, err)
 				ends := rec[0].Deadline
 				require.WithinDuration(t, time.Now().Add(test.want+grace), ends, 50*time.Millisecond)
@@ -459,7 +459,7 @@ type blocking struct {
 	entered chan struct{}
 }
 
-func (b *blocking) Sample(ctx context.Context, _ string, _ int) ([]Record, error) {
+func (b *blocking) Sample(ctx context.Context, _ string, _, _ int) ([]Record, error) {
 	close(b.entered)
 	<-ctx.Done()
 	return nil, fmt.Errorf("sample: %w", ctx.Err())

@@ -225,7 +225,7 @@ func TestSimulationPointsDie(t *testing.T) {
 				time.Sleep(step)
 				held := make(map[peer.ID]bool)
 				for id := range up {
-					records, err := storages[id].Sample(ctx, ns, MaxDiscoverLimit)
+					records, err := storages[id].Sample(ctx, ns, MaxDiscoverLimit, 0)
 					require.NoError(t, err)
 					for _, r := range records {
 						held[r.Peer] = true
@@ -260,7 +260,7 @@ func TestSimulationPointsDie(t *testing.T) {
 		sim.unplug(index[ranked[0]], false)
 		back := time.Now()
 		missing := func() bool {
-			records, err := storages[ranked[0]].Sample(ctx, ns, MaxDiscoverLimit)
+			records, err := storages[ranked[0]].Sample(ctx, ns, MaxDiscoverLimit, 0)
 			require.NoError(t, err)
 			return len(records) < nodes
 		}
@@ -492,7 +492,7 @@ func TestSimulationLyingPoint(t *testing.T) {
 		lyingPoint(t, sim.hosts[0], "n", 1000)
 		fill(t, storage, "n", 30)
 		honest := make(map[peer.ID]bool)
-		records, err := storage.Sample(t.Context(), "n", 1000)
+		records, err := storage.Sample(t.Context(), "n", 1000, 0)
 		require.NoError(t, err)
 		for _, r := range records {
 			honest[r.Peer] = true

@@ -5,6 +5,7 @@ package rendezvous
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -19,13 +20,27 @@ type Record struct {
 	// Deadline is when the registration ends. It is live before its deadline, and gone
 	// at its deadline.
 	Deadline time.Time
+	// Origin is the IP address that the registration came from, for
+	// [Quota].PerOrigin. The zero Addr has no limit. A point sets the address of the
+	// relay for a relayed connection, and none for loopback. The records of a sample
+	// need not have it.
+	Origin netip.Addr
 }
 
 // Quota is how much a storage may hold. Zero means no limit. A quota counts live
 // registrations; replacing one that is live is never refused.
 type Quota struct {
-	PerPeer int // registrations of one peer, over all namespaces
-	Total   int // registrations of all peers
+	// PerPeer limits the registrations of one peer, over all namespaces.
+	PerPeer int
+	// PerOrigin limits the registrations that came from one IPv4 address or one IPv6
+	// /64. As customers of a provider may have a /56 or a /48, a /56 may have 4 times
+	// and a /48 16 times as many.
+	PerOrigin int
+	// Total limits the registrations of all peers.
+	Total int
+	// Bytes limits the size of all registrations: of the namespace, the peer ID and
+	// the envelope of each.
+	Bytes int64
 }
 
 // Counts says how much a storage holds, for gauges. Registrations that ended in the
@@ -52,6 +67,7 @@ type Counts struct {
 //   - The clock decides whether a record is live, at the time of the call. Sample must
 //     never return a record that has ended and is not removed yet, and a Quota must not
 //     count it. An Add after the end makes a new registration and no refresh.
+//   - A refresh is never refused, whatever the limits are by then.
 //   - Decide limits in the same step as the Add: under a lock, in a transaction, in a
 //     script.
 //   - A sample is uniform over registrations. Seeking to a random key is not uniform:
@@ -65,8 +81,13 @@ type Counts struct {
 type Storage interface {
 	// Add stores r until its deadline and replaces the record of the same namespace and
 	// peer. A new registration counts against q, in one step with adding it: over
-	// q.PerPeer it is refused with [ErrPeerLimit], over q.Total with [ErrFull]. When
-	// Add returns nil, r survives the process if anything in the storage does. When it
+	// q.PerPeer it is refused with [ErrPeerLimit], over q.PerOrigin with
+	// [ErrOriginLimit], over q.Total or q.Bytes with [ErrFull], and over several of
+	// them with the first of these. A refresh is never refused, also if its envelope
+	// has grown. One that comes from another origin counts there if q.PerOrigin allows
+	// it, and otherwise where it counted before.
+	//
+	// When Add returns nil, r survives the process if anything in the storage does. When it
 	// returns an error, nothing has changed, with one exception: if ctx ended while
 	// the write was under way, r may be stored. A deadline in the past removes the
 	// record. The storage copies r.Envelope, which belongs to the caller.
@@ -75,9 +96,11 @@ type Storage interface {
 	// Sample returns n live records of the namespace, or all if there are fewer, drawn
 	// uniformly and without repeats. For the namespace "" it draws from all namespaces.
 	// The order is random too, so the first few of a sample are a sample. For n below 1
-	// it returns none. The envelopes belong to the storage: they do not change as long
+	// it returns none. It stops before the namespaces and envelopes that it returns
+	// exceed maxBytes: it leaves out the record that would make them exceed it, and does
+	// not look for a smaller one. A maxBytes of 0 is no bound. The envelopes belong to the storage: they do not change as long
 	// as anyone holds them, also after Close, and must not be written to.
-	Sample(ctx context.Context, namespace string, n int) ([]Record, error)
+	Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error)
 
 	// Counts returns how much the storage holds now.
 	Counts(ctx context.Context) (Counts, error)

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -83,7 +82,7 @@ func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.
 	for _, k := range []int{1, 50} {
 		b.Run(fmt.Sprintf("Sample/%d", k), func(b *testing.B) {
 			parallel(b, servers, func() error {
-				got, err := s.Sample(b.Context(), "ns0", k)
+				got, err := s.Sample(b.Context(), "ns0", k, 0)
 				if err == nil && len(got) != k {
 					err = fmt.Errorf("got a sample of %d, want %d", len(got), k)
 				}
@@ -119,16 +118,6 @@ func parallel(b *testing.B, servers cluster, f func() error) {
 func (c cluster) cpuSeconds(b *testing.B) (seconds float64) {
 	for _, s := range c {
 		seconds += infoNumber(b, s, "used_cpu_user") + infoNumber(b, s, "used_cpu_sys")
-	}
-	return seconds
-}
-
-// cpuSeconds returns the CPU time that this process has used.
-func cpuSeconds(b *testing.B) (seconds float64) {
-	var used syscall.Rusage
-	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &used))
-	for _, t := range []syscall.Timeval{used.Utime, used.Stime} {
-		seconds += float64(t.Sec) + float64(t.Usec)/1e6
 	}
 	return seconds
 }

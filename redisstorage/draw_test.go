@@ -1,6 +1,7 @@
 package redisstorage
 
 import (
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,7 +39,7 @@ func TestDrawUniform(t *testing.T) {
 }
 
 func TestDrawCount(t *testing.T) {
-	require.Equal(t, 100, drawCount(1<<62, 100, 0.5))
+	require.Equal(t, 100, drawCount(math.MaxInt, 100, 0.5))
 	require.Equal(t, 100, drawCount(1, 100, 1e-300))
 	require.GreaterOrEqual(t, drawCount(50, 1000, 0.9), 56)
 }

@@ -35,10 +35,10 @@ func TestServerSuspended(t *testing.T) {
 	node := startServer(t, "valkey-server")
 	l := startLoad(t, open(t, node.url()), open(t, node.url()))
 	l.waitUntilNormal(time.Now())
-	node.signal(t, syscall.SIGSTOP)
+	node.signal(t, suspend)
 	pause(t, 4*time.Second)
 	l.waitUntilFailing(time.Second)
-	node.signal(t, syscall.SIGCONT)
+	node.signal(t, resume)
 	require.Less(t, l.waitUntilNormal(time.Now()), time.Second)
 }
 
@@ -61,7 +61,7 @@ func TestMasterKilled(t *testing.T) {
 	l.waitUntilFailing(time.Second)
 
 	require.Eventually(t, func() bool {
-		got, err := s.Sample(t.Context(), "ns", peers)
+		got, err := s.Sample(t.Context(), "ns", peers, 0)
 		return err == nil && len(got) > 0
 	}, 4*time.Second, 10*time.Millisecond, "samples of the other masters' registrations succeed")
 
@@ -85,11 +85,11 @@ func TestMasterSuspended(t *testing.T) {
 	c := startCluster(t, "redis-server")
 	l := startLoad(t, open(t, c.url()))
 	l.waitUntilNormal(time.Now())
-	c[1].signal(t, syscall.SIGSTOP)
+	c[1].signal(t, suspend)
 	suspended := time.Now()
 	l.waitUntilFailing(callTimeout + time.Second)
 	require.Less(t, l.waitUntilNormal(suspended), 6*time.Second)
-	c[1].signal(t, syscall.SIGCONT)
+	c[1].signal(t, resume)
 	require.Eventually(t, func() bool { return c[1].info(t, "role") == "slave" }, 10*time.Second, 50*time.Millisecond)
 	require.Less(t, l.waitUntilNormal(time.Now()), 2*time.Second)
 }
@@ -99,7 +99,7 @@ func TestCloseWhileSuspended(t *testing.T) {
 	t.Parallel()
 	node := startServer(t, "redis-server")
 	s := open(t, node.url())
-	node.signal(t, syscall.SIGSTOP)
+	node.signal(t, suspend)
 	errs := make(chan error, 1)
 	go func() { errs <- s.Add(context.Background(), testRecord("ns", 1, time.Minute), largeQuota) }()
 	pause(t, 100*time.Millisecond) // Add has begun, and its answer does not come

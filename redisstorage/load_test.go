@@ -38,7 +38,7 @@ func startLoad(t *testing.T, storages ...*Storage) *load {
 			return s.Add(context.Background(), testRecord("load", 1000+caller*100+i%100, 20*time.Second), largeQuota)
 		})
 		l.repeat(ctx, func() error {
-			_, err := s.Sample(context.Background(), "load", 10)
+			_, err := s.Sample(context.Background(), "load", 10, 0)
 			return err
 		})
 	}

@@ -44,7 +44,7 @@ func mustAdd(t *testing.T, s *Storage, records ...rendezvous.Record) {
 // mustSample returns all records of a namespace.
 func mustSample(t *testing.T, s *Storage, ns string) []rendezvous.Record {
 	t.Helper()
-	got, err := s.Sample(t.Context(), ns, 10_000)
+	got, err := s.Sample(t.Context(), ns, 10_000, 0)
 	require.NoError(t, err)
 	return got
 }

@@ -100,7 +100,7 @@ func checkEndedContext(s *suite) {
 		if err := s.Add(ctx, s.record("ns", testPeer(2), s.after(s.ttl())), unlimited); !errors.Is(err, want) {
 			s.Errorf("Add: got %v, want %v", err, want)
 		}
-		if _, err := s.Sample(ctx, "ns", 1); !errors.Is(err, want) {
+		if _, err := s.Sample(ctx, "ns", 1, 0); !errors.Is(err, want) {
 			s.Errorf("Sample: got %v, want %v", err, want)
 		}
 		if _, err := s.Counts(ctx); !errors.Is(err, want) {

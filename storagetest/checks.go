@@ -36,8 +36,15 @@ var checks = []check{
 	{name: "a sample is uniform after churn", run: checkUniformAfterChurn},
 	{name: "a sample is uniform over all namespaces", run: checkUniformAll, unless: approximateAll},
 
+	{name: "a sample stops at a number of bytes", run: checkSampleBytes},
+
 	{name: "the limit per peer is enforced", run: checkPeerLimit},
 	{name: "the limit in total is enforced", run: checkTotalLimit},
+	{name: "the limit per origin is enforced", run: checkOriginLimit},
+	{name: "the limit per origin is wider for wide networks", run: checkWideOriginLimit},
+	{name: "a refresh moves to the origin that it comes from", run: checkMovedOrigin},
+	{name: "an expired record counts for no origin", run: checkExpiredOriginNotCounted},
+	{name: "the limit of bytes is enforced", run: checkByteLimit},
 	{name: "a limit of zero is no limit", run: checkZeroLimit},
 	{name: "a refresh at the limit is accepted", run: checkRefreshAtLimit},
 	{name: "an expired record counts against no limit", run: checkExpiredNotCounted},

@@ -33,7 +33,7 @@ func checkClosedErrors(s *suite) {
 	}
 	for range 2 {
 		s.expectRefused(s.record("ns", testPeer(2), s.after(s.ttl())), unlimited, rendezvous.ErrClosed)
-		if _, err := s.Sample(s.Context(), "ns", 1); !errors.Is(err, rendezvous.ErrClosed) {
+		if _, err := s.Sample(s.Context(), "ns", 1, 0); !errors.Is(err, rendezvous.ErrClosed) {
 			s.Errorf("Sample: got %v, want %v", err, rendezvous.ErrClosed)
 		}
 		if _, err := s.Counts(s.Context()); !errors.Is(err, rendezvous.ErrClosed) {
@@ -59,7 +59,7 @@ func checkCloseWhileBusy(s *suite) {
 				isClosed := closed.Load()
 				err := s.Add(s.Context(), s.record("ns", testPeer(8*(i%50)+caller), deadline), unlimited)
 				if err == nil {
-					_, err = s.Sample(s.Context(), "ns", 3)
+					_, err = s.Sample(s.Context(), "ns", 3, 0)
 				}
 				switch {
 				case errors.Is(err, rendezvous.ErrClosed) && i >= roundsBefore:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type flawed struct {
 	mu      sync.Mutex
 	records []rendezvous.Record
 	first   []rendezvous.Record // records as they were before any refresh
+	quota   rendezvous.Quota    // of the last Add
 	closed  bool
 }
 
@@ -74,6 +76,7 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 	if err != nil && (f.closed || !f.has("stores with an ended context")) {
 		return err
 	}
+	f.quota = q
 	same := func(other rendezvous.Record) bool { return f.key(other) == f.key(r) }
 	at := slices.IndexFunc(f.records, same)
 	if at >= 0 && !f.live(f.records[at]) && !f.has("refreshes expired records") {
@@ -119,6 +122,9 @@ func (f *flawed) store(at int, r rendezvous.Record) {
 		return
 	}
 	old := f.records[at]
+	if !f.has("moves to a full origin") && !f.hasRoom(r, f.quota) || f.has("never moves a refresh") {
+		r.Origin = old.Origin
+	}
 	switch {
 	case f.has("ignores new deadlines"):
 		r.Deadline = old.Deadline
@@ -135,12 +141,13 @@ func (f *flawed) store(at int, r rendezvous.Record) {
 
 // limits returns an error if a new record exceeds the quota.
 func (f *flawed) limits(r rendezvous.Record, q rendezvous.Quota) error {
-	perPeer, total := 0, 0
+	perPeer, total, bytes := 0, 0, int64(0)
 	for _, other := range f.records {
 		if !f.live(other) && !f.has("counts expired records against limits") {
 			continue
 		}
 		total++
+		bytes += f.size(other)
 		if other.Peer == r.Peer {
 			perPeer++
 		}
@@ -152,6 +159,12 @@ func (f *flawed) limits(r rendezvous.Record, q rendezvous.Quota) error {
 	if (q.PerPeer > 0 || zero) && perPeer >= q.PerPeer && !f.has("has no limit per peer") {
 		return rendezvous.ErrPeerLimit
 	}
+	if !f.hasRoom(r, q) {
+		return rendezvous.ErrOriginLimit
+	}
+	if q.Bytes > 0 && bytes+f.size(r) > q.Bytes && !f.has("has no limit of bytes") {
+		return rendezvous.ErrFull
+	}
 	if (q.Total > 0 || zero) && total >= q.Total && !f.has("has no limit in total") {
 		if f.has("returns the wrong limit's error") {
 			return rendezvous.ErrPeerLimit
@@ -161,7 +174,7 @@ func (f *flawed) limits(r rendezvous.Record, q rendezvous.Quota) error {
 	return nil
 }
 
-func (f *flawed) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
+func (f *flawed) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]rendezvous.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if err := f.check(ctx); err != nil {
@@ -177,7 +190,7 @@ func (f *flawed) Sample(ctx context.Context, namespace string, n int) ([]rendezv
 			live = append(live, r)
 		}
 	}
-	return f.draw(namespace, n, live), nil
+	return f.bounded(maxBytes, f.draw(namespace, n, live)), nil
 }
 
 // draw draws n of the live records.
@@ -275,4 +288,67 @@ func (f *flawed) reopened() *flawed {
 		again.records = slices.Clone(f.records)
 	}
 	return again
+}
+
+// bounded returns the first of records that do not exceed maxBytes.
+func (f *flawed) bounded(maxBytes int, records []rendezvous.Record) []rendezvous.Record {
+	if maxBytes <= 0 || f.has("draws without a bound in bytes") {
+		return records
+	}
+	left := maxBytes
+	var within []rendezvous.Record
+	for _, r := range records {
+		size := len(r.Envelope)
+		if !f.has("does not count namespaces in a sample") {
+			size += len(r.Namespace)
+		}
+		switch {
+		case size <= left:
+			within = append(within, r)
+			left -= size
+		case f.has("draws one beyond the bytes"):
+			return append(within, r)
+		default:
+			return within
+		}
+	}
+	return within
+}
+
+func (f *flawed) size(r rendezvous.Record) int64 {
+	if f.has("counts only envelopes") {
+		return int64(len(r.Envelope))
+	}
+	return int64(len(r.Namespace) + len(r.Peer) + len(r.Envelope))
+}
+
+// hasRoom reports whether r may count for its origin.
+func (f *flawed) hasRoom(r rendezvous.Record, q rendezvous.Quota) bool {
+	if q.PerOrigin == 0 || !r.Origin.IsValid() || f.has("ignores origins") {
+		return true
+	}
+	widths := map[int]int{64: 1, 56: 4, 48: 16}
+	if r.Origin.Unmap().Is4() {
+		widths = map[int]int{32: 1}
+	}
+	if f.has("ignores a /56") {
+		delete(widths, 56)
+	}
+	if f.has("ignores a /48") {
+		delete(widths, 48)
+	}
+	for bits, times := range widths {
+		network, n := netip.PrefixFrom(r.Origin.Unmap(), bits).Masked(), 0
+		for _, other := range f.records {
+			live := f.live(other) || f.has("counts expired records for origins")
+			same := other.Peer == r.Peer && other.Namespace == r.Namespace
+			if live && !same && network.Contains(other.Origin.Unmap()) {
+				n++
+			}
+		}
+		if n >= q.PerOrigin*times {
+			return false
+		}
+	}
+	return true
 }

@@ -5,6 +5,7 @@ package storagetest
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -142,4 +143,92 @@ func checkConcurrentLimits(s *suite) {
 		return s.record("ns", testPeer(1+i), deadline)
 	})
 	s.expectCounts(2*limit, 1+limit)
+}
+
+// recordFrom returns the record of peer i, from an address.
+func (s *suite) recordFrom(origin string, i int) rendezvous.Record {
+	r := s.record("ns", testPeer(i), s.after(s.ttl()))
+	r.Origin = netip.MustParseAddr(origin)
+	return r
+}
+
+func checkOriginLimit(s *suite) {
+	q := rendezvous.Quota{PerOrigin: 2}
+	i := 0
+	next := func(origin string) rendezvous.Record { i++; return s.recordFrom(origin, i) }
+	for _, origin := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"} {
+		s.add(next(origin), q)
+		s.add(next(origin), q)
+		s.expectRefused(next(origin), q, rendezvous.ErrOriginLimit)
+	}
+	s.expectRefused(next("2001:db8::ffff:0:0:2"), q, rendezvous.ErrOriginLimit)
+	s.expectRefused(next("::ffff:192.0.2.1"), q, rendezvous.ErrOriginLimit)
+	s.add(next("2001:db8:0:1::1"), q)
+	for range 5 {
+		r := next("192.0.2.1")
+		r.Origin = netip.Addr{}
+		s.add(r, q)
+	}
+}
+
+func checkWideOriginLimit(s *suite) {
+	q := rendezvous.Quota{PerOrigin: 1}
+	i := 0
+	next := func(format string, n int) rendezvous.Record { i++; return s.recordFrom(fmt.Sprintf(format, n), i) }
+	for n := range 4 {
+		s.add(next("2001:db8:1:%x::1", n), q)
+	}
+	s.expectRefused(next("2001:db8:1:%x::1", 4), q, rendezvous.ErrOriginLimit)
+	for n := 0x100; n < 0xd00; n += 0x100 {
+		s.add(next("2001:db8:1:%x::1", n), q)
+	}
+	s.expectRefused(next("2001:db8:1:%x::1", 0xe00), q, rendezvous.ErrOriginLimit)
+	s.add(next("2001:db8:2:%x::1", 0), q)
+}
+
+// checkMovedOrigin refreshes from other addresses.
+func checkMovedOrigin(s *suite) {
+	q := rendezvous.Quota{PerOrigin: 1}
+	s.add(s.recordFrom("192.0.2.1", 1), q)
+	s.add(s.recordFrom("192.0.2.2", 2), q)
+	s.add(s.recordFrom("192.0.2.2", 1), q) // no room: counts at 192.0.2.1
+	s.expectRefused(s.recordFrom("192.0.2.1", 3), q, rendezvous.ErrOriginLimit)
+	s.add(s.recordFrom("192.0.2.3", 1), q)
+	s.add(s.recordFrom("192.0.2.1", 3), q)
+	s.expectRefused(s.recordFrom("192.0.2.3", 4), q, rendezvous.ErrOriginLimit)
+}
+
+func checkExpiredOriginNotCounted(s *suite) {
+	q := rendezvous.Quota{PerOrigin: 20, Bytes: 1 << 14}
+	deadline := s.after(s.short())
+	for i := range 20 {
+		r := s.recordFrom("2001:db8::1", i)
+		r.Deadline = deadline
+		r.Envelope = make([]byte, 700)
+		s.add(r, q)
+	}
+	s.expectRefused(s.recordFrom("2001:db8::1", 20), q, rendezvous.ErrOriginLimit)
+	s.sleepUntil(deadline)
+	for i := range 20 {
+		r := s.recordFrom("2001:db8::1", 20+i)
+		r.Envelope = make([]byte, 700)
+		s.add(r, q)
+	}
+	s.expectRefused(s.recordFrom("2001:db8::1", 40), q, rendezvous.ErrOriginLimit)
+}
+
+func checkByteLimit(s *suite) {
+	r := s.record("ns", testPeer(1), s.after(s.ttl()))
+	size := int64(len(r.Namespace) + len(r.Peer) + len(r.Envelope))
+	s.expectRefused(r, rendezvous.Quota{Bytes: size - 1}, rendezvous.ErrFull)
+	s.add(r, rendezvous.Quota{Bytes: size})
+	other := s.record("n2", testPeer(2), s.after(s.ttl()))
+	other.Envelope = make([]byte, len(r.Envelope))
+	s.expectRefused(other, rendezvous.Quota{Bytes: 2*size - 1}, rendezvous.ErrFull)
+	r.Envelope = make([]byte, 1000) // a refresh may grow
+	s.add(r, rendezvous.Quota{Bytes: size})
+	s.expectRefused(other, rendezvous.Quota{Bytes: 2 * size}, rendezvous.ErrFull)
+	r.Envelope = make([]byte, len(other.Envelope))
+	s.add(r, rendezvous.Quota{Bytes: size})
+	s.add(other, rendezvous.Quota{Bytes: 2 * size})
 }

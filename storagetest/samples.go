@@ -110,3 +110,33 @@ func checkUniformAll(s *suite) {
 	}
 	s.expectUniformSample("5 of 40 in 18 namespaces", "", 5, 40)
 }
+
+// checkSampleBytes draws with a bound for the bytes of records of equal size, and of others.
+func checkSampleBytes(s *suite) {
+	size := 0
+	for i := range 20 {
+		r := s.record("ns", testPeer(i), s.after(s.ttl()))
+		r.Envelope = make([]byte, 100)
+		size = len(r.Namespace) + len(r.Envelope)
+		s.add(r, unlimited)
+	}
+	for _, ns := range []string{"ns", ""} {
+		for maxBytes, want := range map[int]int{1: 0, size - 1: 0, size: 1, 5*size - 1: 4, 5 * size: 5, 20 * size: 20, 21 * size: 20, 0: 20} {
+			got, err := s.Sample(s.Context(), ns, allRecords, maxBytes)
+			if err != nil || len(got) != want {
+				s.Errorf("Sample(%q) with %d bytes returned %d records, %v, want %d of %d bytes", ns, maxBytes, len(got), err, want, size)
+			}
+		}
+	}
+	counts := make(map[peer.ID]int)
+	for range s.draws() {
+		got, err := s.Sample(s.Context(), "ns", 15, 5*size)
+		if err != nil || len(got) != 5 {
+			s.Fatalf("Sample with %d bytes returned %d records, %v, want 5", 5*size, len(got), err)
+		}
+		for _, r := range got {
+			counts[r.Peer]++
+		}
+	}
+	expectUniform(s, "5 of 20, bounded by bytes", counts, 20, 5)
+}

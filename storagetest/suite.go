@@ -130,7 +130,7 @@ func (s *suite) expectRefused(r rendezvous.Record, q rendezvous.Quota, want erro
 func (s *suite) sample(ns string, n int) []rendezvous.Record {
 	s.Helper()
 	called := time.Now()
-	got, err := s.Sample(s.Context(), ns, n)
+	got, err := s.Sample(s.Context(), ns, n, 0)
 	if err != nil {
 		s.Fatalf("Sample(%q, %d): %v", ns, n, err)
 	}

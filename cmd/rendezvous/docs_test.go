@@ -300,6 +300,7 @@ func TestDefaultLimits(t *testing.T) {
 		"WithTTL":                     "1 to " + defaults["max-ttl"] + " " + defaults["ttl"] + " by default",
 		"WithMaxDiscoverLimit":        defaults["max-discover-limit"],
 		"WithMaxRegistrations":        defaults["max-registrations"],
+		"WithMaxRegistrationBytes":    defaults["max-registration-bytes"],
 		"WithMaxRegistrationsPerPeer": defaults["max-registrations-per-peer"],
 		"WithMaxRegistrationsPerIP":   defaults["max-registrations-per-ip"],
 		"WithRateLimit":               defaults["rate"] + " per second " + defaults["burst"] + " at once",

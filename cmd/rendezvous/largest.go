@@ -68,7 +68,7 @@ func (l *largestNamespaces) find(ctx context.Context) ([]namespaceSize, error) {
 	if err != nil {
 		return nil, err
 	}
-	sample, err := l.storage.Sample(ctx, "", largestSample)
+	sample, err := l.storage.Sample(ctx, "", largestSample, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -21,8 +21,9 @@ func limitFlags() []cli.Flag {
 		&cli.IntFlag{Name: "max-connections", Usage: "close idle connections above `N`", Value: 10_000},
 		&cli.IntFlag{Name: "max-connections-per-ip", Usage: "accept at most `N` connections from one IPv4 address or IPv6 /56", Value: 64},
 		&cli.IntFlag{Name: "max-registrations", Usage: "store at most `N` registrations; 0 means no limit", Value: 1_000_000},
+		&cli.Int64Flag{Name: "max-registration-bytes", Usage: "store at most `N` bytes of registrations; 0 means no limit", Value: 1 << 30},
 		&cli.IntFlag{Name: "max-registrations-per-peer", Usage: "store at most `N` registrations of one peer; 0 means no limit", Value: 1000},
-		&cli.IntFlag{Name: "max-registrations-per-ip", Usage: "store at most `N` registrations from one IPv4 address or IPv6 /64; 0 means no limit", Value: 1000},
+		&cli.IntFlag{Name: "max-registrations-per-ip", Usage: "store at most `N` registrations from one IPv4 address or IPv6 /64, 4 times as many from a /56 and 16 times from a /48; 0 means no limit", Value: 1000},
 		&cli.FloatFlag{Name: "rate", Usage: "serve at most `N` requests per second of one peer, and 20 times as many of one address; 0, with --burst 0, means no limit", Value: 50},
 		&cli.IntFlag{Name: "burst", Usage: "serve at most `N` requests of one peer in a burst", Value: 100},
 		&cli.DurationFlag{Name: "ttl", Usage: "grant `DURATION` to requests without a TTL; 0 means 20s", Value: rendezvous.DefaultTTL},
@@ -43,6 +44,7 @@ func newLimits(cmd *cli.Command) (limits, error) {
 		connectionsPerIP: cmd.Int("max-connections-per-ip"),
 		service: []rendezvous.ServiceOption{
 			rendezvous.WithMaxRegistrations(cmd.Int("max-registrations")),
+			rendezvous.WithMaxRegistrationBytes(cmd.Int64("max-registration-bytes")),
 			rendezvous.WithMaxRegistrationsPerPeer(cmd.Int("max-registrations-per-peer")),
 			rendezvous.WithMaxRegistrationsPerIP(cmd.Int("max-registrations-per-ip")),
 			rendezvous.WithRateLimit(cmd.Float("rate"), cmd.Int("burst")),

@@ -1,6 +1,6 @@
 package main
 
-// A rendezvous.Storage in a bbolt database.
+// An implementation of rendezvous.Storage on bbolt.
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,33 +21,35 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// The top-level buckets of the database. A bucket's sequence number counts its entries,
-// in these buckets and in the bucket of each peer.
+// The buckets of the database. The sequence number of each of them, and of the bucket of
+// each peer, is its number of entries.
 var (
-	namespaces = []byte("namespaces") // namespace → peer → deadline and envelope
+	namespaces = []byte("namespaces") // namespace → peer → deadline, origin and envelope
 	peers      = []byte("peers")      // peer → namespace → nothing
-	deadlines  = []byte("ends")       // deadline, namespace and peer → nothing
+	ends       = []byte("ends")       // deadline, namespace and peer → nothing
+	origins    = []byte("origins")    // network → nothing; its sequence number counts
+	sizes      = []byte("sizes")      // its sequence number is the size of all registrations
 )
 
-// Storage keeps registrations in a bbolt database, which is a B+ tree with transactions.
-// It shows how to write a storage, and is not fast: Sample reads the whole namespace.
+// Storage stores registrations in a bbolt file, which is a B+ tree with transactions. It
+// shows how little a storage needs. It is not fast: Sample reads the whole namespace.
 type Storage struct {
-	db        *bbolt.DB
-	closeOnce sync.Once
-	closing   chan struct{} // stops the sweeper
-	sweeper   sync.WaitGroup
+	db    *bbolt.DB
+	close sync.Once
+	stop  chan struct{}
+	swept sync.WaitGroup
 }
 
-// Open opens a storage in a file. It creates the file if it does not exist.
+// Open opens the storage in a file. It creates the file if there is none.
 func Open(path string) (*Storage, error) {
-	// With NoSync, data survives the end of the process but not a power failure. That is
-	// enough for registrations, which live for 20 seconds.
+	// Without NoSync, each write would wait for the disk. With it, registrations survive
+	// the end of the process but not a power failure, which is enough for 20 seconds.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoSync: true, NoFreelistSync: true})
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{namespaces, peers, deadlines} {
+		for _, name := range [][]byte{namespaces, peers, ends, origins, sizes} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -53,25 +57,27 @@ func Open(path string) (*Storage, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create buckets in %s: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("preparing %s: %w", path, err), db.Close())
 	}
-	s := &Storage{db: db, closing: make(chan struct{})}
-	s.sweeper.Go(s.sweep)
+	s := &Storage{db: db, stop: make(chan struct{})}
+	s.swept.Go(s.sweep)
 	return s, nil
 }
 
-// Add implements [rendezvous.Storage]. It first removes expired registrations, because
-// they do not count against the limits.
+// Add implements [rendezvous.Storage]. It removes expired registrations first, so that
+// limits count only live ones.
 func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
 	return do(ctx, s.db.Update, func(tx *bbolt.Tx) error {
-		if err := removeExpired(tx, time.Now()); err != nil {
+		if err := removeEnded(tx, time.Now()); err != nil {
 			return err
 		}
 		old := get(tx, r.Namespace, r.Peer)
 		if old == nil {
-			if err := admit(tx, r.Peer, q); err != nil {
+			if err := admit(tx, r, q); err != nil {
 				return err
 			}
+		} else if err := moveOrigin(tx, &r, addrOf(old), q); err != nil {
+			return err
 		} else if err := remove(tx, r.Namespace, r.Peer, old[:8]); err != nil {
 			return err
 		}
@@ -79,10 +85,10 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 	})
 }
 
-// Sample implements [rendezvous.Storage] with reservoir sampling: after each record, the
-// sample is uniform over all records so far.
-func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendezvous.Record, error) {
-	var sample []rendezvous.Record
+// Sample implements [rendezvous.Storage] by reservoir sampling: it reads all records and
+// each of them ends up among the n with the same probability.
+func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]rendezvous.Record, error) {
+	var drawn []rendezvous.Record
 	err := do(ctx, s.db.View, func(tx *bbolt.Tx) error {
 		seen, now := 0, time.Now()
 		draw := func(r rendezvous.Record) {
@@ -90,56 +96,72 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n int) ([]rendez
 				return
 			}
 			seen++
-			if len(sample) < n {
-				sample = append(sample, r)
+			if len(drawn) < n {
+				drawn = append(drawn, r)
 			} else if i := rand.IntN(seen); i < n {
-				sample[i] = r
+				drawn[i] = r
 			}
 		}
-		forEach(tx, namespace, draw)
-		for i := range sample { // the bytes belong to the transaction
-			sample[i].Envelope = bytes.Clone(sample[i].Envelope)
+		each(tx, namespace, draw)
+		rand.Shuffle(len(drawn), func(i, j int) { drawn[i], drawn[j] = drawn[j], drawn[i] })
+		if maxBytes > 0 {
+			drawn = bounded(drawn, maxBytes)
+		}
+		for i := range drawn { // bbolt's bytes are valid only during the transaction
+			drawn[i].Envelope = bytes.Clone(drawn[i].Envelope)
 		}
 		return nil
 	})
-	rand.Shuffle(len(sample), func(i, j int) { sample[i], sample[j] = sample[j], sample[i] })
-	return sample, err
+	return drawn, err
+}
+
+// bounded returns the first of records, which do not exceed maxBytes.
+func bounded(records []rendezvous.Record, maxBytes int) []rendezvous.Record {
+	for i, r := range records {
+		if maxBytes -= len(r.Namespace) + len(r.Envelope); maxBytes < 0 {
+			return records[:i]
+		} else if maxBytes == 0 {
+			return records[:i+1]
+		}
+	}
+	return records
 }
 
 // Counts implements [rendezvous.Storage].
 func (s *Storage) Counts(ctx context.Context) (c rendezvous.Counts, err error) {
 	err = do(ctx, s.db.View, func(tx *bbolt.Tx) error {
-		c.Registrations = int(tx.Bucket(deadlines).Sequence())
+		c.Registrations = int(tx.Bucket(ends).Sequence())
 		c.Namespaces = int(tx.Bucket(namespaces).Sequence())
 		return nil
 	})
 	return c, err
 }
 
-// Close implements [rendezvous.Storage]. It also closes the database, which Open opened.
+// Close implements [rendezvous.Storage]. It also closes the database, because Open opened
+// it.
 func (s *Storage) Close() error {
-	s.closeOnce.Do(func() { close(s.closing) })
-	s.sweeper.Wait()
+	s.close.Do(func() { close(s.stop) })
+	s.swept.Wait()
 	return s.db.Close()
 }
 
-// sweep removes expired registrations once a second, even if nothing is added.
+// sweep removes expired registrations every second, in case nobody calls Add.
 func (s *Storage) sweep() {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			// On an error, the next sweep or Add tries again.
-			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeExpired(tx, time.Now()) })
-		case <-s.closing:
+			// If this fails, the next Add or the next tick tries again.
+			_ = s.db.Update(func(tx *bbolt.Tx) error { return removeEnded(tx, time.Now()) })
+		case <-s.stop:
 			return
 		}
 	}
 }
 
-// do runs a transaction unless ctx has ended. It returns ErrClosed if the database is
-// closed, as the interface requires.
+// do runs f in a transaction unless ctx has ended. It returns the errors that the contract
+// requires.
 func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -151,19 +173,103 @@ func do(ctx context.Context, transaction func(func(*bbolt.Tx) error) error, f fu
 	return err
 }
 
-// admit checks the limits for a new registration of a peer.
-func admit(tx *bbolt.Tx, p peer.ID, q rendezvous.Quota) error {
-	ofPeer := tx.Bucket(peers).Bucket([]byte(p))
+// admit returns an error if a new registration of a peer would exceed a limit.
+func admit(tx *bbolt.Tx, r rendezvous.Record, q rendezvous.Quota) error {
+	own := tx.Bucket(peers).Bucket([]byte(r.Peer))
 	switch {
-	case q.PerPeer > 0 && ofPeer != nil && ofPeer.Sequence() >= uint64(q.PerPeer):
+	case q.PerPeer > 0 && own != nil && own.Sequence() >= uint64(q.PerPeer):
 		return rendezvous.ErrPeerLimit
-	case q.Total > 0 && tx.Bucket(deadlines).Sequence() >= uint64(q.Total):
+	case !hasRoom(tx, r.Origin, q.PerOrigin):
+		return rendezvous.ErrOriginLimit
+	case q.Bytes > 0 && int64(tx.Bucket(sizes).Sequence())+int64(sizeOf(r.Namespace, r.Peer, len(r.Envelope))) > q.Bytes:
+		return rendezvous.ErrFull
+	case q.Total > 0 && tx.Bucket(ends).Sequence() >= uint64(q.Total):
 		return rendezvous.ErrFull
 	}
 	return nil
 }
 
-// get returns the deadline and the envelope of a registration, or nil if there is none.
+// sizeOf is what a registration counts against a quota of bytes.
+func sizeOf(namespace string, p peer.ID, envelope int) int { return len(namespace) + len(p) + envelope }
+
+// networks returns the networks that the registrations of an address count for, and how many
+// times as many each may have as the first.
+func networks(a netip.Addr) map[netip.Prefix]int {
+	a = a.Unmap()
+	if !a.IsValid() {
+		return nil
+	}
+	if a.Is4() {
+		return map[netip.Prefix]int{netip.PrefixFrom(a, 32): 1}
+	}
+	all := make(map[netip.Prefix]int)
+	for bits, times := range map[int]int{64: 1, 56: 4, 48: 16} {
+		all[netip.PrefixFrom(a.WithZone(""), bits).Masked()] = times
+	}
+	return all
+}
+
+// hasRoom reports whether another registration may come from an address.
+func hasRoom(tx *bbolt.Tx, a netip.Addr, perOrigin int) bool {
+	for network, times := range networks(a) {
+		b := tx.Bucket(origins).Bucket([]byte(network.String()))
+		if perOrigin > 0 && b != nil && b.Sequence()/uint64(times) >= uint64(perOrigin) {
+			return false
+		}
+	}
+	return true
+}
+
+// moveOrigin makes a refresh count where it counted until now if there is no room where
+// it comes from.
+func moveOrigin(tx *bbolt.Tx, r *rendezvous.Record, from netip.Addr, q rendezvous.Quota) error {
+	if err := countOrigin(tx, from, -1); err != nil {
+		return err
+	}
+	stays := !hasRoom(tx, r.Origin, q.PerOrigin)
+	if err := countOrigin(tx, from, +1); err != nil {
+		return err
+	}
+	if stays {
+		r.Origin = from
+	}
+	return nil
+}
+
+// countOrigin adds n to the counts of an address.
+func countOrigin(tx *bbolt.Tx, a netip.Addr, n int) error {
+	for network := range networks(a) {
+		name := []byte(network.String())
+		b, err := tx.Bucket(origins).CreateBucketIfNotExists(name)
+		if err != nil {
+			return err
+		}
+		if err := count(b, n); err != nil {
+			return err
+		}
+		if b.Sequence() == 0 {
+			if err := tx.Bucket(origins).DeleteBucket(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// headerSize is how many bytes of a value are before the envelope: those of the deadline
+// and of the origin.
+const headerSize = 8 + 16
+
+// addrOf returns the origin in a value.
+func addrOf(value []byte) netip.Addr {
+	a := netip.AddrFrom16([16]byte(value[8:headerSize]))
+	if a.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return a.Unmap()
+}
+
+// get returns the deadline, in 8 bytes, the origin, in 16 bytes, and the envelope of a registration, or nil.
 func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	b := tx.Bucket(namespaces).Bucket([]byte(namespace))
 	if b == nil {
@@ -172,114 +278,126 @@ func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	return b.Get([]byte(p))
 }
 
+// put adds a registration that is not in the database.
 func put(tx *bbolt.Tx, r rendezvous.Record) error {
 	deadline := binary.BigEndian.AppendUint64(nil, uint64(max(r.Deadline.UnixNano(), 0)))
-	ofNamespace, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
+	members, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
 	if err != nil {
 		return err
 	}
-	ofPeer, err := bucket(tx.Bucket(peers), []byte(r.Peer))
+	own, err := bucket(tx.Bucket(peers), []byte(r.Peer))
 	if err != nil {
 		return err
 	}
+	var origin [16]byte
+	if r.Origin.IsValid() {
+		origin = r.Origin.As16()
+	}
+	value := slices.Concat(deadline, origin[:], r.Envelope)
 	return errors.Join(
-		ofNamespace.Put([]byte(r.Peer), append(bytes.Clone(deadline), r.Envelope...)),
-		ofPeer.Put([]byte(r.Namespace), nil),
-		addCount(ofPeer, +1),
-		tx.Bucket(deadlines).Put(deadlineKey(deadline, r.Namespace, r.Peer), nil),
-		addCount(tx.Bucket(deadlines), +1),
+		members.Put([]byte(r.Peer), value),
+		countOrigin(tx, r.Origin, +1),
+		count(tx.Bucket(sizes), sizeOf(r.Namespace, r.Peer, len(r.Envelope))),
+		own.Put([]byte(r.Namespace), nil),
+		count(own, +1),
+		tx.Bucket(ends).Put(endKey(deadline, r.Namespace, r.Peer), nil),
+		count(tx.Bucket(ends), +1),
 	)
 }
 
-// remove removes a registration, whose deadline the caller knows.
+// remove removes a registration, given its current deadline.
 func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
-	ofNamespace, ofPeer := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
+	members, own := tx.Bucket(namespaces).Bucket([]byte(namespace)), tx.Bucket(peers).Bucket([]byte(p))
+	value := members.Get([]byte(p))
+	size := sizeOf(namespace, p, len(value)-headerSize)
 	return errors.Join(
-		tx.Bucket(deadlines).Delete(deadlineKey(deadline, namespace, p)),
-		addCount(tx.Bucket(deadlines), -1),
-		ofNamespace.Delete([]byte(p)),
-		ofPeer.Delete([]byte(namespace)),
-		addCount(ofPeer, -1),
+		countOrigin(tx, addrOf(value), -1),
+		count(tx.Bucket(sizes), -size),
+		tx.Bucket(ends).Delete(endKey(deadline, namespace, p)),
+		count(tx.Bucket(ends), -1),
+		members.Delete([]byte(p)),
+		own.Delete([]byte(namespace)),
+		count(own, -1),
 		dropEmpty(tx.Bucket(namespaces), []byte(namespace)),
 		dropEmpty(tx.Bucket(peers), []byte(p)),
 	)
 }
 
-// addCount adds n to the number of entries of a bucket.
-func addCount(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
+// count adds n to the number of entries in the sequence number of a bucket.
+func count(b *bbolt.Bucket, n int) error { return b.SetSequence(b.Sequence() + uint64(n)) }
 
-// bucket returns a bucket inside another one. It creates it if it does not exist.
+// bucket returns a bucket inside another one. It creates the bucket if there is none.
 func bucket(in *bbolt.Bucket, name []byte) (*bbolt.Bucket, error) {
 	if b := in.Bucket(name); b != nil {
 		return b, nil
 	}
-	if err := addCount(in, +1); err != nil {
+	if err := count(in, +1); err != nil {
 		return nil, err
 	}
 	return in.CreateBucket(name)
 }
 
-// dropEmpty deletes a bucket inside another one if it is empty.
+// dropEmpty deletes a bucket inside another one if it has no entries.
 func dropEmpty(in *bbolt.Bucket, name []byte) error {
 	if k, _ := in.Bucket(name).Cursor().First(); k != nil {
 		return nil
 	}
-	return errors.Join(in.DeleteBucket(name), addCount(in, -1))
+	return errors.Join(in.DeleteBucket(name), count(in, -1))
 }
 
-// removeExpired removes all expired registrations. Their keys come first in the bucket,
-// which is sorted by deadline.
-func removeExpired(tx *bbolt.Tx, now time.Time) error {
-	cursor := tx.Bucket(deadlines).Cursor()
+// removeEnded removes expired registrations. The keys of the ends bucket begin with the
+// deadline, so expired registrations come first.
+func removeEnded(tx *bbolt.Tx, now time.Time) error {
+	cursor := tx.Bucket(ends).Cursor()
 	for {
 		k, _ := cursor.First()
 		if k == nil || int64(binary.BigEndian.Uint64(k)) > now.UnixNano() {
 			return nil
 		}
-		deadline, namespace, p := parseDeadlineKey(k)
+		deadline, namespace, p := parseEndKey(k)
 		if err := remove(tx, namespace, p, deadline); err != nil {
 			return err
 		}
 	}
 }
 
-// deadlineKey returns a key of the deadlines bucket. It contains the length of the
-// namespace, because no separator could be told from the bytes of a namespace.
-func deadlineKey(deadline []byte, namespace string, p peer.ID) []byte {
+// endKey returns a key that sorts by deadline. It includes the length of the namespace,
+// because no byte could mark where the namespace ends and the peer begins.
+func endKey(deadline []byte, namespace string, p peer.ID) []byte {
 	key := binary.BigEndian.AppendUint16(bytes.Clone(deadline), uint16(len(namespace)))
 	key = append(key, namespace...)
 	return append(key, p...)
 }
 
-func parseDeadlineKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
+func parseEndKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
 	size := int(binary.BigEndian.Uint16(key[8:]))
 	return bytes.Clone(key[:8]), string(key[10 : 10+size]), peer.ID(key[10+size:])
 }
 
-// forEach calls f with all records of a namespace, or of all namespaces if it is empty.
-func forEach(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
+// each calls f with each record of a namespace, or of all namespaces for "".
+func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
 	all := tx.Bucket(namespaces)
-	inNamespace := func(name []byte) {
-		b := all.Bucket(name)
-		if b == nil {
+	of := func(name []byte) {
+		members := all.Bucket(name)
+		if members == nil {
 			return
 		}
-		cursor := b.Cursor()
+		cursor := members.Cursor()
 		for p, v := cursor.First(); p != nil; p, v = cursor.Next() {
 			f(rendezvous.Record{
 				Namespace: string(name),
 				Peer:      peer.ID(p),
-				Envelope:  v[8:],
+				Envelope:  v[headerSize:],
 				Deadline:  time.Unix(0, int64(binary.BigEndian.Uint64(v))),
 			})
 		}
 	}
 	if namespace != "" {
-		inNamespace([]byte(namespace))
+		of([]byte(namespace))
 		return
 	}
 	cursor := all.Cursor()
 	for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
-		inNamespace(name)
+		of(name)
 	}
 }

@@ -4,12 +4,13 @@
 // There is one entry for each registration:
 //
 //	key     Prefix · uvarint(length of namespace) · namespace · peer ID
-//	value   deadline · lifetime · envelope · checksum
+//	value   deadline · lifetime · origin · envelope · checksum
 //
 // The deadline is on the wall clock, in nanoseconds since 1970. The lifetime is what
 // was left until then when the entry was written, in nanoseconds. Both take 8 bytes.
-// The checksum is the CRC-32C of the key and of the value up to here, in 4 bytes. All
-// three are big-endian.
+// The origin is the IPv6 address that the registration counts for, in 16 bytes; an IPv4
+// address is mapped to IPv6, and zeros are no address. The checksum is the CRC-32C of the
+// key and of the value up to here, in 4 bytes. Numbers are big-endian.
 //
 // The length of the namespace makes keys unambiguous: a namespace that is a prefix of
 // another has other keys. The checksum finds an entry that the database damaged, and
@@ -22,17 +23,23 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // Prefix begins the key of every registration. It contains the version of the format.
-const Prefix = "go-waku-rendezvous/1/r"
+// OldPrefix is that of the version without an origin, whose entries are not read.
+const (
+	Prefix    = "go-waku-rendezvous/2/r"
+	OldPrefix = "go-waku-rendezvous/1/r"
+)
 
 // Sizes of the parts of a value, in bytes.
 const (
-	headerSize   = 8 + 8 // deadline and lifetime
+	originAt     = 8 + 8 // after deadline and lifetime
+	headerSize   = originAt + 16
 	checksumSize = crc32.Size
 )
 
@@ -49,6 +56,7 @@ type Registration struct {
 	Peer      peer.ID
 	Envelope  []byte    // part of the value that was parsed
 	Deadline  time.Time // by the clock that the entry was parsed with; may have passed
+	Origin    netip.Addr
 }
 
 // Key returns the key of the registration of p in a namespace.
@@ -63,13 +71,29 @@ func Key(namespace string, p peer.ID) []byte {
 // Value returns the value of a registration that ends when left has passed from now.
 // The key is that of [Key]. A negative left is written as zero. A deadline that does
 // not fit, which is one after the year 2262, is written as the latest that does.
-func Value(key, envelope []byte, left time.Duration, now time.Time) []byte {
+func Value(key, envelope []byte, origin netip.Addr, left time.Duration, now time.Time) []byte {
 	left = max(left, 0)
 	value := make([]byte, 0, headerSize+len(envelope)+checksumSize)
 	value = binary.BigEndian.AppendUint64(value, uint64(wallDeadline(now, left)))
 	value = binary.BigEndian.AppendUint64(value, uint64(left))
+	value = appendOrigin(value, origin)
 	value = append(value, envelope...)
 	return binary.BigEndian.AppendUint32(value, checksum(key, value))
+}
+
+func appendOrigin(value []byte, origin netip.Addr) []byte {
+	if !origin.IsValid() {
+		origin = netip.IPv6Unspecified()
+	}
+	b := origin.As16()
+	return append(value, b[:]...)
+}
+
+func parseOrigin(b [16]byte) netip.Addr {
+	if a := netip.AddrFrom16(b); !a.IsUnspecified() {
+		return a.Unmap()
+	}
+	return netip.Addr{}
 }
 
 // wallDeadline returns when left will have passed on the wall clock, in nanoseconds
@@ -107,6 +131,7 @@ func Parse(key, value []byte, now time.Time) (Registration, error) {
 		Peer:      p,
 		Envelope:  value[headerSize:body],
 		Deadline:  now.Add(min(deadline.Sub(now), lifetime)),
+		Origin:    parseOrigin([16]byte(value[originAt:headerSize])),
 	}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +17,19 @@ import (
 // start is the time at which the tests write.
 var start = time.Unix(1e9, 0)
 
+// origin is what most of the tests write.
+var origin = netip.MustParseAddr("2001:db8::1")
+
 // TestFormat guards the bytes themselves: another build must read what this one wrote.
 func TestFormat(t *testing.T) {
 	key := Key("ns", "peer")
-	require.Equal(t, "go-waku-rendezvous/1/r\x02nspeer", string(key))
-	value := Value(key, []byte("envelope"), 20*time.Second, start)
+	require.Equal(t, "go-waku-rendezvous/2/r\x02nspeer", string(key))
+	value := Value(key, []byte("envelope"), origin, 20*time.Second, start)
 	require.Equal(t, "0de0b6b84f7bc800"+ // 1,000,000,020 seconds since 1970
 		"00000004a817c800"+ // 20 seconds
+		"20010db8000000000000000000000001"+
 		hex.EncodeToString([]byte("envelope"))+
-		"cf6599e8", hex.EncodeToString(value))
+		"7dab4528", hex.EncodeToString(value))
 }
 
 func TestKeysAreUnambiguous(t *testing.T) {
@@ -42,7 +47,8 @@ func TestParseOtherKeys(t *testing.T) {
 	for name, key := range map[string]string{
 		"empty":                     "",
 		"another prefix":            "go-waku-rendezvous/1/o",
-		"a later version":           "go-waku-rendezvous/2/r\x02nspeer",
+		"a later version":           "go-waku-rendezvous/3/r\x02nspeer",
+		"an earlier version":        OldPrefix + "\x02nspeer",
 		"no length":                 Prefix,
 		"half a length":             Prefix + "\x80",
 		"a length over the end":     Prefix + "\x07nspeer",
@@ -51,7 +57,7 @@ func TestParseOtherKeys(t *testing.T) {
 		"a length in too many bits": Prefix + "\x82\x00nspeer",
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse([]byte(key), Value([]byte(key), []byte("envelope"), time.Hour, start), start)
+			_, err := Parse([]byte(key), Value([]byte(key), []byte("envelope"), origin, time.Hour, start), start)
 			require.ErrorIs(t, err, errKey)
 		})
 	}
@@ -60,7 +66,7 @@ func TestParseOtherKeys(t *testing.T) {
 // TestParseDamage: an entry with any one bit wrong, or with its end missing, is refused.
 func TestParseDamage(t *testing.T) {
 	key := Key("ns", "peer")
-	value := Value(key, []byte("envelope"), 20*time.Second, start)
+	value := Value(key, []byte("envelope"), origin, 20*time.Second, start)
 	refused := func(key, value []byte) {
 		t.Helper()
 		_, err := Parse(key, value, start)
@@ -108,9 +114,9 @@ func TestParseAtAnotherTime(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			key, now := Key("ns", "peer"), start.Add(test.after)
-			r, err := Parse(key, Value(key, []byte("envelope"), test.left, start), now)
+			r, err := Parse(key, Value(key, []byte("envelope"), origin, test.left, start), now)
 			require.NoError(t, err)
-			require.Equal(t, Registration{"ns", "peer", []byte("envelope"), now.Add(test.leftByThen)}, r)
+			require.Equal(t, Registration{"ns", "peer", []byte("envelope"), now.Add(test.leftByThen), origin}, r)
 		})
 	}
 }
@@ -120,7 +126,7 @@ func TestParseAtAnotherTime(t *testing.T) {
 func TestDeadlineIsCountedFromNow(t *testing.T) {
 	now := time.Now()
 	key := Key("ns", "peer")
-	r, err := Parse(key, Value(key, nil, time.Minute, now), now)
+	r, err := Parse(key, Value(key, nil, origin, time.Minute, now), now)
 	require.NoError(t, err)
 	require.Contains(t, r.Deadline.String(), " m=", "a monotonic reading")
 }
@@ -135,12 +141,12 @@ func TestWallDeadline(t *testing.T) {
 // the lifetime that is written in it.
 func FuzzParse(f *testing.F) {
 	for _, r := range []Registration{
-		{"ns", "p", []byte("envelope"), start.Add(time.Second)},
-		{strings.Repeat("n", 256), "", nil, start},
-		{"\x00\xff", "\x00", []byte{0}, start.Add(1 << 62)},
+		{"ns", "p", []byte("envelope"), start.Add(time.Second), origin},
+		{strings.Repeat("n", 256), "", nil, start, netip.Addr{}},
+		{"\x00\xff", "\x00", []byte{0}, start.Add(1 << 62), netip.MustParseAddr("192.0.2.1")},
 	} {
 		key := Key(r.Namespace, r.Peer)
-		f.Add(key, Value(key, r.Envelope, r.Deadline.Sub(start), start))
+		f.Add(key, Value(key, r.Envelope, r.Origin, r.Deadline.Sub(start), start))
 	}
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		sealed := binary.BigEndian.AppendUint32(bytes.Clone(value), checksum(key, value))
@@ -158,15 +164,20 @@ func FuzzParse(f *testing.F) {
 }
 
 func FuzzRoundTrip(f *testing.F) {
-	f.Add("ns", "peer", []byte("envelope"), int64(20*time.Second))
-	f.Add("", "", []byte(nil), int64(1)<<62)
-	f.Fuzz(func(t *testing.T, namespace, p string, envelope []byte, left int64) {
+	f.Add("ns", "peer", []byte("envelope"), []byte{192, 0, 2, 1}, int64(20*time.Second))
+	f.Add("", "", []byte(nil), []byte(nil), int64(1)<<62)
+	f.Add("n", "", []byte(nil), make([]byte, 16), int64(1))
+	f.Fuzz(func(t *testing.T, namespace, p string, envelope, address []byte, left int64) {
+		origin, _ := netip.AddrFromSlice(address)
 		key := Key(namespace, peer.ID(p))
-		r, err := Parse(key, Value(key, envelope, time.Duration(left), start), start)
+		r, err := Parse(key, Value(key, envelope, origin, time.Duration(left), start), start)
 		require.NoError(t, err)
 		require.Equal(t, namespace, r.Namespace)
 		require.Equal(t, p, string(r.Peer))
 		require.True(t, bytes.Equal(envelope, r.Envelope))
+		if want := origin.Unmap(); origin != netip.IPv6Unspecified() {
+			require.Equal(t, want, r.Origin)
+		}
 		latest := math.MaxInt64 - time.Duration(start.UnixNano())
 		require.Equal(t, min(max(time.Duration(left), 0), latest), r.Deadline.Sub(start))
 	})

@@ -7,37 +7,31 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Origin is the network that a connection comes from: an IPv4 address, or the /64 of an
-// IPv6 address, because a provider gives each customer a /64 at least. Equal origins are
-// equal under ==. The zero Origin is exempt from all limits per origin.
+// Origin is where a connection comes from, for limits: an IPv4 address (/32) or an IPv6
+// network (/64), which is the least that one customer of a provider has. Origins are
+// comparable. The zero Origin is that of connections without a limit by address.
 type Origin struct {
 	prefix netip.Prefix
 }
 
-// OriginOf returns the origin of a connection whose remote address is addr.
-//
-// The origin of a relayed connection is that of its relay. A connection from loopback has
-// the zero Origin, as in go-libp2p's own connection limiter, because a program on the same
-// machine can do worse. A relay on loopback counts all the same: its peers are elsewhere.
-// A connection without an IP address has the zero Origin, too.
-func OriginOf(addr ma.Multiaddr) Origin {
+// AddrOf returns the IP address that a connection with this remote address comes from,
+// for limits. A relayed connection comes from its relay. The zero Addr has no limits:
+// that of loopback, as in go-libp2p's limiter of connections, because a local program
+// could stop the point just as well, and that of an address without an IP address.
+func AddrOf(addr ma.Multiaddr) netip.Addr {
 	raw, err := manet.ToIP(addr)
 	if err != nil {
-		return Origin{}
+		return netip.Addr{}
 	}
 	ip, ok := netip.AddrFromSlice(raw)
 	if !ok {
-		return Origin{}
+		return netip.Addr{}
 	}
 	ip = ip.Unmap()
 	if ip.IsLoopback() && !isRelayed(addr) {
-		return Origin{}
+		return netip.Addr{}
 	}
-	bits := 64
-	if ip.Is4() {
-		bits = 32
-	}
-	return Origin{prefix: netip.PrefixFrom(ip, bits).Masked()}
+	return ip
 }
 
 func isRelayed(addr ma.Multiaddr) bool {
@@ -49,5 +43,19 @@ func isRelayed(addr ma.Multiaddr) bool {
 	return false
 }
 
-// exempt reports whether no limit per origin applies.
-func (o Origin) exempt() bool { return o == Origin{} }
+// OriginOf returns the origin of a connection with this remote address. It has one if it
+// has an [AddrOf].
+func OriginOf(addr ma.Multiaddr) Origin {
+	ip := AddrOf(addr)
+	if !ip.IsValid() {
+		return Origin{}
+	}
+	bits := 64
+	if ip.Is4() {
+		bits = 32
+	}
+	return Origin{prefix: netip.PrefixFrom(ip, bits).Masked()}
+}
+
+// limited reports whether limits by address apply.
+func (o Origin) limited() bool { return o.prefix.IsValid() }

@@ -31,7 +31,7 @@ func NewRequests(perSecond float64, burst int) *Requests {
 // request costs a quarter of a served one, and a dropped one costs its peer nothing.
 func (r *Requests) Charge(p peer.ID, o Origin, now time.Time) Verdict {
 	verdict := r.peers.charge(p, now)
-	if verdict == Drop || o.exempt() {
+	if verdict == Drop || !o.limited() {
 		return verdict
 	}
 	return max(verdict, r.origins.charge(o, now))
@@ -39,7 +39,7 @@ func (r *Requests) Charge(p peer.ID, o Origin, now time.Time) Verdict {
 
 // InDebt reports whether Charge would return [Drop], without charging anybody.
 func (r *Requests) InDebt(p peer.ID, o Origin, now time.Time) bool {
-	return r.peers.inDebt(p, now) || !o.exempt() && r.origins.inDebt(o, now)
+	return r.peers.inDebt(p, now) || o.limited() && r.origins.inDebt(o, now)
 }
 
 // Sweep frees the memory of budgets that are untouched again.

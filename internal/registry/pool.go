@@ -43,6 +43,7 @@ func (s Slot) Deadline() int64 { return s.deadline }
 type pool struct {
 	slots []Slot
 	kind  poolKind
+	size  int64 // of the envelopes, in bytes
 }
 
 // poolKind says which of a registration's positions is the one in this pool.
@@ -61,6 +62,7 @@ func (p *pool) add(s Slot) {
 	}
 	s.registration.positions[p.kind] = int32(len(p.slots))
 	p.slots = append(p.slots, s)
+	p.size += int64(len(s.envelope))
 }
 
 // holds reports whether r is here and has not been dropped.
@@ -71,7 +73,9 @@ func (p *pool) holds(r *Registration) bool {
 
 // refresh updates the slot of r, which is live and therefore here.
 func (p *pool) refresh(r *Registration, envelope string) {
-	p.slots[r.positions[p.kind]] = Slot{r.deadline, envelope, r}
+	s := &p.slots[r.positions[p.kind]]
+	p.size += int64(len(envelope) - len(s.envelope))
+	*s = Slot{r.deadline, envelope, r}
 }
 
 // remove removes r, unless it was dropped.
@@ -84,6 +88,7 @@ func (p *pool) remove(r *Registration) {
 
 // vacate empties slot i by moving the last one into it.
 func (p *pool) vacate(i int) {
+	p.size -= int64(len(p.slots[i].envelope))
 	last := len(p.slots) - 1
 	if i != last {
 		p.set(i, p.slots[last])
@@ -185,7 +190,7 @@ func (p *pool) shuffle(dst []Slot, n int, now int64) []Slot {
 // dropExpired drops all slots that are expired at now, in one sequential pass.
 func (p *pool) dropExpired(now int64) {
 	slots := p.slots
-	p.slots = nil
+	p.slots, p.size = nil, 0
 	for _, s := range slots {
 		if s.deadline > now {
 			p.add(s)

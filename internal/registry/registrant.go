@@ -13,22 +13,35 @@ type registrant struct {
 	// envelope is what the peer registered last. Other registrations of the same
 	// bytes share its memory.
 	envelope string
-	// registrations are in the order of their namespaces' names.
-	registrations []*Registration
-	// first is where registrations begins. Most peers have one, which then needs no
-	// memory of its own.
-	first [1]*Registration
+	// first is the peer's first registration. Most peers have no other, and need no
+	// further memory then. It is used once only, because slots point to it.
+	first Registration
+	// more has all registrations but first, in the order of their namespaces' names.
+	more []*Registration
 }
 
 func newRegistrant(id peer.ID) *registrant {
-	p := &registrant{id: peer.ID(strings.Clone(string(id)))}
-	p.registrations = p.first[:0]
-	return p
+	return &registrant{id: peer.ID(strings.Clone(string(id)))}
 }
 
-// search returns where the registration in a namespace is, or else belongs.
+// hasFirst reports whether first is a registration that the registry holds. If so, it
+// is in the wheel.
+func (p *registrant) hasFirst() bool { return p.first.next != nil }
+
+// empty reports whether the peer has no registrations.
+func (p *registrant) empty() bool { return !p.hasFirst() && len(p.more) == 0 }
+
+// newRegistration returns memory for another registration.
+func (p *registrant) newRegistration() *Registration {
+	if p.first.namespace == nil {
+		return &p.first
+	}
+	return new(Registration)
+}
+
+// search returns where in more the registration in a namespace is, or else belongs.
 func (p *registrant) search(namespace string) (at int, found bool) {
-	return slices.BinarySearchFunc(p.registrations, namespace, func(r *Registration, namespace string) int {
+	return slices.BinarySearchFunc(p.more, namespace, func(r *Registration, namespace string) int {
 		return strings.Compare(r.namespace.name, namespace)
 	})
 }
@@ -38,19 +51,25 @@ func (p *registrant) find(namespace string) *Registration {
 	if p == nil {
 		return nil
 	}
+	if p.hasFirst() && p.first.namespace.name == namespace {
+		return &p.first
+	}
 	at, found := p.search(namespace)
 	if !found {
 		return nil
 	}
-	return p.registrations[at]
+	return p.more[at]
 }
 
 // live reports whether at least n registrations, one or more, are live at now.
 func (p *registrant) live(now int64, n int) bool {
-	if p == nil || len(p.registrations) < n {
+	if p == nil || len(p.more)+1 < n {
 		return false
 	}
-	for _, r := range p.registrations {
+	if p.hasFirst() && p.first.deadline > now {
+		n--
+	}
+	for _, r := range p.more {
 		if r.deadline > now {
 			n--
 		}
@@ -58,17 +77,22 @@ func (p *registrant) live(now int64, n int) bool {
 	return n <= 0
 }
 
+// add adds r, which is in the wheel, and which newRegistration returned.
 func (p *registrant) add(r *Registration) {
-	at, _ := p.search(r.namespace.name)
-	p.registrations = slices.Insert(p.registrations, at, r)
-	if len(p.registrations) > 1 {
-		p.first[0] = nil // they have moved
+	if r == &p.first {
+		return
 	}
+	at, _ := p.search(r.namespace.name)
+	p.more = slices.Insert(p.more, at, r)
 }
 
+// remove removes r, which is no longer in the wheel.
 func (p *registrant) remove(r *Registration) {
+	if r == &p.first {
+		return
+	}
 	at, _ := p.search(r.namespace.name)
-	p.registrations = shrink(slices.Delete(p.registrations, at, at+1))
+	p.more = shrink(slices.Delete(p.more, at, at+1))
 }
 
 // intern returns envelope as a string: the one that the peer registered last if the bytes

@@ -2,8 +2,8 @@ package registry
 
 import "strings"
 
-// Registration is a peer in a namespace. It is passed from [Registry.Admit] to
-// [Registry.Put] and has no other use outside.
+// Registration is a peer in a namespace. It has no use outside of the package but to be
+// passed from [Registry.Admit] to [Registry.Put].
 //
 // A million of them are most of a full point's memory, so each word counts. The envelope
 // is in the slots of the pools, where a sample finds it without reading the registration.
@@ -13,7 +13,11 @@ type Registration struct {
 	deadline   int64
 	positions  [poolKinds]int32 // in its pools; valid if pool.holds says so
 	prev, next *Registration    // in a bucket of the wheel
+	origin     Origin           // where it counts
 }
+
+// namesSize is what the names of a registration count against a quota of bytes.
+func namesSize[N, P ~string](namespace N, p P) int64 { return int64(len(namespace) + len(p)) }
 
 // namespace exists while it has members.
 type namespace struct {

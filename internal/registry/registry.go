@@ -23,26 +23,54 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Quota limits how many live registrations there may be. Zero means no limit.
+// Quota limits the live registrations. Zero means no limit.
 type Quota struct {
-	PerPeer int // registrations of one peer, over all namespaces
-	Total   int // registrations of all peers
+	PerPeer   int   // registrations of one peer, over all namespaces
+	PerOrigin int   // registrations from one origin; an IPv6 /56 may have 4 times and a /48 16 times as many
+	Total     int   // registrations of all peers
+	Bytes     int64 // of the namespaces, peer IDs and envelopes of all registrations
 }
 
 var (
 	// ErrPeerLimit: the peer has as many live registrations as it may have.
 	ErrPeerLimit = errors.New("peer is at its registration limit")
-	// ErrFull: there are as many live registrations as there may be.
+	// ErrOriginLimit: as many live registrations came from the origin, or from a wider
+	// network that it is in, as may come from there.
+	ErrOriginLimit = errors.New("address is at its registration limit")
+	// ErrFull: there are as many live registrations, or as many bytes of them, as there
+	// may be.
 	ErrFull = errors.New("storage is full")
+	// ErrBehind: a quota is reached, but registrations that have expired are still
+	// counted. The caller tries again, and may let others use the registry before.
+	ErrBehind = errors.New("expired registrations are not evicted yet")
 )
+
+// Entry is what is registered.
+type Entry struct {
+	Namespace string
+	Peer      peer.ID
+	Envelope  []byte
+	Deadline  int64
+	Origin    Origin
+}
+
+// Admission is a decision of [Registry.Admit].
+type Admission struct {
+	refreshes *Registration // nil: a new registration
+	// Origin is where the registration counts: where it comes from, or where it counted
+	// until now.
+	Origin Origin
+}
 
 // Registry holds registrations. One goroutine at a time may use it.
 type Registry struct {
 	namespaces  table[string, *namespace]
 	registrants table[peer.ID, *registrant]
+	origins     origins
 	all         pool
 	wheel       wheel
 	count       int
+	names       int64 // bytes of namespaces and peer IDs, one of each per registration
 	evicted     uint64
 	expired     func(namespace string, p peer.ID)
 }
@@ -50,46 +78,89 @@ type Registry struct {
 // New returns an empty registry. If expired is not nil, the registry calls it for each
 // registration that it evicts. The function must not use the registry.
 func New(expired func(namespace string, p peer.ID)) *Registry {
-	return &Registry{all: pool{kind: ofAll}, expired: expired}
+	return &Registry{all: pool{kind: ofAll}, wheel: wheel{sorted: inNoOrder}, expired: expired}
 }
 
-// Admit decides whether p may register in a namespace at now. It returns the live
-// registration that p has there already, which Put would refresh and no quota refuses.
-// If there is none, it returns nil, or [ErrPeerLimit] or [ErrFull] if a new registration
-// would exceed q.
-func (x *Registry) Admit(namespace string, p peer.ID, q Quota, now int64) (*Registration, error) {
-	owner := x.registrants.get(p)
-	if r := owner.find(namespace); r != nil {
-		if r.deadline > now {
-			return r, nil
-		}
-		x.evict(r)
-	}
-	if q.PerPeer > 0 && owner.live(now, q.PerPeer) {
-		return nil, ErrPeerLimit
-	}
-	if q.Total > 0 && x.count >= q.Total {
-		x.evictOne(now)
-		if x.count >= q.Total {
-			return nil, ErrFull
-		}
-	}
-	return nil, nil
-}
-
-// Put makes the registration that Admit admitted with the same namespace and peer, and
-// with no other call in between. It refreshes r, which Admit returned, or adds a new
-// registration if r is nil. The registration holds envelope and ends at deadline.
+// Admit decides whether e may be registered at now. No quota refuses to refresh a live
+// registration. A new one that would exceed q is refused with [ErrPeerLimit],
+// [ErrOriginLimit] or [ErrFull], whichever is the first in this order. The error may
+// also be [ErrBehind].
 //
-// Put copies envelope, unless the peer registered the same bytes last, in whatever
-// namespace: then the registrations share them.
-func (x *Registry) Put(r *Registration, namespace string, p peer.ID, envelope []byte, deadline int64) {
+// A refresh that comes from another origin counts there if q allows it.
+func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
+	owner := x.registrants.get(e.Peer)
+	r := owner.find(e.Namespace)
+	if r != nil && r.deadline <= now {
+		x.evict(r)
+		r = nil
+	}
+	if r == nil && q.PerPeer > 0 && owner.live(now, q.PerPeer) {
+		return Admission{}, ErrPeerLimit
+	}
+	err := x.evictUntil(now, func() error { return x.exceeded(r, e, q) })
+	switch {
+	case err == nil:
+		return Admission{r, e.Origin}, nil
+	case r != nil && !errors.Is(err, ErrBehind):
+		return Admission{r, r.origin}, nil
+	default:
+		return Admission{}, err
+	}
+}
+
+// exceeded returns the error of a quota that e would exceed if it refreshed r, or if
+// it were new, for a nil r. Registrations count until they are evicted.
+func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
+	var from Origin
 	if r != nil {
-		x.refresh(r, r.registrant.intern(envelope), deadline)
+		from = r.origin
+	}
+	switch {
+	case !x.origins.hasRoom(from, e.Origin, q.PerOrigin):
+		return ErrOriginLimit
+	case r != nil:
+		return nil
+	case q.Total > 0 && x.count >= q.Total,
+		q.Bytes > 0 && x.Bytes()+namesSize(e.Namespace, e.Peer)+int64(len(e.Envelope)) > q.Bytes:
+		return ErrFull
+	default:
+		return nil
+	}
+}
+
+// mostForOne is how many registrations an Admit looks at to find expired ones.
+const mostForOne = 256
+
+// evictUntil evicts expired registrations until exceeded returns nil. It returns the
+// error of exceeded if none is left to evict, and [ErrBehind] if that takes long.
+func (x *Registry) evictUntil(now int64, exceeded func() error) error {
+	for range mostForOne {
+		err := exceeded()
+		if err == nil || !x.evictOne(now) {
+			return err
+		}
+	}
+	return ErrBehind
+}
+
+// Put registers e as Admit has admitted it, with no other call in between.
+//
+// It copies the envelope, unless the peer registered the same bytes last, in whatever
+// namespace: then the registrations share them.
+func (x *Registry) Put(a Admission, e *Entry) {
+	if r := a.refreshes; r != nil {
+		x.refresh(r, r.registrant.intern(e.Envelope), e.Deadline)
+		if a.Origin != r.origin {
+			x.origins.remove(r.origin)
+			x.origins.add(a.Origin)
+			r.origin = a.Origin
+		}
 		return
 	}
-	r = &Registration{namespace: x.namespace(namespace), registrant: x.registrant(p), deadline: deadline}
-	x.add(r, r.registrant.intern(envelope))
+	p := x.registrant(e.Peer)
+	r := p.newRegistration()
+	*r = Registration{namespace: x.namespace(e.Namespace), registrant: p, deadline: e.Deadline, origin: a.Origin}
+	x.add(r, p.intern(e.Envelope))
 }
 
 // namespace returns the namespace with a name, and adds it if it is new.
@@ -114,6 +185,8 @@ func (x *Registry) registrant(id peer.ID) *registrant {
 
 func (x *Registry) add(r *Registration, envelope string) {
 	x.count++
+	x.names += namesSize(r.namespace.name, r.registrant.id)
+	x.origins.add(r.origin)
 	r.namespace.members++
 	s := Slot{r.deadline, envelope, r}
 	r.namespace.pool.add(s)
@@ -124,11 +197,12 @@ func (x *Registry) add(r *Registration, envelope string) {
 
 // refresh gives r, which is live, another envelope and deadline.
 func (x *Registry) refresh(r *Registration, envelope string, deadline int64) {
-	sooner := deadline < r.deadline
+	// A later deadline is seen when the wheel comes to the old one.
+	move := deadline < r.deadline || x.wheel.isCurrent(deadline)
 	r.deadline = deadline
 	r.namespace.pool.refresh(r, envelope)
 	x.all.refresh(r, envelope)
-	if sooner { // a later deadline is seen when the wheel comes to the old one
+	if move {
 		x.wheel.remove(r)
 		x.wheel.add(r)
 	}
@@ -150,29 +224,30 @@ func (x *Registry) Evict(now int64, most int) (more bool) {
 	return true
 }
 
-// evictOne evicts a registration that has expired at now, if there is one.
-func (x *Registry) evictOne(now int64) {
+// evictOne looks at one registration, and evicts it if it has expired at now. It returns
+// false if there was none to look at, and so none that has expired.
+func (x *Registry) evictOne(now int64) bool {
 	r, ok := x.wheel.poll(now)
-	for ok && r == nil {
-		r, ok = x.wheel.poll(now)
-	}
 	if !ok {
-		r = x.wheel.pollCurrent(now)
+		r, ok = x.wheel.pollCurrent(now)
 	}
 	if r != nil {
 		x.evict(r)
 	}
+	return ok
 }
 
 // evict removes r, which has expired, and its registrant and namespace if it was their last.
 func (x *Registry) evict(r *Registration) {
 	x.count--
+	x.names -= namesSize(r.namespace.name, r.registrant.id)
+	x.origins.remove(r.origin)
 	x.evicted++
 	x.wheel.remove(r)
 	x.all.remove(r)
 	p := r.registrant
 	p.remove(r)
-	if len(p.registrations) == 0 {
+	if p.empty() {
 		x.registrants.delete(p.id)
 	}
 	ns := r.namespace
@@ -187,16 +262,37 @@ func (x *Registry) evict(r *Registration) {
 
 // Sample draws n registrations of a namespace that are live at now, or all if there are
 // fewer, uniformly and without repeats. It appends them to dst in random order. For the
-// namespace "" it draws from all namespaces. If n is below one, it draws none.
-func (x *Registry) Sample(dst []Slot, namespace string, n int, now int64) []Slot {
+// namespace "" it draws from all namespaces. If n is below one, it draws none. It leaves
+// out the first registration whose namespace and envelope would make those that were
+// drawn exceed maxBytes, and all after it. A maxBytes of 0 is no bound.
+func (x *Registry) Sample(dst []Slot, namespace string, n, maxBytes int, now int64) []Slot {
+	from := len(dst)
 	if namespace == "" {
-		return x.all.sample(dst, n, now)
+		dst = x.all.sample(dst, n, now)
+	} else if ns := x.namespaces.get(namespace); ns != nil {
+		dst = ns.pool.sample(dst, n, now)
 	}
-	ns := x.namespaces.get(namespace)
-	if ns == nil {
-		return dst
+	if maxBytes > 0 {
+		dst = cut(dst, from, namespace, maxBytes)
 	}
-	return ns.pool.sample(dst, n, now)
+	return dst
+}
+
+// cut shortens slots so that those after the first n do not exceed maxBytes. They are in
+// a namespace, or in any for "".
+func cut(slots []Slot, n int, namespace string, maxBytes int) []Slot {
+	for i := n; i < len(slots); i++ {
+		s := &slots[i]
+		name := namespace
+		if name == "" {
+			name = s.Namespace()
+		}
+		if maxBytes -= len(name) + len(s.envelope); maxBytes < 0 {
+			clear(slots[i:])
+			return slots[:i]
+		}
+	}
+	return slots
 }
 
 // Has reports whether the registry holds a registration of p in a namespace. The
@@ -215,6 +311,10 @@ func (x *Registry) HasEnvelope(p peer.ID, envelope []byte) bool {
 // Len returns how many registrations the registry holds, including expired ones that are
 // not evicted yet.
 func (x *Registry) Len() int { return x.count }
+
+// Bytes returns the size of the namespaces, peer IDs and envelopes of the registrations.
+// Expired ones may count until they are evicted.
+func (x *Registry) Bytes() int64 { return x.names + x.all.size }
 
 // Namespaces returns how many namespaces those registrations are in.
 func (x *Registry) Namespaces() int { return x.namespaces.len() }

@@ -11,12 +11,12 @@ const shards = 64
 
 // table is a map that gives memory back as it empties, which Go's maps do not: they stay as
 // large as they ever were. The zero table is empty.
-type table[K ~string, V any] struct {
+type table[K comparable, V any] struct {
 	shards [shards]shard[K, V]
 	count  int
 }
 
-type shard[K ~string, V any] struct {
+type shard[K comparable, V any] struct {
 	entries map[K]V
 	peak    int // the most entries that the map has held
 }
@@ -24,13 +24,16 @@ type shard[K ~string, V any] struct {
 var seed = maphash.MakeSeed()
 
 func (t *table[K, V]) shard(k K) *shard[K, V] {
-	return &t.shards[maphash.String(seed, string(k))%shards]
+	return &t.shards[maphash.Comparable(seed, k)%shards]
 }
 
 // get returns the value of a key, or the zero V.
 func (t *table[K, V]) get(k K) V { return t.shard(k).entries[k] }
 
 func (t *table[K, V]) len() int { return t.count }
+
+// update sets the value of a key that is there.
+func (t *table[K, V]) update(k K, v V) { t.shard(k).entries[k] = v }
 
 // add adds a key that is not there.
 func (t *table[K, V]) add(k K, v V) {

@@ -1,12 +1,17 @@
 package registry
 
-import "math"
+import (
+	"cmp"
+	"slices"
+)
 
 const (
 	// tickBits makes a tick 2^26 ns, which is 67 ms.
 	tickBits = 26
 	// wheelTicks makes a turn 34 s.
 	wheelTicks = 512
+	// inNoOrder stands for no tick.
+	inNoOrder = -1
 )
 
 // wheel is a hashed timing wheel: a list of registrations for each tick. None is in a later tick than that of
@@ -16,13 +21,12 @@ const (
 type wheel struct {
 	buckets [wheelTicks]bucket
 	tick    int64 // the first that may have registrations
+	sorted  int64 // the tick whose bucket is in the order of its deadlines, or inNoOrder
 }
 
 // bucket is a ring of registrations.
 type bucket struct {
 	head Registration // no registration: the ring begins and ends here
-	// earliest is no later than the deadline of any registration here.
-	earliest int64
 }
 
 func (b *bucket) empty() bool { return b.head.next == nil || b.head.next == &b.head }
@@ -35,13 +39,16 @@ func (w *wheel) add(r *Registration) {
 	if head.next == nil {
 		head.next, head.prev = head, head
 	}
-	if b.empty() || r.deadline < b.earliest {
-		b.earliest = r.deadline
+	if tick == w.sorted {
+		w.sorted = inNoOrder
 	}
 	r.prev, r.next = head, head.next
 	head.next.prev = r
 	head.next = r
 }
+
+// isCurrent reports whether a time is in the tick that is not over yet.
+func (w *wheel) isCurrent(t int64) bool { return t>>tickBits == w.tick }
 
 // remove removes r.
 func (w *wheel) remove(r *Registration) {
@@ -71,23 +78,44 @@ func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
 	return nil, false
 }
 
-// pollCurrent returns a registration that has expired within the tick that is not over yet,
-// or nil. No registration may be left to poll.
+// pollCurrent looks at one of the registrations whose tick is not over at now, as poll does. No
+// registration may be left to poll.
 //
-// It searches the bucket only once for each deadline that has passed: a full point asks with every
-// registration that it refuses.
-func (w *wheel) pollCurrent(now int64) *Registration {
+// It sorts the bucket, once in a tick, so that it costs little however often a peer
+// at a limit asks.
+func (w *wheel) pollCurrent(now int64) (expired *Registration, ok bool) {
 	b := &w.buckets[w.tick%wheelTicks]
-	if b.empty() || now < b.earliest {
-		return nil
+	if b.empty() || !w.isCurrent(now) {
+		return nil, false
 	}
-	earliest := int64(math.MaxInt64)
+	if w.sorted != w.tick {
+		b.sort()
+		w.sorted = w.tick
+	}
+	r := b.head.next
+	switch {
+	case r.deadline <= now:
+		return r, true
+	case r.deadline>>tickBits > w.tick: // it was refreshed
+		w.remove(r)
+		w.add(r)
+		return nil, true
+	default:
+		return nil, false
+	}
+}
+
+// sort orders the bucket by deadline.
+func (b *bucket) sort() {
+	var all []*Registration
 	for r := b.head.next; r != &b.head; r = r.next {
-		if r.deadline <= now {
-			return r // there may be more: earliest stays
-		}
-		earliest = min(earliest, r.deadline)
+		all = append(all, r)
 	}
-	b.earliest = earliest
-	return nil
+	slices.SortFunc(all, func(a, b *Registration) int { return cmp.Compare(a.deadline, b.deadline) })
+	last := &b.head
+	for _, r := range all {
+		last.next, r.prev = r, last
+		last = r
+	}
+	last.next, b.head.prev = &b.head, last
 }

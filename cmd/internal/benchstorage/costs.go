@@ -78,7 +78,7 @@ func measureCosts(n int) (c costs, err error) {
 	c.replace = refresh(inOrder, rand.Uint64())
 	c.randomOrder = refresh(func(int) int { return rand.IntN(n) }, 0)
 	c.sample = timePerOp(len(records), &err, func(int) error {
-		_, err := s.Sample(ctx, namespace(0), sampleSize)
+		_, err := s.Sample(ctx, namespace(0), sampleSize, 0)
 		return err
 	})
 	if err != nil {

@@ -57,7 +57,7 @@ func expireUnderLoad() (e expiry, err error) {
 			return expiry{}, err
 		}
 		afterAdd := time.Now()
-		if _, err := s.Sample(ctx, r.Namespace, sampleSize); err != nil {
+		if _, err := s.Sample(ctx, r.Namespace, sampleSize, 0); err != nil {
 			return expiry{}, err
 		}
 		e.add, e.sample = max(e.add, afterAdd.Sub(start)), max(e.sample, time.Since(afterAdd))
