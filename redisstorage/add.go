@@ -13,32 +13,47 @@ import (
 // in two bytes. The limits of the protocol are far below.
 const maxNameSize = 1<<16 - 1
 
-const noLimit = -1
-
 // addRecord adds r to the shard of its peer.
 func addRecord(ctx context.Context, shards []*shard, r rendezvous.Record, q rendezvous.Quota) error {
 	if len(r.Namespace) > maxNameSize || len(r.Peer) > maxNameSize {
 		return fmt.Errorf("namespace or peer ID exceeds %d bytes", maxNameSize)
 	}
-	perPeer := int64(noLimit)
-	if q.PerPeer > 0 {
-		perPeer = int64(q.PerPeer)
-	}
 	n := shardOf(r.Peer, len(shards))
-	return shards[n].add(ctx, r, perPeer, shardLimit(shards, n, q.Total))
+	a := &addition{
+		Record:    r,
+		countHere: len(shards) == 1,
+		perPeer:   orNoLimit(int64(q.PerPeer)),
+		perOrigin: orNoLimit(int64(q.PerOrigin)),
+		total:     shardLimit(shards, n, int64(q.Total), func(r report) int64 { return r.live }),
+		bytes:     shardLimit(shards, n, q.Bytes, func(r report) int64 { return r.bytes }),
+	}
+	if q.PerOrigin > 0 {
+		a.origin = originOf(r.Origin)
+	}
+	if a.countHere {
+		_, err := shards[n].add(ctx, a)
+		return err
+	}
+	return addCounted(ctx, shards, n, a)
 }
 
-// shardLimit returns how many registrations shard n may hold: the total less what the
+func orNoLimit(limit int64) int64 {
+	if limit <= 0 {
+		return noLimit
+	}
+	return limit
+}
+
+// shardLimit returns how much of a total is left for shard n: the total less what the
 // other shards last reported.
-func shardLimit(shards []*shard, n, total int) int64 {
+func shardLimit(shards []*shard, n int, total int64, amount func(report) int64) int64 {
 	if total <= 0 {
 		return noLimit
 	}
-	left := int64(total)
 	for i, s := range shards {
 		if i != n {
-			left -= s.lastCount()
+			total -= amount(s.lastReport())
 		}
 	}
-	return max(0, left)
+	return max(0, total)
 }

@@ -9,21 +9,29 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// header begins the answer of every script.
+// header begins the answer of a script that a Sample calls.
 type header struct {
 	now    int64 // the server's time, in milliseconds
-	length int64 // of the index, or of the array that the script was asked about
+	length int64 // of the array that the script was asked about, or of the index
+	live   int64 // how much of that is live
 }
 
 func readHeader(values []rueidis.RedisMessage) (h header, err error) {
-	if len(values) != 2 {
-		return h, errUnexpected
-	}
-	if h.now, err = values[0].AsInt64(); err != nil {
-		return h, err
-	}
-	h.length, err = values[1].AsInt64()
+	err = readInts(values, &h.now, &h.length, &h.live)
 	return h, err
+}
+
+// readInts reads as many integers as there are values.
+func readInts(values []rueidis.RedisMessage, into ...*int64) (err error) {
+	if len(values) != len(into) {
+		return errUnexpected
+	}
+	for i, n := range into {
+		if *n, err = values[i].AsInt64(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // entry is an entry of an array, or the zero value if there is none.
@@ -35,9 +43,9 @@ type entry struct {
 	deadline  int64 // of the server's clock, in milliseconds
 }
 
-// entryHeader is the size of an entry before the peer: six bytes of deadline and two of
-// the peer's length.
-const entryHeader = 8
+// entryHeader is the size of an entry before the peer: six bytes of deadline, two of the
+// peer's length and one of the origin's.
+const entryHeader = 9
 
 func readEntry(m *rueidis.RedisMessage) (entry, error) {
 	if m.IsNil() {
@@ -58,13 +66,14 @@ func decodeEntry(b []byte) (entry, error) {
 	}
 	head := binary.BigEndian.Uint64(b)
 	peerEnd := entryHeader + int(head&0xffff)
-	if len(b) < peerEnd {
+	envelope := peerEnd + int(b[entryHeader-1])
+	if len(b) < envelope {
 		return entry{}, errUnexpected
 	}
 	return entry{
 		exists:   true,
 		peer:     peer.ID(b[entryHeader:peerEnd]),
-		envelope: b[peerEnd:len(b):len(b)],
+		envelope: b[envelope:len(b):len(b)],
 		deadline: int64(head >> 16),
 	}, nil
 }
@@ -113,13 +122,13 @@ func (a *answer) addRanks(result rueidis.RedisResult) error {
 	if err != nil {
 		return err
 	}
-	if len(values) != 3 {
+	if len(values) != 4 {
 		return errUnexpected
 	}
-	if err := a.setHeader(values[:2]); err != nil {
+	if err := a.setHeader(values[:3]); err != nil {
 		return err
 	}
-	pairs, err := values[2].ToArray()
+	pairs, err := values[3].ToArray()
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,9 @@ package redisstorage
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strconv"
 	"sync"
@@ -38,21 +40,42 @@ func benchmarkNode(b *testing.B, program string) {
 	benchmark(b, cluster{node}, node.url(), func(b *testing.B) {
 		b.ReportMetric(perSecond(b)/setsPerSecond, "of-SET")
 	})
-	for _, perPeer := range []int{1, 4} {
-		used := memory(b, program, perPeer)
-		b.Run(fmt.Sprintf("Memory/PerPeer=%d", perPeer), func(b *testing.B) {
+	for name, r := range map[string]func(int) rendezvous.Record{
+		"PerPeer=1": func(i int) rendezvous.Record { return benchRecord(i, 1) },
+		"PerPeer=4": func(i int) rendezvous.Record { return benchRecord(i, 4) },
+		"IPv4":      func(i int) rendezvous.Record { return benchOrigin(i, [4]byte{10}) },
+		"IPv6":      func(i int) rendezvous.Record { return benchOrigin(i, [16]byte{0x20, 0x01}) },
+	} {
+		used := memory(b, program, r)
+		b.Run("Memory/"+name, func(b *testing.B) {
 			b.ReportMetric(used/benchPeers, "B/registration")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
+// benchOrigin returns the registration with number i, from an address, or /48, that no other
+// has.
+func benchOrigin[A [4]byte | [16]byte](i int, addr A) rendezvous.Record {
+	r := benchRecord(i, 1)
+	switch a := any(addr).(type) {
+	case [4]byte:
+		binary.BigEndian.PutUint16(a[2:], uint16(i))
+		a[1] = byte(i >> 16)
+		r.Origin = netip.AddrFrom4(a)
+	case [16]byte:
+		binary.BigEndian.PutUint32(a[2:], uint32(i))
+		r.Origin = netip.AddrFrom16(a)
+	}
+	return r
+}
+
 // memory returns how many bytes benchPeers registrations take on a new server.
-func memory(b *testing.B, program string, perPeer int) float64 {
+func memory(b *testing.B, program string, record func(i int) rendezvous.Record) float64 {
 	node := startServer(b, program)
 	s := open(b, node.url())
 	before := infoNumber(b, node, "used_memory")
-	fill(b, s, perPeer)
+	fill(b, s, record)
 	return infoNumber(b, node, "used_memory") - before
 }
 
@@ -60,11 +83,11 @@ func memory(b *testing.B, program string, perPeer int) float64 {
 // further metrics of Add.
 func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.B)) {
 	s := open(b, url)
-	fill(b, s, 1)
+	fill(b, s, func(i int) rendezvous.Record { return benchOrigin(i, [4]byte{10}) })
 	b.Run("Add", func(b *testing.B) {
 		var next atomic.Int64
 		parallel(b, servers, func() error {
-			return s.Add(b.Context(), benchRecord(int(next.Add(1))%benchPeers, 1), largeQuota)
+			return s.Add(b.Context(), benchOrigin(int(next.Add(1))%benchPeers, [4]byte{10}), largeQuota)
 		})
 		for _, report := range more {
 			report(b)
@@ -74,7 +97,7 @@ func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.
 	b.Run("AddNew", func(b *testing.B) {
 		var next atomic.Int64
 		parallel(b, servers, func() error {
-			r := benchRecord(benchPeers+int(next.Add(1)), 1)
+			r := benchOrigin(benchPeers+int(next.Add(1)), [4]byte{10})
 			r.Deadline = time.Now().Add(time.Second)
 			return s.Add(b.Context(), r, largeQuota)
 		})
@@ -124,14 +147,14 @@ func (c cluster) cpuSeconds(b *testing.B) (seconds float64) {
 
 func perSecond(b *testing.B) float64 { return float64(b.N) / b.Elapsed().Seconds() }
 
-// fill adds benchPeers registrations, perPeer of them for each peer.
-func fill(b *testing.B, s *Storage, perPeer int) {
+// fill adds benchPeers registrations.
+func fill(b *testing.B, s *Storage, record func(i int) rendezvous.Record) {
 	b.Helper()
 	var wg sync.WaitGroup
 	for caller := range benchCallers {
 		wg.Go(func() {
 			for i := caller; i < benchPeers; i += benchCallers {
-				if err := s.Add(context.Background(), benchRecord(i, perPeer), largeQuota); err != nil {
+				if err := s.Add(context.Background(), record(i), largeQuota); err != nil {
 					b.Error(err)
 					return
 				}

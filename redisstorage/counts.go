@@ -24,7 +24,7 @@ func countAll(ctx context.Context, client rueidis.Client, shards []*shard) (coun
 	for i, result := range sizes {
 		n, err := result.AsInt64()
 		if err != nil {
-			n = shards[i].lastCount()
+			n = shards[i].lastReport().live
 		}
 		counts.Registrations += int(n)
 	}

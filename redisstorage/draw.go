@@ -36,9 +36,11 @@ func covers(sizes, lengths []int) bool {
 }
 
 // drawCount returns how many of size positions to draw in order to find want live
-// entries, given the share of positions that have one.
+// entries, given the share of positions that have one. Three standard deviations more
+// make it unlikely that they are too few.
 func drawCount(want, size int, liveShare float64) int {
-	k := float64(want)/liveShare*1.02 + 4
+	w := float64(want)
+	k := (w+3*math.Sqrt(w*(1-liveShare)))/liveShare*1.02 + 4
 	return int(math.Min(k, float64(size)))
 }
 

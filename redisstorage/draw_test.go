@@ -41,6 +41,7 @@ func TestDrawUniform(t *testing.T) {
 func TestDrawCount(t *testing.T) {
 	require.Equal(t, 100, drawCount(math.MaxInt, 100, 0.5))
 	require.Equal(t, 100, drawCount(1, 100, 1e-300))
+	require.Equal(t, 55, drawCount(50, 100, 1))
 	require.GreaterOrEqual(t, drawCount(50, 1000, 0.9), 56)
 }
 

@@ -36,13 +36,17 @@ func newKeys(prefix string, cluster bool) []keys {
 func (k keys) index() string                  { return k.prefix + ":i" }
 func (k keys) names() string                  { return k.prefix + ":n" }
 func (k keys) array(ns string) string         { return k.prefix + ":a:" + ns }
+func (k keys) deadlines(ns string) string     { return k.prefix + ":d:" + ns }
+func (k keys) bytes() string                  { return k.prefix + ":b" }
 func (k keys) registrations(p peer.ID) string { return k.prefix + ":p:" + string(p) }
 
 // shardOf returns the number of the shard that holds the registrations of a peer. All
 // of them are in one shard, so that one script can enforce the limit per peer. A
 // namespace is spread over all shards, however many peers it has.
-func shardOf(p peer.ID, shards int) int {
+func shardOf(p peer.ID, shards int) int { return shardOfName(string(p), shards) }
+
+func shardOfName(name string, shards int) int {
 	h := fnv.New32a()
-	h.Write([]byte(p))
+	h.Write([]byte(name))
 	return int(h.Sum32() % uint32(shards))
 }

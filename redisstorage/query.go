@@ -32,6 +32,9 @@ type query struct {
 	metrics   *metrics
 	namespace string // "" for all
 	lost      []bool // by shard: did not answer
+	// byRank asks for entries by their rank in the order of deadlines, the latest first,
+	// instead of their position in an array. It is always so for all namespaces.
+	byRank bool
 }
 
 // ask asks each shard for its time, the length of its array (or index) and the entries
@@ -85,7 +88,7 @@ func (q *query) askOnce(ctx context.Context, positions [][]string) []answer {
 		a := &answers[shardOfCommand[i]]
 		switch {
 		case a.err != nil:
-		case q.namespace == "":
+		case q.byRank:
 			a.err = a.addRanks(result)
 		default:
 			a.err = a.addArray(q.namespace, result)
@@ -94,22 +97,30 @@ func (q *query) askOnce(ctx context.Context, positions [][]string) []answer {
 	return answers
 }
 
+// ranked returns the key of the deadlines by which entries of a shard have ranks.
+func (q *query) ranked(s *shard) string {
+	if q.namespace == "" {
+		return s.index()
+	}
+	return s.deadlines(q.namespace)
+}
+
 // commands returns the commands for shard n.
 func (q *query) commands(n int, positions []string) (commands []rueidis.Completed) {
 	s := q.shards[n]
-	if q.namespace == "" {
+	if q.byRank {
 		batches := slices.Collect(slices.Chunk(positions, rankBatch))
 		if len(batches) == 0 {
 			batches = [][]string{nil} // one call, for the header
 		}
 		for _, batch := range batches {
-			args := append([]string{s.prefix}, batch...)
-			commands = append(commands, ranksScript.byHash(q.client, []string{s.index()}, args...))
+			args := append([]string{s.prefix, q.namespace}, batch...)
+			commands = append(commands, ranksScript.byHash(q.client, []string{q.ranked(s)}, args...))
 		}
 		return commands
 	}
 	array := s.array(q.namespace)
-	commands = append(commands, lengthScript.byHash(q.client, []string{array}, s.prefix))
+	commands = append(commands, lengthScript.byHash(q.client, []string{array, s.deadlines(q.namespace)}, s.prefix))
 	for batch := range slices.Chunk(positions, arrayBatch) {
 		commands = append(commands, q.client.B().Hmget().Key(array).Field(batch...).Build())
 	}
@@ -124,11 +135,12 @@ func (q *query) shouldRetry(ctx context.Context, answers []answer) bool {
 		err := answers[i].err
 		retry = retry || retryable(err) && !errors.Is(err, errDown)
 		if isUnknownScript(err) {
-			sc, key := lengthScript, q.shards[i].array(q.namespace)
-			if q.namespace == "" {
-				sc, key = ranksScript, q.shards[i].index()
+			s := q.shards[i]
+			if q.byRank {
+				answers[i].err = ranksScript.run(ctx, q.client, []string{q.ranked(s)}, s.prefix, q.namespace).Error()
+			} else {
+				answers[i].err = lengthScript.run(ctx, q.client, []string{s.array(q.namespace), s.deadlines(q.namespace)}, s.prefix).Error()
 			}
-			answers[i].err = sc.run(ctx, q.client, []string{key}, q.shards[i].prefix).Error()
 			retry = retry || answers[i].err == nil
 		}
 	}

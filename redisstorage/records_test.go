@@ -16,7 +16,7 @@ import (
 )
 
 // largeQuota refuses nothing that a test adds, but makes the scripts check limits.
-var largeQuota = rendezvous.Quota{PerPeer: 1000, Total: 1_000_000}
+var largeQuota = rendezvous.Quota{PerPeer: 1000, PerOrigin: 10_000, Total: 1_000_000, Bytes: 1 << 30}
 
 // testPeer returns an ID for each i, as of an Ed25519 key.
 func testPeer(i int) peer.ID {

@@ -16,6 +16,8 @@ var (
 	libSource string
 	//go:embed lua/add.lua
 	addSource string
+	//go:embed lua/origin.lua
+	originSource string
 	//go:embed lua/length.lua
 	lengthSource string
 	//go:embed lua/ranks.lua
@@ -24,6 +26,7 @@ var (
 	purgeSource string
 
 	addScript    = newScript(addSource)
+	originScript = newScript(originSource)
 	lengthScript = newScript(lengthSource)
 	ranksScript  = newScript(ranksSource)
 	purgeScript  = newScript(purgeSource)

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
-
-	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 // purgeBatch is how many registrations one script purges at most, so that it delays
@@ -26,38 +24,65 @@ type shard struct {
 	metrics *metrics
 	clock   clock // of the server
 
-	mu        sync.Mutex
-	count     int64 // registrations that the shard last reported to hold
-	countedAt int64 // the server's time of that report, in milliseconds
+	mu   sync.Mutex
+	last report
 }
 
-// add adds or refreshes a registration. A negative limit is none.
-func (s *shard) add(ctx context.Context, r rendezvous.Record, perPeer, total int64) error {
+// report is how much a shard reports to hold.
+type report struct {
+	live  int64 // registrations
+	bytes int64 // of their namespaces, peers and envelopes
+	at    int64 // the server's time, in milliseconds
+}
+
+// add adds or refreshes a registration, within the limits.
+func (s *shard) add(ctx context.Context, a *addition) (done added, err error) {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	where, refreshOnly := "elsewhere", "0"
+	if a.countHere {
+		where = "here"
+	}
+	if a.refreshOnly {
+		refreshOnly = "1"
+	}
 	now := s.now()
-	lifetime := max(0, r.Deadline.Sub(now))
-	header, rest, err := s.call(ctx, addScript,
-		[]string{s.index(), s.array(r.Namespace), s.registrations(r.Peer), s.names()},
-		s.prefix, r.Namespace, string(r.Peer), string(r.Envelope),
-		strconv.FormatInt(lifetime.Milliseconds(), 10), strconv.FormatInt(s.clock.server(now), 10),
-		strconv.FormatInt(perPeer, 10), strconv.FormatInt(total, 10))
+	lifetime := max(0, a.Deadline.Sub(now))
+	rest, err := s.call(ctx, addScript,
+		[]string{s.index(), s.array(a.Namespace), s.deadlines(a.Namespace), s.registrations(a.Peer), s.names(), s.bytes()},
+		s.prefix, a.Namespace, string(a.Peer), string(a.Envelope), string(a.origin), where,
+		number(lifetime.Milliseconds()), number(s.clock.server(now)), number(a.deadline), refreshOnly,
+		number(a.perPeer), number(a.perOrigin), number(a.total), number(a.bytes))
 	if err != nil {
-		return err
+		return done, err
 	}
-	s.setCount(header)
-	outcome, err := rest.ToString()
+	if len(rest) != 4 {
+		return done, errUnexpected
+	}
+	outcome, err := rest[0].ToString()
 	if err != nil {
-		return err
+		return done, err
 	}
-	switch outcome {
-	case "added":
-		return nil
-	case "peer":
-		return rendezvous.ErrPeerLimit
-	case "full":
-		return rendezvous.ErrFull
-	default:
-		return errUnexpected
+	if err := readInts(rest[1:3], &done.deadline, &done.before.deadline); err != nil {
+		return done, err
 	}
+	before, err := rest[3].ToString()
+	if err != nil {
+		return done, err
+	}
+	done.refreshed, done.before.origin = outcome == "refreshed", origin(before)
+	return done, outcomeError(outcome)
+}
+
+// count replaces one registration in the tallies of this shard by another. Of two origins,
+// both belong to this shard. With a limit it may be refused.
+func (s *shard) count(ctx context.Context, from, to counted, limit int64) error {
+	number := func(n int64) string { return strconv.FormatInt(n, 10) }
+	outcome, err := originScript.run(ctx, s.client, []string{s.index()},
+		s.prefix, string(from.origin), number(from.deadline), string(to.origin), number(to.deadline), number(limit)).ToString()
+	if err != nil {
+		return callError(ctx, err)
+	}
+	return outcomeError(outcome)
 }
 
 // purge removes up to purgeBatch expired registrations and returns how many it removed.
@@ -68,52 +93,53 @@ func (s *shard) purge(ctx context.Context, ns string, positions []int) (purged i
 	for _, pos := range positions {
 		args = append(args, strconv.Itoa(pos))
 	}
-	header, rest, err := s.call(ctx, purgeScript, []string{s.index()}, args...)
+	rest, err := s.call(ctx, purgeScript, []string{s.index()}, args...)
 	if err != nil {
 		return 0, err
 	}
-	s.setCount(header)
-	if purged, err = rest.AsInt64(); err != nil {
+	if err := readInts(rest, &purged); err != nil {
 		return 0, err
 	}
 	s.metrics.purged.Add(purged)
 	return purged, nil
 }
 
-// call runs a script that returns a header and one more value.
-func (s *shard) call(ctx context.Context, sc script, keys []string, args ...string) (header, rueidis.RedisMessage, error) {
+// call runs a script that returns the time, what the shard holds, and more values.
+func (s *shard) call(ctx context.Context, sc script, keys []string, args ...string) ([]rueidis.RedisMessage, error) {
 	sent := s.now()
 	values, err := sc.run(ctx, s.client, keys, args...).ToArray()
 	if err != nil {
-		return header{}, rueidis.RedisMessage{}, callError(ctx, err)
+		return nil, callError(ctx, err)
 	}
-	if len(values) != 3 {
-		return header{}, rueidis.RedisMessage{}, errUnexpected
+	const size = 3 // of a report
+	if len(values) < size {
+		return nil, errUnexpected
 	}
-	h, err := readHeader(values[:2])
-	if err != nil {
-		return header{}, rueidis.RedisMessage{}, err
+	var r report
+	if err := readInts(values[:size], &r.at, &r.live, &r.bytes); err != nil {
+		return nil, err
 	}
-	s.clock.observe(sent, s.now(), h.now)
-	return h, values[2], nil
+	s.clock.observe(sent, s.now(), r.at)
+	s.setReport(r)
+	return values[size:], nil
 }
 
-// setCount records how many registrations the shard reports to hold. A report that was
-// overtaken by a later one is ignored, unless it is so much older that the server's
-// clock must have been set.
-func (s *shard) setCount(h header) {
+// setReport records how much the shard reports to hold. A report that was overtaken by a
+// later one is ignored, unless it is so much older that the server's clock must have been
+// set.
+func (s *shard) setReport(r report) {
 	const clockSet = 5000 // milliseconds
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	overtaken := h.now < s.countedAt || h.now == s.countedAt && h.length < s.count
-	if !overtaken || s.countedAt-h.now > clockSet {
-		s.count, s.countedAt = h.length, h.now
+	overtaken := r.at < s.last.at || r.at == s.last.at && r.live < s.last.live
+	if !overtaken || s.last.at-r.at > clockSet {
+		s.last = r
 	}
 }
 
-// lastCount returns how many registrations the shard last reported to hold.
-func (s *shard) lastCount() int64 {
+// lastReport returns how much the shard last reported to hold.
+func (s *shard) lastReport() report {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.count
+	return s.last
 }

@@ -50,7 +50,7 @@ func newStorage(ctx context.Context, client rueidis.Client, prefix string, now f
 		shards:  shards,
 		health:  h,
 		metrics: m,
-		sampler: &sampler{client: client, shards: shards, health: h, metrics: m, now: now},
+		sampler: newSampler(client, shards, h, m, now),
 		monitor: &monitor{shards: shards, health: h, metrics: m},
 	}
 	s.monitor.start(ctx)
@@ -82,7 +82,7 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, _ int) ([]ren
 	if n <= 0 {
 		return nil, nil
 	}
-	records, err := s.sampler.sample(ctx, namespace, n)
+	records, err := s.sampler.sample(ctx, namespace, n, maxBytes)
 	if err != nil {
 		return nil, fmt.Errorf("sample registrations: %w", err)
 	}

@@ -1,7 +1,9 @@
--- Returns the time and the length of an array. A Sample needs the time to tell whether
--- an entry is live, and the length to tell whether it drew from the whole array.
+-- Returns the time, the length of an array and how many of its entries are live. A Sample
+-- needs the time to tell whether an entry is live, and the length to tell whether it drew
+-- from the whole array.
 --
--- KEYS: array
+-- KEYS: array, deadlines
 -- ARGV: prefix
 
-return {now(), redis.call('HLEN', KEYS[1])}
+local t = now()
+return {t, redis.call('HLEN', KEYS[1]), countLive(KEYS[2], t)}

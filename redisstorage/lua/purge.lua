@@ -2,8 +2,8 @@
 --
 -- KEYS: index
 -- ARGV: prefix, the most registrations to remove, a namespace (may be empty), and
---       positions in its array where a Sample found entries that expired long ago
--- Returns the time, the number of registrations in the shard, and how many
+--       positions in its array where a Sample found expired entries
+-- Returns the time, the number of live registrations in the shard, their bytes, and how many
 -- registrations were removed by way of the index.
 
 local t = now()
@@ -28,4 +28,5 @@ for _, pos in ipairs(positions) do
     removeEntry(ns, pos)
   end
 end
-return {t, redis.call('ZCARD', index), purged}
+redis.call('ZREM', index, '') -- for a server out of memory: see add.lua
+return {t, countLive(index, t), sumTally(bytes, t), purged}

@@ -1,25 +1,38 @@
--- Returns the registrations at some ranks of the index, for a Sample of all namespaces.
+-- Returns registrations by their rank in the order of deadlines, the latest first. So
+-- the live ones have the ranks below their number. A Sample of all namespaces draws in this
+-- way, and a Sample of a namespace when most of its array has expired.
 --
--- KEYS: index
--- ARGV: prefix, ranks...
--- Returns the time, the length of the index, and for each rank the namespace and the
--- entry. The entry is false if there is no registration at the rank.
+-- KEYS: the index, or the deadlines of the namespace
+-- ARGV: prefix, namespace ('': all), ranks...
+-- Returns the time, the number of registrations, the number of live ones, and for each
+-- rank the namespace and the entry. The entry is false if there is no registration at the
+-- rank.
+
+local ns = ARGV[2]
+
+-- byMember returns the namespace and the entry of a member of the index.
+local function byMember(member)
+  local owned, peer = unpackMember(member)
+  local pos = redis.call('HGET', peerKey(peer), owned)
+  local entry = pos and redis.call('HGET', arrayKey(owned), pos)
+  if entry then
+    local _, owner = unpackEntry(entry)
+    if owner ~= peer then entry = false end
+  end
+  return owned, entry
+end
 
 local found = {}
-for i = 2, #ARGV do
-  local ns, entry = false, false
-  local member = redis.call('ZRANGE', index, ARGV[i], ARGV[i])[1]
-  if member then
-    local peer
-    ns, peer = unpackMember(member)
-    local pos = redis.call('HGET', peerKey(peer), ns)
-    entry = pos and redis.call('HGET', arrayKey(ns), pos)
-    if entry then
-      local _, owner = unpackEntry(entry)
-      if owner ~= peer then entry = false end
-    end
+for i = 3, #ARGV do
+  local owned, entry = ns, false
+  local member = redis.call('ZREVRANGE', KEYS[1], ARGV[i], ARGV[i])[1]
+  if member and ns == '' then
+    owned, entry = byMember(member)
+  elseif member then
+    entry = redis.call('HGET', arrayKey(ns), member)
   end
-  found[#found + 1] = ns
+  found[#found + 1] = owned
   found[#found + 1] = entry
 end
-return {now(), redis.call('ZCARD', index), found}
+local t = now()
+return {t, redis.call('ZCARD', KEYS[1]), countLive(KEYS[1], t), found}
