@@ -281,7 +281,7 @@ func TestTalliesLost(t *testing.T) {
 				for _, key in ipairs(redis.call('KEYS', pattern)) do
 					table.insert(sums, redis.call('HGET', key, 'n'))
 					redis.call(ARGV[1], key)
-				end
+				end --
 			end
 			table.sort(sums)
 			return sums

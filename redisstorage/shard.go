@@ -120,7 +120,9 @@ func (s *shard) call(ctx context.Context, sc script, keys []string, args ...stri
 		return nil, err
 	}
 	s.clock.observe(sent, s.now(), r.at)
-	s.setReport(r)
+	if r.live >= 0 {
+		s.setReport(r)
+	}
 	return values[size:], nil
 }
 

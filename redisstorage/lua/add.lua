@@ -10,8 +10,8 @@
 --       1 to refresh only, and to check the limits otherwise,
 --       the limits per peer, per origin, of the shard, of the shard's bytes (negative: no
 --       limit)
--- Returns the time, the number of live registrations in the shard, their bytes, and then
---       the outcome: 'added', 'refreshed', 'absent' if it was to refresh only, or the limit
+-- Returns the time, the number of live registrations in the shard, their bytes (both -1
+--       after a refresh, which hardly changes them), and then the outcome: 'added', 'refreshed', 'absent' if it was to refresh only, or the limit
 --       that refused the registration ('peer', 'origin' or 'full'),
 --       the deadline, and the deadline and origin before, if it was refreshed.
 
@@ -117,11 +117,8 @@ adjustTally(bytes, oldSlot, oldSize, slotOf(deadline), size)
 if here then moveOrigin(oldOrigin, oldSlot, origin, slotOf(deadline), lifetime) end
 
 -- The peer's key goes last, because the other keys are of no use without it.
-expireAfter(index, lifetime, 10000)
-expireAfter(array, lifetime, 10000)
-expireAfter(deadlines, lifetime, 10000)
-expireAfter(names, lifetime, 10000)
-expireAfter(bytes, lifetime, 10000)
-expireAfter(registrations, lifetime, 15000)
-if live then return answer('refreshed', deadline, before, oldOrigin) end
+expireAfter(lifetime, 10000, index, names, bytes)
+expireAfter(lifetime, 10000, array, deadlines)
+expireAfter(lifetime, 15000, registrations)
+if live then return {t, -1, -1, 'refreshed', deadline, before, oldOrigin} end
 return answer('added', deadline, 0, '')

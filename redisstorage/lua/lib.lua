@@ -160,11 +160,11 @@ local function fits(key, amount, limit, t)
   return (redis.call('HGET', key, 'n') or 0) + amount <= limit or sumTally(key, t) + amount <= limit
 end
 
--- expireAfter makes a key expire a while after the last registration in it, in case all
--- points stop and nobody purges.
-local function expireAfter(key, lifetime, margin)
-  if redis.call('PTTL', key) < lifetime + margin / 2 then
-    redis.call('PEXPIRE', key, lifetime + margin)
+-- expireAfter makes keys expire a while after the last registration in them, in case all
+-- points stop and nobody purges. The keys are used together, so it looks at the first only.
+local function expireAfter(lifetime, margin, ...)
+  if redis.call('PTTL', (...)) < lifetime + margin / 2 then
+    for _, key in ipairs({...}) do redis.call('PEXPIRE', key, lifetime + margin) end
   end
 end
 
@@ -194,6 +194,6 @@ local function moveOrigin(oldOrigin, oldSlot, newOrigin, newSlot, lifetime)
   end
   for _, tally in ipairs(tallies(newOrigin)) do
     adjustTally(tally[1], oldSlot, counts, newSlot, 1)
-    expireAfter(tally[1], lifetime, 10000)
+    expireAfter(lifetime, 10000, tally[1])
   end
 end
