@@ -9,10 +9,13 @@
 //	defer storage.Close()
 //	point := rendezvous.NewRendezvousService(host, storage)
 //
-// It fulfils the contract of [rendezvous.Storage] with two exceptions:
+// It fulfils the contract of [rendezvous.Storage] with three exceptions:
 //
 //   - On a cluster, no operation spans two slots. So the points together may exceed
-//     [rendezvous.Quota].Total by what they add in a quarter of a second.
+//     [rendezvous.Quota].Total and Bytes by what they add in a quarter of a second. A
+//     registration that could not be added may count for its origin until its deadline.
+//   - Bytes and origins are counted in slots of a tenth of a second, so a registration may
+//     stop counting that much before its deadline.
 //   - A Sample of all namespaces is not exactly uniform while many registrations come
 //     and go.
 //
@@ -24,6 +27,6 @@
 // cluster. Each change of a shard is one Lua script, so it is atomic. A shard holds the
 // registrations of a namespace in an array without gaps. A Sample draws random positions
 // of these arrays, fetches them all in one round trip, and draws again if too many of
-// them have expired. Every point visits every shard four times a second to purge what
-// has expired.
+// them have expired: then by the order of deadlines, so it finds only what is live. Every
+// point visits every shard four times a second to purge what has expired.
 package redisstorage
