@@ -74,7 +74,7 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 // Sample implements [rendezvous.Storage]. What has expired by the server's clock is left
 // out, and the deadlines of the records are by the clock of this process. If some shards
 // of a cluster cannot be reached, the sample is of the others.
-func (s *Storage) Sample(ctx context.Context, namespace string, n, _ int) ([]rendezvous.Record, error) {
+func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]rendezvous.Record, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
