@@ -184,7 +184,7 @@ func (c *Client) advertise(ctx context.Context, ns string, opts []discovery.Opti
 // points answer, and is closed when they have answered or after eight seconds; it need
 // not be read to the end. Each point has its part of the results, whichever answers first.
 // All calls at the same time share one query. The next query follows 0.75 seconds after
-// the last one ended, and later, up to four seconds, while nothing changes. Until then,
+// the last one ended, and later, up to 2.5 seconds, while nothing changes. Until then,
 // and when no point answers, the peers come from earlier answers, for as long as their
 // registrations live.
 //

@@ -23,7 +23,7 @@ const (
 	// bootstraps. The interval grows by half with each query that finds nothing new.
 	// maxSearchInterval is well under a TTL, so nobody who stays is forgotten meanwhile.
 	minSearchInterval = 750 * time.Millisecond
-	maxSearchInterval = 4 * time.Second
+	maxSearchInterval = 2500 * time.Millisecond
 	// searchTimeout bounds a query, which asks points again if none answers, and the
 	// search of each caller.
 	searchTimeout = 8 * time.Second

@@ -421,7 +421,7 @@ func TestSearchesGrowApart(t *testing.T) {
 			return asked
 		}
 		search(20)
-		require.LessOrEqual(t, search(60), 16)
+		require.LessOrEqual(t, search(60), 22)
 		mu.Lock()
 		present = sealedRecords(t, 1)
 		mu.Unlock()
