@@ -223,18 +223,17 @@ func TestMisbehavingPoints(t *testing.T) {
 	}
 }
 
-// TestAnswersAreBounded: by what was asked for, so that a point cannot make its
-// clients read 4 MiB for a handful of peers.
+// TestAnswersAreBounded: the size of an answer is bounded by the limit of its request, so
+// that a point cannot make its clients read 4 MiB for a handful of peers.
 func TestAnswersAreBounded(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
 	hostilePoint(point, sending(t, registrations(slices.Repeat([][]byte{make([]byte, peerrecord.MaxSize)}, 400)...)))
-	c := NewClient(h)
-	_, err := c.Discover(t.Context(), point.ID(), "n", 10)
+	_, err := NewClient(h).Discover(t.Context(), point.ID(), "n", 10)
 	require.ErrorIs(t, err, ErrProtocol)
-	found, err := c.Discover(t.Context(), point.ID(), "n", 400)
-	require.NoError(t, err)
-	require.Empty(t, found)
+	require.ErrorContains(t, err, "at most", "it is not read")
+	_, err = NewClient(h).Discover(t.Context(), point.ID(), "n", 400)
+	require.ErrorContains(t, err, "8 invalid records", "it is read")
 }
 
 // TestSilentPoint: contexts and deadlines bound a request to a point that accepts

@@ -465,6 +465,8 @@ var ofOthers = []string{
 	"floodsub:",                 // gossipsub's
 	"process_cpu_seconds_total", // of Prometheus' client for Go
 	"gonum.org/v1/plot",
+	"SIGSTOP",                        // the kernel's
+	"link-5s", "link-30s", "link-5m", // faults of make wild
 	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",

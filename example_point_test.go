@@ -39,6 +39,7 @@ func ExampleWithRateLimit() {
 		rendezvous.WithRateLimit(1, 2), // requests per second, and at once
 		rendezvous.WithTTL(10*time.Second, 20*time.Second),
 		rendezvous.WithMaxRegistrations(100_000),
+		rendezvous.WithMaxRegistrationBytes(64<<20),
 		rendezvous.WithMaxRegistrationsPerPeer(10),
 		rendezvous.WithMaxRegistrationsPerIP(100),
 		rendezvous.WithMaxDiscoverLimit(50),

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -151,6 +152,16 @@ func (s *scripted) NewStream(context.Context, peer.ID, ...protocol.ID) (network.
 	return &script{Reader: bytes.NewReader(s.answer)}, nil
 }
 
+// scriptConn is the connection of a script.
+type scriptConn struct{ network.Conn }
+
+func (scriptConn) Stat() network.ConnStats {
+	return network.ConnStats{Stats: network.Stats{Opened: time.Now()}}
+}
+func (scriptConn) IsClosed() bool                { return false }
+func (scriptConn) Close() error                  { return nil }
+func (scriptConn) RemoteMultiaddr() ma.Multiaddr { return ma.StringCast(addr) }
+
 // script is a stream that takes anything and gives bytes that were chosen before.
 type script struct {
 	network.Stream
@@ -158,6 +169,7 @@ type script struct {
 }
 
 func (s *script) Read(p []byte) (int, error)                 { return s.Reader.Read(p) }
+func (*script) Conn() network.Conn                           { return scriptConn{} }
 func (*script) Write(p []byte) (int, error)                  { return len(p), nil }
 func (*script) Close() error                                 { return nil }
 func (*script) CloseWrite() error                            { return nil }

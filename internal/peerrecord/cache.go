@@ -4,51 +4,58 @@ import (
 	"bytes"
 	"hash/maphash"
 	"sync"
-	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Bounds of a cache: 8 MiB of envelopes at most, and about as much for what was read from
-// them.
+// What a cache remembers. A share has room for an answer of 1000 records with ten addresses
+// each, and all shares together take at most 48 MiB.
 const (
-	maxSources = 16
-	maxRecords = 2000      // of one source
-	maxBytes   = 512 << 10 // of the envelopes of one source
+	maxShares       = 16
+	maxShareRecords = 2000
+	maxShareMemory  = 3 << 20 // bytes
 )
 
-// Cache opens envelopes and remembers the valid ones by their bytes. Each source of
-// envelopes, such as a rendezvous point, has a bounded share of the cache, so a hostile
-// source that sends ever new records evicts nothing but its own. Cache is safe for
-// concurrent use.
+// Cache opens records and remembers the valid ones, so that it verifies the same bytes
+// only once.
+//
+// Each source has a share of bounded size. A hostile source that sends ever new records
+// displaces what is in its own share, and nothing else. There are at most 16 shares; a new
+// source takes that of the source which has not been used for the longest time.
+//
+// All methods may be called at the same time.
 type Cache struct {
 	seed maphash.Seed
 
 	mu     sync.Mutex
-	shares map[peer.ID]*share
+	shares *simplelru.LRU[peer.ID, *share] // by source
 }
 
-// share is a two-generation cache of the records of one source. A record that is used
-// moves to the young generation. When that is full it becomes the old one, and the old
-// one is forgotten.
+// share is what a source sent, the most recently used records of it.
 type share struct {
-	used       time.Time
-	young, old generation
-}
-
-type generation struct {
-	records map[uint64]*Record // by the hash of the envelope
-	bytes   int                // of envelopes
+	records *simplelru.LRU[uint64, *Record] // by the hash of the envelope
+	memory  int                             // bytes
 }
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
-	return &Cache{seed: maphash.MakeSeed(), shares: make(map[peer.ID]*share)}
+	return &Cache{seed: maphash.MakeSeed(), shares: newLRU[peer.ID, *share](maxShares, nil)}
 }
 
-// Open is [Open] for an envelope of any owner that came from source. It reports whether
-// the same bytes had been opened before, whatever source they came from.
+// newLRU returns an LRU for size entries, which is more than 0.
+func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K, V] {
+	lru, _ := simplelru.NewLRU(size, evicted) // the only error is that of a size of 0
+	return lru
+}
+
+// Open is like the function [Open], for a record of any peer that a source sent. It does
+// not verify bytes again that any source sent lately, and then returns that the record was
+// cached. The caller may reuse envelope: the record has a copy.
 func (c *Cache) Open(source peer.ID, envelope []byte) (r *Record, cached bool, err error) {
+	if err := checkSize(envelope); err != nil {
+		return nil, false, err
+	}
 	hash := maphash.Bytes(c.seed, envelope)
 	if r := c.find(source, hash); r != nil && bytes.Equal(r.Envelope, envelope) {
 		return r, true, nil
@@ -64,66 +71,59 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *Record, cached bool, e
 	return r, false, nil
 }
 
-// find returns the record with the hash of an envelope, from any share, and adds it to the
-// young generation of the source's own share. Another envelope may have the same hash.
+// find returns the record with that hash, or nil. Another record may have the same hash
+// by chance. A record from the share of another source is then in the share of this one as
+// well, where only this source can displace it.
 func (c *Cache) find(source peer.ID, hash uint64) *Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	own := c.share(source)
-	if r := own.young.records[hash]; r != nil {
+	ofSource := c.share(source)
+	if r, found := ofSource.records.Get(hash); found {
 		return r
 	}
-	r := own.old.records[hash]
-	for _, s := range c.shares {
-		if r == nil {
-			r = s.find(hash)
+	for _, s := range c.shares.Values() {
+		if r, found := s.records.Peek(hash); found {
+			ofSource.add(hash, r)
+			return r
 		}
 	}
-	if r != nil {
-		own.add(hash, r)
-	}
-	return r
+	return nil
 }
 
-// share returns the share of a source. A new one replaces the share that was not used for
-// the longest time, if there are too many. c.mu is held.
+// share returns the share of a source, which is empty if the source is new.
 func (c *Cache) share(source peer.ID) *share {
-	s := c.shares[source]
-	if s == nil {
-		if len(c.shares) == maxSources {
-			delete(c.shares, c.leastRecent())
-		}
-		s = &share{young: generation{records: make(map[uint64]*Record)}}
-		c.shares[source] = s
+	s, found := c.shares.Get(source)
+	if !found {
+		s = newShare()
+		c.shares.Add(source, s)
 	}
-	s.used = time.Now()
 	return s
 }
 
-func (c *Cache) leastRecent() (source peer.ID) {
-	var used time.Time
-	for id, s := range c.shares {
-		if used.IsZero() || s.used.Before(used) {
-			source, used = id, s.used
-		}
-	}
-	return source
+func newShare() *share {
+	s := new(share)
+	s.records = newLRU(maxShareRecords, func(_ uint64, r *Record) { s.memory -= memoryOf(r) })
+	return s
 }
 
-func (s *share) find(hash uint64) *Record {
-	if r := s.young.records[hash]; r != nil {
-		return r
-	}
-	return s.old.records[hash]
-}
-
+// add puts a record into the share, in place of one with the same hash.
 func (s *share) add(hash uint64, r *Record) {
-	if len(s.young.records) == maxRecords/2 || s.young.bytes+len(r.Envelope) > maxBytes/2 {
-		s.old, s.young = s.young, generation{records: make(map[uint64]*Record)}
+	s.records.Remove(hash)
+	s.records.Add(hash, r)
+	s.memory += memoryOf(r)
+	for s.memory > maxShareMemory {
+		s.records.RemoveOldest()
 	}
-	if before := s.young.records[hash]; before != nil {
-		s.young.bytes -= len(before.Envelope)
+}
+
+// memoryOf returns about how many bytes of memory a record takes in a share. Addresses
+// take far more than on the wire: one of two bytes takes 64. Their values are counted as
+// if they were the whole envelope.
+func memoryOf(r *Record) int {
+	const perRecord, perAddr, perComponent, perValue = 200, 24, 32, 8
+	n := perRecord + 2*len(r.Envelope) + perAddr*cap(r.Addrs)
+	for _, a := range r.Addrs {
+		n += perComponent*cap(a) + perValue*len(a)
 	}
-	s.young.records[hash] = r
-	s.young.bytes += len(r.Envelope)
+	return n
 }

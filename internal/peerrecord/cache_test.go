@@ -1,0 +1,212 @@
+package peerrecord
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+)
+
+// TestVerifiedOnce: the same bytes are not verified again, whichever source sent them.
+// All other bytes are.
+func TestVerifiedOnce(t *testing.T) {
+	c := NewCache()
+	envelope := sealMany(t, 1)[0]
+	first, cached, err := c.Open("a source", envelope)
+	require.NoError(t, err)
+	require.False(t, cached)
+	for _, source := range []peer.ID{"a source", "another"} {
+		again, cached, err := c.Open(source, bytes.Clone(envelope))
+		require.NoError(t, err)
+		require.True(t, cached)
+		require.Same(t, first, again)
+	}
+	for i := range envelope {
+		forged := bytes.Clone(envelope)
+		forged[i] ^= 1
+		_, cached, err := c.Open("a source", forged)
+		require.Error(t, err)
+		require.False(t, cached)
+	}
+	sent := bytes.Clone(envelope)
+	envelope[0] ^= 1 // the caller may
+	require.Equal(t, sent, first.Envelope)
+	_, cached, err = c.Open("a source", sent)
+	require.NoError(t, err)
+	require.True(t, cached)
+}
+
+// TestOpenOfCache: it returns the same errors as Open.
+func TestOpenOfCache(t *testing.T) {
+	c := NewCache()
+	for _, envelope := range [][]byte{nil, make([]byte, MaxSize), make([]byte, MaxSize+1)} {
+		_, want := Open(envelope, "")
+		_, cached, err := c.Open("a source", envelope)
+		require.Equal(t, want, err)
+		require.False(t, cached)
+	}
+}
+
+// checkShares checks that no share is larger than it may be, or than it says.
+func checkShares(t *testing.T, c *Cache) {
+	t.Helper()
+	require.LessOrEqual(t, c.shares.Len(), maxShares)
+	for _, s := range c.shares.Values() {
+		memory := 0
+		for _, r := range s.records.Values() {
+			memory += memoryOf(r)
+		}
+		require.Equal(t, memory, s.memory)
+		require.LessOrEqual(t, memory, maxShareMemory)
+		require.LessOrEqual(t, s.records.Len(), maxShareRecords)
+	}
+}
+
+// TestShares: a hostile source displaces what is in its own share, and nothing else.
+func TestShares(t *testing.T) {
+	c := NewCache()
+	honest := sealMany(t, 20)
+	for _, envelope := range honest {
+		_, _, err := c.Open("hostile", envelope) // it may know them, too, and be first
+		require.NoError(t, err)
+		_, _, err = c.Open("honest", envelope)
+		require.NoError(t, err)
+	}
+	key, id := newKey(t, crypto.Ed25519)
+	for i := range maxShareRecords + 100 {
+		_, _, err := c.Open("hostile", seal(t, key, id, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i)))
+		require.NoError(t, err)
+	}
+	checkShares(t, c)
+	require.Equal(t, maxShareRecords, c.share("hostile").records.Len())
+	for _, envelope := range honest {
+		_, cached, err := c.Open("honest", envelope)
+		require.NoError(t, err)
+		require.True(t, cached)
+	}
+	for i := range 3 * maxShares {
+		_, _, err := c.Open(peer.ID(fmt.Sprint(i)), honest[0])
+		require.NoError(t, err)
+		_, _, err = c.Open("honest", honest[0])
+		require.NoError(t, err)
+	}
+	checkShares(t, c)
+	require.Equal(t, maxShares, c.shares.Len())
+	require.True(t, c.shares.Contains("honest"), "the one in use stays")
+}
+
+// greedyRecord returns a record that takes as much memory as one can.
+func greedyRecord(t testing.TB, key crypto.PrivKey, id peer.ID, i int) []byte {
+	t.Helper()
+	addrs := slices.Repeat([]string{"/p2p-circuit"}, (MaxAddrsSize-7)/2)
+	return seal(t, key, id, append(addrs, fmt.Sprintf("/ip4/1.2.3.4/udp/%d", 1+i))[1:]...)
+}
+
+// TestMemory: what a cache counts is what records take.
+func TestMemory(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	for name, envelope := range map[string]func(i int) []byte{
+		"one address": func(i int) []byte { return seal(t, key, id, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i)) },
+		"usual addresses": func(i int) []byte {
+			return seal(t, key, id, append(usualAddrs, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))...)
+		},
+		"many addresses": func(i int) []byte { return greedyRecord(t, key, id, i) },
+		"one long address": func(i int) []byte {
+			return seal(t, key, id, strings.Repeat("/p2p-circuit", 1000)+fmt.Sprintf("/tcp/%d", 1+i))
+		},
+		"empty addresses": func(i int) []byte {
+			rec := recordBytes(t, id, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))
+			return sealRecord(t, key, rawPayload{peer.NewPeerRecord(), append(rec, bytes.Repeat([]byte("\x1a\x00"), 3900)...)})
+		},
+		"one long component": func(i int) []byte {
+			return seal(t, key, id, fmt.Sprintf("/dns/%s/tcp/%d", strings.Repeat("a", 2000), 1+i))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const n = 100
+			envelopes := make([][]byte, n)
+			for i := range envelopes {
+				envelopes[i] = envelope(i)
+			}
+			before := heapSize()
+			c := NewCache()
+			for _, envelope := range envelopes {
+				_, _, err := c.Open("a source", envelope)
+				require.NoError(t, err)
+			}
+			records := c.share("a source").records.Len()
+			taken := float64(heapSize()-before) / float64(records)
+			counted := float64(c.share("a source").memory) / float64(records)
+			t.Logf("%d records of %d bytes: take %.0f bytes each, counted as %.0f", records, len(envelopes[0]), taken, counted)
+			require.InEpsilon(t, taken, counted, 0.35)
+			runtime.KeepAlive(envelopes)
+		})
+	}
+}
+
+func heapSize() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// TestCacheAtTheSameTime: many goroutines open the same records from several sources.
+func TestCacheAtTheSameTime(t *testing.T) {
+	c := NewCache()
+	envelopes := sealMany(t, 10)
+	key, id := newKey(t, crypto.Ed25519)
+	for i := range 40 {
+		envelopes = append(envelopes, greedyRecord(t, key, id, i))
+	}
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 0))
+			for range 200 {
+				envelope := envelopes[random.IntN(len(envelopes))]
+				r, _, err := c.Open(peer.ID(fmt.Sprint(random.IntN(20))), envelope)
+				if err != nil || !bytes.Equal(r.Envelope, envelope) {
+					t.Error("opened something else:", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	checkShares(t, c)
+}
+
+// usualAddrs are addresses as a host with a public address has them.
+var usualAddrs = []string{
+	"/ip4/10.0.0.7/tcp/4001", "/ip4/10.0.0.7/udp/4001/quic-v1", "/ip4/203.0.113.7/tcp/4001",
+	"/ip4/203.0.113.7/udp/4001/quic-v1", "/ip6/2001:db8::7/tcp/4001", "/ip6/2001:db8::7/udp/4001/quic-v1",
+}
+
+// sealMany returns records of n peers with the usual addresses.
+func sealMany(t testing.TB, n int) [][]byte {
+	t.Helper()
+	all := make([][]byte, n)
+	for i := range all {
+		key, id := newKey(t, crypto.Ed25519)
+		all[i] = seal(t, key, id, usualAddrs...)
+	}
+	return all
+}
+
+// recordBytes returns the payload of a peer record.
+func recordBytes(t testing.TB, id peer.ID, addrs ...string) []byte {
+	t.Helper()
+	rec := peer.PeerRecord{PeerID: id, Seq: 1, Addrs: multiaddrs(addrs...)}
+	b, err := rec.MarshalRecord()
+	require.NoError(t, err)
+	return b
+}
