@@ -464,7 +464,7 @@ var ofOthers = []string{
 	"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn", // libp2p's
 	"floodsub:",                 // gossipsub's
 	"process_cpu_seconds_total", // of Prometheus' client for Go
-	"gonum.org/v1/plot",
+	"gonum.org/v1/plot", "container/heap", "tidwall/btree", "cockroachdb/swiss", "puzpuzpuz/xsync",
 	"SIGSTOP",                        // the kernel's
 	"link-5s", "link-30s", "link-5m", // faults of make wild
 	// Older versions.
