@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// campaign is some faults, several of them at a time.
+// campaign runs faults, several at the same time.
 type campaign struct {
 	env      *environment
 	faults   []fault
@@ -23,7 +23,7 @@ type campaign struct {
 	verbose  bool
 }
 
-// run lets all faults happen, those that take longest first, and writes what came of them.
+// run runs all faults, the longest first, and writes a report.
 func (c *campaign) run(ctx context.Context, w io.Writer) error {
 	order := make([]int, len(c.faults))
 	for i := range order {
@@ -36,7 +36,7 @@ func (c *campaign) run(ctx context.Context, w io.Writer) error {
 	for _, i := range order {
 		all.Go(func() error {
 			f := &c.faults[i]
-			c.env.say("%s: making a network", f.name)
+			c.env.say("%s: making the network", f.name)
 			var err error
 			results[i], err = f.happen(ctx, c.env, i, c.timing)
 			results[i].err = err
@@ -46,7 +46,7 @@ func (c *campaign) run(ctx context.Context, w io.Writer) error {
 			return nil
 		})
 	}
-	_ = all.Wait() // nothing returns an error: each is with its result
+	_ = all.Wait() // errors are in the results
 	return c.report(w, results)
 }
 
@@ -70,7 +70,7 @@ func (c *campaign) report(w io.Writer, results []result) error {
 		}
 		if r.fault.layout.hostile && r.history != nil {
 			s := r.history.searched
-			fmt.Fprintf(w, "%s: an honest peer in %d of %d searches that had one to find\n", r.fault.title, s.fruitful, s.searches)
+			fmt.Fprintf(w, "%s: %d of %d searches found an honest peer that the host was not connected to\n", r.fault.title, s.fruitful, s.searches)
 		}
 		if r.err != nil {
 			failed++
@@ -80,7 +80,7 @@ func (c *campaign) report(w io.Writer, results []result) error {
 			late = max(late, r.history.registrations.lateness)
 		}
 	}
-	fmt.Fprintf(w, "The observer asked each point every %.2f s, at worst %.2f s later.\n", askEvery.Seconds(), late.Seconds())
+	fmt.Fprintf(w, "The observer asked each point every %.2f s, and was late by at most %.2f s.\n", askEvery.Seconds(), late.Seconds())
 	if missed+failed > 0 {
 		return fmt.Errorf("%d of %d rows missed a bar, %d of %d faults were not measured; logs are in %s",
 			missed, len(rows), failed, len(results), c.env.logs)

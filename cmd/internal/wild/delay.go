@@ -2,8 +2,8 @@
 
 package main
 
-// A long cable. Where the kernel has no netem, a program has to delay packets: it reads
-// them from a TUN interface on one machine and writes them to one on the other machine.
+// A link with a delay. Not every kernel has netem, so a program delays the packets: it
+// reads them from a TUN interface on one machine and writes them to one on another.
 
 import (
 	"context"
@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// delayConfig is what the program delay is told.
+// delayConfig configures the program delay.
 type delayConfig struct {
 	Ends  [2]cableEnd   `json:"ends"`
 	Delay time.Duration `json:"delay"` // in each direction
@@ -29,7 +29,7 @@ type cableEnd struct {
 	Interface string `json:"interface"`
 }
 
-// runDelay makes the interfaces and carries packets between them.
+// runDelay makes two interfaces and carries packets between them.
 func runDelay(ctx context.Context, c delayConfig, w io.Writer) error {
 	a, err := openTUN(c.Ends[0])
 	if err != nil {
@@ -52,8 +52,8 @@ func runDelay(ctx context.Context, c delayConfig, w io.Writer) error {
 	return all.Wait()
 }
 
-// openTUN makes a TUN interface in a namespace. The interface stays there: it belongs to
-// the namespace of the thread that makes it.
+// openTUN makes a TUN interface in a namespace. An interface belongs to the namespace of
+// the thread that makes it, so this needs a thread of its own.
 func openTUN(end cableEnd) (*os.File, error) {
 	type result struct {
 		file *os.File
@@ -61,7 +61,7 @@ func openTUN(end cableEnd) (*os.File, error) {
 	}
 	made := make(chan result)
 	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so that the thread ends with the goroutine
 		f, err := openTUNHere(end)
 		made <- result{f, err}
 	}()
@@ -96,13 +96,12 @@ func openTUNHere(end cableEnd) (*os.File, error) {
 	return os.NewFile(uintptr(fd), end.Interface), nil
 }
 
-// carry takes packets from one end to the other, each so long after it came.
+// carry writes each packet that it reads, after a delay, until ctx ends.
 func carry(ctx context.Context, from io.Reader, to io.Writer, delay time.Duration) error {
 	type packet struct {
 		due  time.Time
 		data []byte
 	}
-	// A full cable drops packets, as others do.
 	cable := make(chan packet, 10_000)
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
@@ -114,7 +113,7 @@ func carry(ctx context.Context, from io.Reader, to io.Writer, delay time.Duratio
 			}
 			select {
 			case cable <- packet{time.Now().Add(delay), append([]byte(nil), buf[:n]...)}:
-			default:
+			default: // a full link drops packets
 			}
 		}
 	})
@@ -123,7 +122,7 @@ func carry(ctx context.Context, from io.Reader, to io.Writer, delay time.Duratio
 			select {
 			case p := <-cable:
 				time.Sleep(time.Until(p.due))
-				// It fails while the interface is down, and then the packet is lost.
+				// This fails while the interface is down, and the packet is lost.
 				_, _ = to.Write(p.data)
 			case <-ctx.Done():
 				return nil

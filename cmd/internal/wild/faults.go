@@ -2,7 +2,7 @@
 
 package main
 
-// What happens to a network.
+// The faults.
 
 import (
 	"context"
@@ -18,12 +18,12 @@ type fault struct {
 	name   string // for -run
 	title  string // in the table
 	layout layoutOptions
-	// fresh: it is there from the start, so that nothing is waited for.
+	// fresh: the fault is there from the start, and the peers do not settle before it.
 	fresh bool
-	// lasts is about how long it takes.
+	// lasts is about the duration of strike.
 	lasts  time.Duration
 	groups func(n *topology) []group
-	// strike returns when everything is back, or, of what does not come back, at once.
+	// strike breaks something. It returns when everything is repaired that will be.
 	strike func(ctx context.Context, w *world) error
 }
 
@@ -46,8 +46,8 @@ var faults = []fault{
 		layout: layoutOptions{open: true},
 		groups: func(n *topology) []group {
 			return []group{
-				{title: "behind a NAT", nodes: slices.Concat(n.behind(n.nats[0]), n.behind(n.nats[1])), held: true, searching: true, moved: true},
-				{title: "open network", nodes: n.behind(nil), held: true, searching: true, moved: true},
+				{title: "behind a NAT", nodes: slices.Concat(n.behind(n.nats[0]), n.behind(n.nats[1])), steadyPoints: true, steadySearches: true, moved: true},
+				{title: "open network", nodes: n.behind(nil), steadyPoints: true, steadySearches: true, moved: true},
 			}
 		},
 		strike: func(ctx context.Context, w *world) error {
@@ -131,24 +131,24 @@ var faults = []fault{
 	},
 }
 
-// everyone is all peers, who have a point in reach all the time.
+// everyone returns one group, of all peers. They can reach a point all the time.
 func everyone(n *topology) []group {
-	return []group{{nodes: n.nodes, held: true, searching: true}}
+	return []group{{nodes: n.nodes, steadyPoints: true, steadySearches: true}}
 }
 
-// linkDown is links that are down for a while: that of a NAT, which hosts notice by nothing
-// but silence, and those of hosts behind another NAT, who cannot send then. A short one
-// takes no registration away.
+// linkDown is a fault in which the link of one NAT is down, and those of the hosts behind
+// another. The hosts behind the first NAT notice only silence. The others cannot send.
+// Registrations outlive a short time.
 func linkDown(name string, d time.Duration) fault {
-	held := d < 10*time.Second
+	short := d < 10*time.Second
 	return fault{
 		name:  "link-" + name,
 		title: fmt.Sprintf("link down for %.0f s", d.Seconds()),
 		lasts: d,
 		groups: func(n *topology) []group {
 			return []group{
-				{title: "NAT's", nodes: n.behind(n.nats[0]), held: held},
-				{title: "host's own", nodes: n.behind(n.nats[1]), held: held},
+				{title: "NAT's", nodes: n.behind(n.nats[0]), steadyPoints: short},
+				{title: "host's own", nodes: n.behind(n.nats[1]), steadyPoints: short},
 			}
 		},
 		strike: func(ctx context.Context, w *world) error {
@@ -173,11 +173,11 @@ func linkDown(name string, d time.Duration) fault {
 	}
 }
 
-// timing is how long things are looked at.
+// timing is the times around a fault.
 type timing struct {
-	quiet   time.Duration // before a fault
-	atLeast time.Duration // after it
-	atMost  time.Duration // after it, while not all is well
+	quiet   time.Duration // between settling and the fault
+	atLeast time.Duration // measured after the fault
+	atMost  time.Duration // measured after the fault while something is missing
 }
 
 var (
@@ -185,11 +185,11 @@ var (
 	shortTiming = timing{quiet: 10 * time.Second, atLeast: 45 * time.Second, atMost: 2 * time.Minute}
 )
 
-// mostLate is by how much the observer may ask too late. Times that are measured are
-// wrong by as much.
+// mostLate is the longest time by which the observer may be late. The measurements are less
+// precise by that time.
 const mostLate = time.Second
 
-// result is what a fault did.
+// result is the outcome of a fault.
 type result struct {
 	fault   *fault
 	rows    []row
@@ -198,7 +198,7 @@ type result struct {
 	err     error
 }
 
-// happen makes a network, lets the fault happen to it and measures what comes of that.
+// happen makes a network, breaks it, and measures the consequences.
 func (f *fault) happen(ctx context.Context, env *environment, number int, t timing) (_ result, err error) {
 	res := result{fault: f}
 	w, err := newWorld(ctx, env, number, f.name, f.layout)
@@ -244,7 +244,7 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 	res.history = w.history
 	res.rows = measure(f.title, w.network.nodes, groups, w.history, res.period)
 	if late := w.history.registrations.lateness; late > mostLate {
-		return res, fmt.Errorf("the observer asked %.1f s too late: this machine is too busy to measure anything", late.Seconds())
+		return res, fmt.Errorf("the observer was %.1f s late: the machine is too busy for this measurement", late.Seconds())
 	}
 	return res, nil
 }

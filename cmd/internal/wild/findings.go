@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// findings is which peers know which others, by FindPeers or by Watch.
+// findings records which peers know which others, from FindPeers or from Watch.
 type findings struct {
 	by       string  // FindPeers or Watch
 	nodes    []*node // in no order
 	sighting map[pair]*sighting
 
-	// searches are those in which there was a peer to find that the host was not
-	// connected to, fruitful those of them that found one.
+	// searches counts the searches by hosts that were not connected to all peers, and
+	// fruitful those of them that found a peer that the host was not connected to.
 	searches, fruitful int
 }
 
@@ -30,8 +30,8 @@ func newFindings(by string, l *layout) *findings {
 	return f
 }
 
-// addSearch adds what one search gave. From its beginning until it gives a peer, that peer
-// is not found. It need not find those that its host is connected to.
+// addSearch records a search. A peer counts as not found from the beginning of the search
+// until the search returns it. A search need not return peers that the host is connected to.
 func (f *findings) addSearch(by string, l line, at places) {
 	strangers, given := 0, 0
 	for _, n := range f.nodes {
@@ -58,7 +58,7 @@ func (f *findings) addSearch(by string, l line, at places) {
 	}
 }
 
-// addEvent adds what Watch said of a peer.
+// addEvent records an event of Watch.
 func (f *findings) addEvent(by string, n *node, l line, at places) {
 	if n.name != by {
 		there := l.Found[n.id]
@@ -66,7 +66,8 @@ func (f *findings) addEvent(by string, n *node, l line, at places) {
 	}
 }
 
-// moved says that a node has another address. Behind a NAT it is reached where it was.
+// moved records that a node has another address. The address at which others reach it does
+// not change if it is behind a NAT.
 func (f *findings) moved(n *node, at instant) {
 	if n.nat != nil {
 		return
@@ -78,7 +79,7 @@ func (f *findings) moved(n *node, at instant) {
 	}
 }
 
-// missing says who does not find whom now.
+// missing lists the pairs whose first does not know the second now.
 func (f *findings) missing() []string {
 	var wrong []string
 	for p, s := range f.sighting {
@@ -89,8 +90,8 @@ func (f *findings) missing() []string {
 	return wrong
 }
 
-// lapses returns when the first of a pair did not find the second, or, with current, did
-// not find it where it is.
+// lapses returns the times in which the first of a pair did not know the second. With
+// current, the first must know an address at which the second can be reached.
 func (f *findings) lapses(pairs []pair, current bool, from, to instant) []lapse {
 	var all []lapse
 	for _, p := range pairs {

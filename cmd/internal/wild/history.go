@@ -9,15 +9,15 @@ import (
 	"sync"
 )
 
-// history is all that the programs of a network have said, by time. While they run, it is
-// used by its methods; what is in it may be read when they have ended.
+// history is a record of everything that the programs of a network print. Its methods may be
+// called at the same time. Its fields may be read when the programs have ended.
 type history struct {
 	nodes map[string]*node // by peer ID
 
 	mu            sync.Mutex
 	places        places
-	ready         map[string]bool   // by program: it has started, and a point has answered
-	states        map[string]string // by node: what KeepRegistered said last
+	ready         map[string]bool   // by program: it has started; by point: it has answered
+	states        map[string]string // by node: the last state of KeepRegistered
 	registrations *registrations
 	searched      *findings
 	watched       *findings
@@ -42,13 +42,13 @@ func newHistory(l *layout) *history {
 	return h
 }
 
-// add adds what a program has said.
+// add records a line of a program's output.
 func (h *history) add(program string, l line) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := h.nodes[l.Peer]
 	if l.Peer != "" && n == nil {
-		return nil // a point, or a peer that a hostile point has made up
+		return nil // a point, or a peer that the hostile point has made up
 	}
 	switch l.Kind {
 	case kindReady:
@@ -76,7 +76,7 @@ func (h *history) add(program string, l line) error {
 	return nil
 }
 
-// moved says that a node has another address from an instant on.
+// moved records that a node has another address from an instant on.
 func (h *history) moved(n *node, at instant, addr netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -86,14 +86,14 @@ func (h *history) moved(n *node, at instant, addr netip.Addr) {
 	h.watched.moved(n, at)
 }
 
-// begin says that the measurement begins now.
+// begin begins the measurement of the observer's lateness anew.
 func (h *history) begin() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.registrations.lateness = 0
 }
 
-// meet takes note of the points at which peers meet now.
+// meet records the points at which peers meet now.
 func (h *history) meet() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -114,7 +114,8 @@ func (h *history) allReady(programs ...string) bool {
 	return !slices.ContainsFunc(programs, func(p string) bool { return !h.ready[p] })
 }
 
-// missing says what is not as it should be now. It is empty when all is well.
+// missing lists everything that is missing now: registrations, meshes, and peers that others
+// do not know.
 func (h *history) missing() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -22,18 +22,19 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// hostileConfig is what the program hostile is told.
+// hostileConfig configures the program hostile.
 type hostileConfig struct {
 	Key  string `json:"key"` // file
 	Addr string `json:"addr"`
 }
 
-// madeUpPeers is how many peers a hostile point makes up: as many as an answer holds.
+// madeUpPeers is the number of peers that a hostile point makes up, and the most that an
+// answer holds.
 const madeUpPeers = 1000
 
-// runHostile is a hostile point. It takes every registration and forgets it, and answers
-// searches at once, with made-up peers whose records are validly signed. Their
-// addresses lead nowhere.
+// runHostile runs a hostile point. It accepts and forgets every registration, and answers
+// each search with made-up peers. Their records have valid signatures, and addresses at
+// which there is no machine.
 func runHostile(ctx context.Context, c hostileConfig, w io.Writer) error {
 	key, err := readKey(c.Key)
 	if err != nil {
@@ -96,13 +97,13 @@ func makeUp(n int) ([][]byte, error) {
 	return envelopes, nil
 }
 
-// requester is a stream on which requests come.
+// requester is the part of a stream that lie needs.
 type requester interface {
 	io.ReadWriter
 	SetDeadline(t time.Time) error
 }
 
-// lie answers the requests on a stream, until the other side closes it.
+// lie answers the requests on a stream until the other side closes it.
 func lie(stream requester, envelopes [][]byte) error {
 	in := bufio.NewReader(stream)
 	for {
@@ -133,7 +134,7 @@ func lie(stream requester, envelopes [][]byte) error {
 	}
 }
 
-// madeUpAnswer answers with as many peers as were asked for.
+// madeUpAnswer returns as many made-up peers as the request asks for.
 func madeUpAnswer(asked *pb.Message_Discover, envelopes [][]byte) *pb.Message_DiscoverResponse {
 	n := int(asked.GetLimit())
 	if n <= 0 || n > len(envelopes) {

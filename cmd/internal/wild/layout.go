@@ -2,8 +2,8 @@
 
 package main
 
-// What a network consists of, and which addresses everything has. No address leads out
-// of the namespaces: see enterSandbox.
+// The machines of a network and their addresses. No packet leaves the namespaces,
+// whatever its address: see runInSandbox.
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// transport is what a peer speaks.
+// transport says which transports a peer speaks.
 type transport string
 
 const (
@@ -23,12 +23,12 @@ const (
 
 var transports = []transport{overTCP, overQUIC, overBoth}
 
-// The open network is the upper half of 192.0.0.0/24, which IANA keeps for protocols: go-libp2p
-// treats these addresses as public ones, and no machine on the Internet has one.
+// The open network is the upper half of 192.0.0.0/24. IANA reserves it, so that no machine
+// on the Internet has these addresses, and go-libp2p treats them as public.
 var (
 	routerAddr   = netip.MustParseAddr("192.0.0.129")
 	observerAddr = netip.MustParseAddr("192.0.0.130")
-	// emptyNetwork has no machines. A packet to it vanishes.
+	// emptyNetwork has no machines. The router drops packets to it.
 	emptyNetwork = netip.MustParsePrefix("192.0.0.192/26")
 )
 
@@ -40,7 +40,7 @@ type point struct {
 	addr    netip.Addr
 	id      string // its peer ID
 	hostile bool
-	far     bool // at the end of a long cable
+	far     bool // behind a link with a delay
 }
 
 // nat is a router with a public address that translates those of the hosts behind it.
@@ -82,17 +82,17 @@ func listenAddrs(t transport, ip string, port int) []string {
 	return addrs
 }
 
-// layout is a network: all machines are attached to one router.
+// layout describes a network. One router connects all its machines.
 type layout struct {
 	points []*point
 	nats   []*nat
 	nodes  []*node
 }
 
-// layoutOptions is how networks differ.
+// layoutOptions choose among the networks that the faults need.
 type layoutOptions struct {
-	open    bool // three more peers, on the open network, one of each transport
-	hostile bool // one honest point, far away, and a hostile one
+	open    bool // add three peers on the open network, one of each transport
+	hostile bool // have two points, one hostile, and an honest one far away
 }
 
 // newLayout returns three points and ten peers behind three NATs. Behind each NAT
@@ -174,9 +174,8 @@ func (l *layout) pointAddrs() []string {
 	return addrs
 }
 
-// routerRules is what nft is told on the router of the open network: what is sent from
-// or to an address in the set cut is dropped without a word, and a fifth of it where
-// the address is in the set lossy.
+// routerRules returns the nft rules of the router. It silently drops all packets from and
+// to addresses in the set cut, and a fifth of those from and to addresses in the set lossy.
 func routerRules() string {
 	return `table ip wild {
 	set cut { type ipv4_addr; }
@@ -192,9 +191,9 @@ func routerRules() string {
 `
 }
 
-// natRules is what nft is told on a NAT. Like routers at home it translates what comes
-// from inside, forwards each host's port, also for those inside (hairpinning), drops
-// what belongs to no connection that it knows, and answers nobody outside.
+// natRules returns the nft rules of a NAT. Like a router at home it translates outgoing
+// connections, forwards a port to each host, also from inside (hairpinning), drops packets
+// of connections that it does not know, and does not respond to anyone outside.
 func natRules(n *nat, hosts []*node) string {
 	var forwards []string
 	for _, h := range hosts {
@@ -228,5 +227,5 @@ func natRules(n *nat, hosts []*node) string {
 `)
 }
 
-// forward is an element of the map of forwarded ports.
+// forward returns a node's element in the map of forwarded ports.
 func forward(n *node) string { return fmt.Sprintf("%d : %s", n.port, n.addr) }

@@ -2,7 +2,7 @@
 
 package main
 
-// All that the peers' program uses of the library.
+// The peer program's use of the library. Nothing else in this package imports it.
 
 import (
 	"context"
@@ -29,8 +29,8 @@ func newLibrary(h host.Host, points []peer.AddrInfo) *library {
 	}
 }
 
-// keepRegistered keeps the host registered until ctx ends, and calls say with what
-// prevents that, each time that it changes. It returns when ctx ends.
+// keepRegistered keeps the host registered until ctx ends. It calls say with a
+// description of the state each time that it changes.
 func (l *library) keepRegistered(ctx context.Context, namespace string, say func(string)) error {
 	states, err := l.client.KeepRegistered(ctx, namespace)
 	if err != nil {
@@ -46,7 +46,7 @@ func (l *library) keepRegistered(ctx context.Context, namespace string, say func
 	return nil
 }
 
-// describe says at which points the host is registered, and what prevents it elsewhere.
+// describe says whether the host is registered, and lists the errors, in one line.
 func describe(state rendezvous.State) string {
 	var b strings.Builder
 	if !state.Findable() {
@@ -66,8 +66,7 @@ func describe(state rendezvous.State) string {
 	return strings.ReplaceAll(b.String(), "\n", " ")
 }
 
-// watch calls changed for each peer that joins the namespace, moves or leaves it, until
-// ctx ends.
+// watch calls changed for each event of the namespace until ctx ends.
 func (l *library) watch(ctx context.Context, namespace string, changed func(p peer.AddrInfo, present bool)) error {
 	events, err := l.client.Watch(ctx, namespace)
 	if err != nil {

@@ -15,9 +15,9 @@ type kind string
 
 const (
 	kindReady    kind = "ready"    // the program has started
-	kindMesh     kind = "mesh"     // Peers are the peers in gossipsub's mesh now
+	kindMesh     kind = "mesh"     // gossipsub's mesh now consists of Peers
 	kindSearch   kind = "search"   // FindPeers was called at Began and gave Found
-	kindWatch    kind = "watch"    // Watch said that Peer is there, or, without Found, is not
+	kindWatch    kind = "watch"    // Watch said that Peer is there, or that it left if Found is empty
 	kindClosed   kind = "closed"   // a connection to Peer that was opened at Began is closed
 	kindMessage  kind = "message"  // a message of Peer arrived
 	kindAnswer   kind = "answer"   // Point was asked at Began and answered Found
@@ -25,7 +25,7 @@ const (
 	kindState    kind = "state"    // KeepRegistered says Text
 )
 
-// line is what a program prints, as a line of JSON.
+// line is a line of a program's output, in JSON.
 type line struct {
 	Time      instant            `json:"t"`
 	Kind      kind               `json:"kind"`
@@ -38,9 +38,9 @@ type line struct {
 	Text      string             `json:"text,omitempty"`
 }
 
-// found is a registration that was seen.
+// found is a registration in an answer, or a peer in the result of a search.
 type found struct {
-	Time      instant  `json:"t,omitempty"` // when a search gave it
+	Time      instant  `json:"t,omitempty"` // when the search returned it
 	Namespace string   `json:"ns,omitempty"`
 	Addrs     []string `json:"addrs,omitempty"`
 }
@@ -71,8 +71,8 @@ type printer struct {
 
 func newPrinter(w io.Writer) *printer { return &printer{out: json.NewEncoder(w)} }
 
-// print prints a line, with the time if it has none. It returns no error: a program
-// whose reader is gone is ended by SIGPIPE, and other errors are logged.
+// print prints a line, and adds the time if it has none. If the reader is gone, SIGPIPE
+// ends the program.
 func (p *printer) print(l line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

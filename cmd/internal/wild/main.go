@@ -1,23 +1,24 @@
 //go:build linux
 
-// Command wild shows on real networks that a live peer is found. It makes networks of
-// namespaces, with routers that translate addresses, runs rendezvous points and gossipsub
-// nodes there as processes, breaks something, and measures for how long a peer was missing:
+// Command wild measures on real networks whether a live peer is found. It makes networks
+// of namespaces with NATs, runs rendezvous points and gossipsub nodes in them as
+// processes, breaks something, and measures for how long peers were missing:
 //
 //	go build -o bin/rendezvous ./cmd/rendezvous
 //	go build -o bin/wild ./cmd/internal/wild
-//	bin/wild                      # every fault, with long times of peace before and after
-//	bin/wild -short -run 'nat|5s' # some, with short ones
+//	bin/wild                      # all faults, with long times before and after each
+//	bin/wild -short -run 'nat|5s' # some faults, with short times
 //
-// For each fault it prints a row per transport of the peers to which it happened. The
-// columns are the longest time for which the worst of them was registered at no point, was
-// not found by FindPeers, was not known to Watch, and had no mesh; and for which messages
-// did not arrive, which has no bar. Where a peer can reach a point all the time these
-// times count from the beginning of the fault and may be 3 s, and otherwise they count
-// from when everything else is back and may be 15 s. It exits with 1 where one is longer.
+// It prints a row for each fault and each transport of the affected peers. The columns
+// are the longest times for which one of these peers was not registered, not found by
+// FindPeers, not known to Watch, and without a mesh. The last column is the longest
+// time for which messages did not arrive; it has no bar. If a peer can reach a point all
+// the time, its times count from the beginning of the fault, and the bar is 3 s. Otherwise
+// they count from the moment at which everything else is back, and the bar is 15 s. The
+// exit status is 1 if a bar is missed.
 //
-// It needs ip, nft and conntrack, and a kernel with network namespaces. All that it makes
-// is in namespaces of its own, which vanish with it.
+// The program needs ip, nft, conntrack and a kernel with network namespaces. It works in
+// namespaces of its own, which vanish when it ends.
 package main
 
 import (
@@ -45,7 +46,7 @@ func main() {
 	os.Exit(code)
 }
 
-// execute does what the command line says, and returns the exit status.
+// execute runs the program with command line args and returns its exit status.
 func execute(ctx context.Context, args []string) (int, error) {
 	if len(args) == 2 {
 		if program, ok := programs[args[0]]; ok {
@@ -54,16 +55,16 @@ func execute(ctx context.Context, args []string) (int, error) {
 		}
 	}
 	flags := flag.NewFlagSet("wild", flag.ContinueOnError)
-	chosen := flags.String("run", "", "let only the faults happen whose names match this regular expression")
-	brief := flags.Bool("short", false, "wait less before and after each fault")
-	parallel := flags.Int("parallel", 3, "how many faults happen at the same time, each on a network of its own")
-	command := flags.String("rendezvous", "bin/rendezvous", "the rendezvous command to run as point")
-	logs := flags.String("logs", "bin/wild-logs", "directory for what the programs log")
-	verbose := flags.Bool("v", false, "say of all times, not only of those that are too long, whom they happened to and when")
-	lines := flags.Bool("lines", false, "keep all that the programs print, beside what they log")
+	chosen := flags.String("run", "", "run only the faults whose names match this regular expression")
+	brief := flags.Bool("short", false, "use shorter times before and after each fault")
+	parallel := flags.Int("parallel", 3, "run this many faults at the same time, each on a network of its own")
+	command := flags.String("rendezvous", "bin/rendezvous", "run this rendezvous command as the points")
+	logs := flags.String("logs", "bin/wild-logs", "write the logs of the programs into this directory")
+	verbose := flags.Bool("v", false, "print the details of all times, not only of those over their bar")
+	lines := flags.Bool("lines", false, "write everything that the programs print into the directory of the logs")
 	list := flags.Bool("list", false, "print the names of the faults and do nothing")
 	if err := flags.Parse(args); err != nil {
-		return 2, nil //nolint:nilerr // it is printed
+		return 2, nil //nolint:nilerr // flags has printed it
 	}
 	matching, err := regexp.Compile(*chosen)
 	if err != nil {
@@ -97,7 +98,7 @@ func execute(ctx context.Context, args []string) (int, error) {
 	return 0, c.run(ctx, os.Stdout)
 }
 
-// programs are what runs on the machines of a network, each with its configuration as JSON.
+// programs run on the machines of a network. Their configuration is JSON.
 var programs = map[string]func(ctx context.Context, config string, w io.Writer) error{
 	"peer":    configured(runPeer),
 	"observe": configured(runObserver),
@@ -108,7 +109,7 @@ var programs = map[string]func(ctx context.Context, config string, w io.Writer) 
 func configured[C any](program func(ctx context.Context, c C, w io.Writer) error) func(context.Context, string, io.Writer) error {
 	return func(ctx context.Context, config string, w io.Writer) error {
 		if !insideSandbox() {
-			return errors.New("this program runs only where no packet gets out, as wild starts it")
+			return errors.New("this program runs only in the sandbox, started by wild")
 		}
 		var c C
 		if err := json.Unmarshal([]byte(config), &c); err != nil {

@@ -23,9 +23,9 @@ func TestCommandLine(t *testing.T) {
 		"no such fault":          {args: []string{"-run", "earthquake"}, code: 2, err: `no fault matches "earthquake"`},
 		"an argument":            {args: []string{"-list=false", "nat-flush"}, code: 2, err: "see -help"},
 		"none at the same time":  {args: []string{"-parallel", "0"}, code: 2, err: "see -help"},
-		"a program by itself":    {args: []string{"peer", "{}"}, err: "only where no packet gets out"},
-		"an observer by itself":  {args: []string{"observe", "{}"}, err: "only where no packet gets out"},
-		"a hostile one likewise": {args: []string{"hostile", "{}"}, err: "only where no packet gets out"},
+		"a program by itself":    {args: []string{"peer", "{}"}, err: "only in the sandbox"},
+		"an observer by itself":  {args: []string{"observe", "{}"}, err: "only in the sandbox"},
+		"a hostile one likewise": {args: []string{"hostile", "{}"}, err: "only in the sandbox"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, err := execute(t.Context(), test.args)

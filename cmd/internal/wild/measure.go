@@ -2,7 +2,7 @@
 
 package main
 
-// What is made of a history: how long what was missing, and whether that is too long.
+// Evaluating a history: the longest lapses, and whether they are too long.
 
 import (
 	"fmt"
@@ -11,49 +11,49 @@ import (
 )
 
 const (
-	// steadyBar is for how long a peer may be missing while it can reach a point.
+	// steadyBar is the longest time for which a peer may be missing that can reach a point.
 	steadyBar = 3 * time.Second
-	// backBar is after which time at most everything is back when the network is.
+	// backBar is the longest time after which a peer must be back when its network is.
 	backBar = 15 * time.Second
 )
 
-// group is the peers to which a fault happens in one way.
+// group is a set of peers that a fault affects in the same way.
 type group struct {
 	title string
 	nodes []*node
-	// held: the peers' registrations must be there all the time. Otherwise they have
-	// to be back in time.
-	held bool
-	// searching: searches must find everyone all the time.
-	searching bool
-	// moved: the peers have other addresses.
+	// steadyPoints: registrations must be there all the time. If false, they must come back
+	// in time.
+	steadyPoints bool
+	// steadySearches is the same for FindPeers and Watch.
+	steadySearches bool
+	// moved: the peers change their addresses.
 	moved bool
 }
 
-// period is the time that is looked at.
+// period is the time of a measurement.
 type period struct {
 	struck instant // when the fault began
-	back   instant // when everything else was back
+	back   instant // when everything was repaired
 	end    instant
 }
 
-// cell is one measurement: the worst that happened.
+// cell is the result of one measurement.
 type cell struct {
 	measured bool
-	worst    lapse         // zero: nothing was missing
-	bar      time.Duration // 0: none
+	worst    lapse         // zero: there was none
+	bar      time.Duration // zero: there is none
 	missed   bool
 }
 
-// row is what happened to the peers of a group that speak one transport.
+// row is the measurements of the peers of a group that speak one transport.
 type row struct {
 	fault     string
 	transport string
-	points    cell // registered at none of the points at which its peers meet
+	points    cell // not registered where peers meet
 	search    cell // not found by FindPeers
 	watch     cell // not known to Watch
 	mesh      cell // without a mesh
-	messages  cell // messages did not arrive
+	messages  cell // without messages
 }
 
 func (r row) missed() bool {
@@ -62,30 +62,29 @@ func (r row) missed() bool {
 
 func (r row) cells() []cell { return []cell{r.points, r.search, r.watch, r.mesh, r.messages} }
 
-// steady judges what must hold all the time.
+// steady judges lapses that must be short.
 func steady(all []lapse) cell {
 	return judge(all, steadyBar, func(l lapse) bool { return l.length() <= steadyBar })
 }
 
-// recovered judges what must be back a while after everything else, and hold from then on.
+// recovered judges lapses that must end in time after the repair, or be short.
 func recovered(all []lapse, back instant) cell {
 	return judge(all, backBar, func(l lapse) bool {
 		return l.length() <= steadyBar || !l.open && l.to <= back.add(backBar)
 	})
 }
 
-// short judges what may be lost at any time and must be back soon.
-func short(all []lapse) cell {
+// meshBack judges lapses of meshes.
+func meshBack(all []lapse) cell {
 	return judge(all, backBar, func(l lapse) bool { return l.length() <= backBar })
 }
 
-// seenOnly judges nothing.
-func seenOnly(all []lapse) cell {
+// unjudged allows all lapses.
+func unjudged(all []lapse) cell {
 	return judge(all, 0, func(lapse) bool { return true })
 }
 
-// judge finds the worst of some lapses: the longest of those that are not allowed, or
-// the longest.
+// judge returns the worst lapse: the longest that is not allowed, or else the longest.
 func judge(all []lapse, bar time.Duration, allowed func(lapse) bool) cell {
 	c := cell{measured: true, bar: bar}
 	for _, l := range all {
@@ -97,8 +96,8 @@ func judge(all []lapse, bar time.Duration, allowed func(lapse) bool) cell {
 	return c
 }
 
-// measure returns the rows of a fault. Peers that are in no group are the others: to
-// them nothing happens, and so they should notice nothing.
+// measure returns the rows of a fault. Peers that are in no group are not affected, and must
+// be found all the time.
 func measure(fault string, all []*node, groups []group, h *history, p period) []row {
 	others := slices.Clone(all)
 	for _, g := range groups {
@@ -125,7 +124,7 @@ func measure(fault string, all []*node, groups []group, h *history, p period) []
 		rows = append(rows, measureAcross(title, g, others, h, p))
 	}
 	if len(others) > 0 {
-		g := group{held: true, searching: true}
+		g := group{steadyPoints: true, steadySearches: true}
 		rows = append(rows, measureGroup(fault+": the others", "all", g, others, pairsOf(others, others), h, p))
 	}
 	return rows
@@ -135,15 +134,15 @@ func measureGroup(title, transport string, g group, nodes []*node, pairs []pair,
 	row := row{
 		fault:     title,
 		transport: transport,
-		mesh:      short(h.meshes.lapses(nodes, p.back, p.end)),
-		messages:  seenOnly(h.meshes.silences(pairs, p.back, p.end)),
+		mesh:      meshBack(h.meshes.lapses(nodes, p.back, p.end)),
+		messages:  unjudged(h.meshes.silences(pairs, p.back, p.end)),
 	}
-	if g.held {
+	if g.steadyPoints {
 		row.points = steady(h.registrations.lapses(nodes, false, p.struck, p.end))
 	} else {
 		row.points = recovered(h.registrations.lapses(nodes, false, p.back, p.end), p.back)
 	}
-	if g.searching {
+	if g.steadySearches {
 		row.search = steady(h.searched.lapses(pairs, false, p.struck, p.end))
 		row.watch = steady(h.watched.lapses(pairs, false, p.struck, p.end))
 	} else {
@@ -153,8 +152,8 @@ func measureGroup(title, transport string, g group, nodes []*node, pairs []pair,
 	return row
 }
 
-// measureAcross measures what peers of different transports find of each other. It differs
-// from what those of one transport find where they ask different points.
+// measureAcross measures whether peers of different transports find each other. They may fail
+// to although peers of the same transport do not, if they ask different points.
 func measureAcross(title string, g group, others []*node, h *history, p period) row {
 	named := make(map[string]transport)
 	for _, n := range slices.Concat(g.nodes, others) {
@@ -166,9 +165,9 @@ func measureAcross(title string, g group, others []*node, h *history, p period) 
 	return row
 }
 
-// measureMoved measures until peers are found at their new address. What a search finds
-// is looked at where the peers are on the open network: behind a NAT they are reached
-// where they were.
+// measureMoved measures the time until peers are found at their new address. Searches are
+// measured only for peers on the open network, because a peer behind a NAT is reached at the
+// NAT's address.
 func measureMoved(title, transport string, nodes []*node, pairs []pair, h *history, p period) row {
 	row := row{
 		fault:     title,
@@ -208,7 +207,7 @@ func pairsOf(nodes, others []*node) []pair {
 	return pairs
 }
 
-// String is what a table says.
+// String returns the cell's text in the table. An exclamation mark says that it missed its bar.
 func (c cell) String() string {
 	switch {
 	case !c.measured:

@@ -37,9 +37,9 @@ func TestJudging(t *testing.T) {
 		"back and away again for a while":    {since10, []lapse{lapseOf(10, 20), lapseOf(40, 42)}, "10.0 s"},
 		"back and away again for longer":     {since10, []lapse{lapseOf(10, 20), lapseOf(40, 44)}, "4.0 s !"},
 		"away again while it may be":         {since10, []lapse{lapseOf(12, 24)}, "12.0 s"},
-		"without a mesh at any time":         {short, []lapse{lapseOf(50, 65)}, "15.0 s"},
-		"without a mesh at any time, longer": {short, []lapse{lapseOf(50, 65.1)}, "15.1 s !"},
-		"without a bar":                      {seenOnly, []lapse{openLapse(1, 1000)}, ">999.0 s"},
+		"without a mesh at any time":         {meshBack, []lapse{lapseOf(50, 65)}, "15.0 s"},
+		"without a mesh at any time, longer": {meshBack, []lapse{lapseOf(50, 65.1)}, "15.1 s !"},
+		"without a bar":                      {unjudged, []lapse{openLapse(1, 1000)}, ">999.0 s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := test.judge(test.lapses)
@@ -92,7 +92,7 @@ func TestMeasure(t *testing.T) {
 		}
 		return byTransport
 	}
-	got := rows(group{nodes: l.behind(l.nats[0]), held: true, searching: true})
+	got := rows(group{nodes: l.behind(l.nats[0]), steadyPoints: true, steadySearches: true})
 	require.Len(t, got, 5)
 	require.Equal(t, "10.0 s !", got["quic"].points.String())
 	require.True(t, got["quic"].missed())
@@ -105,7 +105,7 @@ func TestMeasure(t *testing.T) {
 
 	got = rows(group{nodes: l.behind(l.nats[0])})
 	require.Equal(t, "10.0 s", got["quic"].points.String(), "it is back in time")
-	got = rows(group{title: "own", nodes: l.behind(l.nats[1]), held: true})
+	got = rows(group{title: "own", nodes: l.behind(l.nats[1]), steadyPoints: true})
 	require.Equal(t, "10.0 s !", got["all"].points.String(), "the others must not notice")
 	require.Equal(t, "f, own", got["tcp"].fault)
 	require.Equal(t, backBar, got["tcp"].search.bar)
@@ -115,8 +115,8 @@ func TestMeasure(t *testing.T) {
 func TestMeasureWhoMoved(t *testing.T) {
 	h, l := newTestHistory(layoutOptions{open: true})
 	groups := []group{
-		{title: "lan", nodes: l.behind(l.nats[0]), held: true, searching: true, moved: true},
-		{title: "open", nodes: l.behind(nil), held: true, searching: true, moved: true},
+		{title: "lan", nodes: l.behind(l.nats[0]), steadyPoints: true, steadySearches: true, moved: true},
+		{title: "open", nodes: l.behind(nil), steadyPoints: true, steadySearches: true, moved: true},
 	}
 	rows := measure("f", l.nodes, groups, h, period{struck: second(1), back: second(1), end: second(60)})
 	row := func(title string) row {
@@ -133,8 +133,8 @@ func TestMeasureWhoMoved(t *testing.T) {
 func TestTable(t *testing.T) {
 	p := period{struck: second(10), back: second(10), end: second(60)}
 	rows := []row{
-		{fault: "storm", transport: "tcp", points: steady([]lapse{lapseOf(12, 16)}), search: steady(nil), watch: steady(nil), mesh: short(nil), messages: seenOnly(nil)},
-		{fault: "storm", transport: "across", search: recovered([]lapse{lapseOf(10, 21)}, p.back), watch: recovered(nil, p.back), messages: seenOnly([]lapse{openLapse(20, 60)})},
+		{fault: "storm", transport: "tcp", points: steady([]lapse{lapseOf(12, 16)}), search: steady(nil), watch: steady(nil), mesh: meshBack(nil), messages: unjudged(nil)},
+		{fault: "storm", transport: "across", search: recovered([]lapse{lapseOf(10, 21)}, p.back), watch: recovered(nil, p.back), messages: unjudged([]lapse{openLapse(20, 60)})},
 	}
 	var out strings.Builder
 	require.NoError(t, writeTable(&out, rows))
@@ -150,7 +150,7 @@ func TestTable(t *testing.T) {
 	for _, r := range rows {
 		writeWorst(&out, r, p, false)
 	}
-	require.Equal(t, "  storm, tcp: x: registered at no point where others look, from +2.0 s until +6.0 s\n", out.String())
+	require.Equal(t, "  storm, tcp: x: not registered where peers meet, from +2.0 s until +6.0 s\n", out.String())
 	out.Reset()
 	writeWorst(&out, rows[1], p, true)
 	require.Equal(t, `  storm, across: x: not found by FindPeers, from +0.0 s until +11.0 s
@@ -162,5 +162,5 @@ func TestBarsAreNamedOnce(t *testing.T) {
 	require.Empty(t, bars(cell{}))
 	require.Equal(t, "3 s", bars(steady(nil), cell{}, steady(nil)))
 	require.Equal(t, "3 s, 15 s", bars(steady(nil), recovered(nil, 0), recovered(nil, 0)))
-	require.Equal(t, 15*time.Second, short(nil).bar)
+	require.Equal(t, 15*time.Second, meshBack(nil).bar)
 }

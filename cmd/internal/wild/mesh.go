@@ -13,7 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// meshTracer follows which peers are in gossipsub's mesh of the only topic.
+// meshTracer tracks the peers in gossipsub's mesh. There is only one topic.
 type meshTracer struct {
 	changed func(ids []string)
 
@@ -45,7 +45,8 @@ func (t *meshTracer) update(f func()) {
 func (t *meshTracer) Graft(p peer.ID, _ string) { t.update(func() { t.peers[p] = struct{}{} }) }
 func (t *meshTracer) Prune(p peer.ID, _ string) { t.update(func() { delete(t.peers, p) }) }
 
-// OnClosedOutboundStream is the only word about a peer of the mesh that disconnects.
+// OnClosedOutboundStream removes a peer that disconnects. Gossipsub does not report it as
+// a prune.
 func (t *meshTracer) OnClosedOutboundStream(p peer.ID) { t.update(func() { delete(t.peers, p) }) }
 func (t *meshTracer) Leave(string)                     { t.update(func() { clear(t.peers) }) }
 

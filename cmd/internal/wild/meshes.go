@@ -2,20 +2,20 @@
 
 package main
 
-// enoughMesh is how many peers a mesh needs. It is gossipsub's own measure (Dlo): with
-// fewer it searches for more.
+// enoughMesh is the number of peers that a mesh needs: gossipsub's Dlo. If a mesh has
+// fewer, gossipsub searches for peers.
 const enoughMesh = 5
 
-// meshes is who has a mesh, and whom messages reach.
+// meshes records which nodes have a mesh, and which messages arrive.
 type meshes struct {
 	mesh     map[string]*timeline // by node
 	messages map[pair]*arrivals   // by receiver, of author
 	closings []closing
 }
 
-// closing is the end of a connection between two peers, as one of them notices it.
+// closing is the closing of a connection at one of its ends.
 type closing struct {
-	a, b       string // names
+	a, b       string // names of the nodes
 	opened, at instant
 }
 
@@ -32,22 +32,22 @@ func newMeshes(l *layout) *meshes {
 	return m
 }
 
-// add adds what a node says of its mesh.
+// add records a node's mesh.
 func (m *meshes) add(node string, l line) { m.mesh[node].set(l.Time, len(l.Peers) >= enoughMesh) }
 
-// addMessage adds a message.
+// addMessage records a message.
 func (m *meshes) addMessage(to string, from *node, l line) {
 	if to != from.name {
 		m.messages[pair{to, from.name}].add(l.Time)
 	}
 }
 
-// addClosing adds that a node has closed a connection to another.
+// addClosing records the closing of a connection.
 func (m *meshes) addClosing(node string, other *node, l line) {
 	m.closings = append(m.closings, closing{node, other.name, l.Began, l.Time})
 }
 
-// missing says who has no mesh now.
+// missing lists the nodes without a mesh.
 func (m *meshes) missing() []string {
 	var wrong []string
 	for name, line := range m.mesh {
@@ -58,9 +58,9 @@ func (m *meshes) missing() []string {
 	return wrong
 }
 
-// lapses returns when nodes had too few peers in their mesh. A mesh cannot be made while
-// libp2p takes a dead connection for a living one: gossipsub uses that one, at either
-// end. So the time begins when the last connection is closed that is older than from.
+// lapses returns the times in which nodes had no mesh. While one end of a dead connection
+// has not closed it, gossipsub uses it there, and the two nodes cannot be in each other's
+// mesh. So a lapse begins when the last connection that is older than from is closed.
 func (m *meshes) lapses(nodes []*node, from, to instant) []lapse {
 	var all []lapse
 	for _, n := range nodes {
@@ -73,8 +73,8 @@ func (m *meshes) lapses(nodes []*node, from, to instant) []lapse {
 	return all
 }
 
-// lastClosing returns when the last connection of a node was closed until an instant, of
-// those that were opened before another.
+// lastClosing returns the last instant, not after until, at which a connection of a node was
+// closed that was opened before opened.
 func (m *meshes) lastClosing(n *node, opened, until instant) instant {
 	var last instant
 	for _, c := range m.closings {
@@ -85,7 +85,8 @@ func (m *meshes) lastClosing(n *node, opened, until instant) instant {
 	return last
 }
 
-// silences returns when messages of the second of a pair did not reach the first.
+// silences returns the times in which messages of the second of a pair did not reach the
+// first.
 func (m *meshes) silences(pairs []pair, from, to instant) []lapse {
 	var all []lapse
 	for _, p := range pairs {

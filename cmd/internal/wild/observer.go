@@ -31,7 +31,7 @@ const (
 	askDeadline = time.Second
 )
 
-// observerConfig is what the program observe is told.
+// observerConfig configures the program observe.
 type observerConfig struct {
 	Points []observedPoint `json:"points"`
 }
@@ -41,10 +41,10 @@ type observedPoint struct {
 	Addr string `json:"addr"` // multiaddr, with the peer ID
 }
 
-// runObserver asks each point four times a second who is registered, over a fresh stream,
-// and prints the answers. It uses nothing of the library: frames are written and read
-// here, by the generated code. A connection over which a point does not answer
-// is closed, so that the next question goes over a new one.
+// runObserver asks each point four times a second for all registrations, over a fresh
+// stream, and prints the answers. It shares no code with the library but the generated
+// messages. If a point does not answer, the observer closes the connection, so that the
+// next request uses a new one.
 func runObserver(ctx context.Context, c observerConfig, w io.Writer) error {
 	h, err := libp2p.New(
 		libp2p.NoListenAddrs,
@@ -97,7 +97,7 @@ func observe(ctx context.Context, h host.Host, name string, point peer.AddrInfo,
 func ask(ctx context.Context, h host.Host, point peer.AddrInfo) (*pb.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, askDeadline)
 	defer cancel()
-	// A host leaves alone for a while whom it could not dial, unless it is told otherwise.
+	// This ignores the host's dial backoff.
 	ctx = network.WithForceDirectDial(ctx, "a point may be back at any time")
 	if err := h.Connect(ctx, point); err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
@@ -117,7 +117,7 @@ func ask(ctx context.Context, h host.Host, point peer.AddrInfo) (*pb.Message, er
 	return readMessage(bufio.NewReader(stream))
 }
 
-// readAnswer reads an answer: the addresses and namespaces of each peer in it.
+// readAnswer returns the registrations in an answer, by peer ID.
 func readAnswer(answer *pb.Message) (map[string][]found, error) {
 	r := answer.GetDiscoverResponse()
 	if answer.GetType() != pb.Message_DISCOVER_RESPONSE || r == nil {

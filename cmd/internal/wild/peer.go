@@ -23,11 +23,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Where peers register. Gossipsub puts floodsub: before the name of its topic. Its
-// namespace is its own: what else searches there would change what it finds.
+// The namespaces in which peers register. Gossipsub has one to itself, because other
+// searches in it would change the results that gossipsub gets.
 const (
 	topicName      = "wild"
-	topicNamespace = "floodsub:" + topicName // gossipsub's Advertise and FindPeers
+	topicNamespace = "floodsub:" + topicName // as gossipsub calls it: Advertise and FindPeers
 	keptNamespace  = "kept"                  // KeepRegistered, Watch and FindPeers
 )
 
@@ -36,7 +36,7 @@ const (
 	messageEvery = 2 * time.Second // time between the messages of a peer
 )
 
-// peerConfig is what the program peer is told.
+// peerConfig configures the program peer.
 type peerConfig struct {
 	Key       string    `json:"key"` // file
 	Transport transport `json:"transport"`
@@ -45,8 +45,8 @@ type peerConfig struct {
 	Points    []string  `json:"points"`
 }
 
-// runPeer is a gossipsub node as the README sets it up. It also keeps itself registered,
-// watches and searches, and prints what it sees.
+// runPeer runs a gossipsub node, set up as in the README. It also keeps itself registered,
+// watches and searches, and prints the results.
 func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
 	h, err := c.newHost()
 	if err != nil {
@@ -189,7 +189,7 @@ func (p *peerProgram) watched(info peer.AddrInfo, present bool) {
 	p.out.print(l)
 }
 
-// search searches again and again, for as long as ctx lasts.
+// search searches regularly until ctx ends.
 func (p *peerProgram) search(ctx context.Context) error {
 	ticks := time.NewTicker(searchEvery)
 	defer ticks.Stop()
@@ -203,7 +203,7 @@ func (p *peerProgram) search(ctx context.Context) error {
 	}
 }
 
-// searchOnce makes a search as gossipsub does, with its context of ten seconds.
+// searchOnce searches with a timeout of ten seconds, as gossipsub does.
 func (p *peerProgram) searchOnce(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

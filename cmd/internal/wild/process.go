@@ -14,29 +14,29 @@ import (
 	"syscall"
 )
 
-// maxLine is more than the longest line that a program prints: a search that found fifty peers.
+// maxLine bounds the lines that are read. The longest are the results of searches.
 const maxLine = 1 << 20
 
 // process is a program that runs on a machine of a network.
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	log  string        // the file that has what it says on stderr
-	done chan struct{} // closed when it has ended
-	err  error         // why it ended, once done is closed
+	log  string        // the file that stderr goes to
+	done chan struct{} // closed when the process has ended
+	err  error         // why it ended; valid after done is closed
 
-	ending atomic.Bool // its end is wanted
+	ending atomic.Bool // the process is to end
 }
 
-// program is what to start.
+// program describes a process to start.
 type program struct {
 	name      string
-	namespace string // network namespace; empty: that of the caller
+	namespace string // network namespace; empty: the caller's
 	args      []string
-	log       string             // file for stderr, to which it is appended
-	lines     func([]byte) error // is given each line of its output; nil: output goes to the log
-	copy      string             // file for these lines; none if empty
-	ended     func(*process)     // is called when it has ended though nobody wanted that
+	log       string             // stderr is appended to this file
+	lines     func([]byte) error // called with each line of stdout; nil: stdout goes to the log
+	copy      string             // stdout is also appended to this file, if not empty
+	ended     func(*process)     // called if the process ends and kill was not called
 }
 
 func start(p program) (*process, error) {
@@ -44,12 +44,12 @@ func start(p program) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
-	defer func() { _ = log.Close() }() // the process has its own
+	defer func() { _ = log.Close() }() // the process has a descriptor of its own
 	args := p.args
 	if p.namespace != "" {
-		args = append([]string{"ip", "netns", "exec", p.namespace}, args...) // which becomes the program
+		args = append([]string{"ip", "netns", "exec", p.namespace}, args...) // ip executes the program in its place
 	}
-	cmd := exec.Command(args[0], args[1:]...)                                                         //nolint:noctx,gosec // it ends when it is killed, and with the sandbox; the arguments are this program's own
+	cmd := exec.Command(args[0], args[1:]...)                                                         //nolint:noctx,gosec // killed explicitly; the arguments are this program's own
 	cmd.Env = append([]string{"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn"}, os.Environ()...) // of two the last counts
 	cmd.Stdout, cmd.Stderr = log, log
 	proc := &process{name: p.name, cmd: cmd, log: p.log, done: make(chan struct{})}
@@ -96,7 +96,7 @@ func start(p program) (*process, error) {
 	return proc, nil
 }
 
-// tee returns the output of a program, which is also written to a file if that is wanted.
+// tee returns a reader of stdout that also writes to the file copy.
 func (p *program) tee(out io.ReadCloser) (io.ReadCloser, error) {
 	if p.copy == "" {
 		return out, nil
@@ -111,7 +111,7 @@ func (p *program) tee(out io.ReadCloser) (io.ReadCloser, error) {
 	}{io.TeeReader(out, f), f}, nil
 }
 
-// ownArgs is the command line of this program as another one, with its configuration.
+// ownArgs returns the command line that runs a subcommand of this program.
 func ownArgs(subcommand string, config any) ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -131,14 +131,14 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// kill kills the process, also one that is stopped, and waits for its end.
+// kill kills the process, even if it is stopped, and waits until it has ended.
 func (p *process) kill() {
 	p.ending.Store(true)
-	_ = p.cmd.Process.Kill() // which fails when it has ended
+	_ = p.cmd.Process.Kill() // fails if the process has ended
 	<-p.done
 }
 
-// lastWords returns the end of what the process has logged.
+// lastWords returns the end of the process's log.
 func (p *process) lastWords() string {
 	const most = 2000
 

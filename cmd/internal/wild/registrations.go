@@ -8,26 +8,26 @@ import (
 	"time"
 )
 
-// namespaces are those in which each peer is registered.
+// namespaces are the namespaces in which every peer registers.
 var namespaces = []string{topicNamespace, keptNamespace}
 
-// registrations is what the points hold, as the observer sees it.
+// registrations records the registrations that the points hold, as the observer sees them.
 type registrations struct {
 	nodes    []*node
-	points   []string // names of those that the observer asks
-	held     map[held]*sighting
+	points   []string // names of the points that the observer asks
+	held     map[place]*sighting
 	meeting  map[string][]string // by namespace: the points at which its peers meet
-	answered map[string]instant  // by point: when it was last asked, if it answered
-	lateness time.Duration       // the longest time by which the observer asked too late
+	answered map[string]instant  // by point: when it was last asked, 0 if it did not answer
+	lateness time.Duration       // the longest time by which the observer was late
 }
 
-// held is a registration that a point may have.
-type held struct{ point, namespace, node string } // names
+// place is where a registration of a node can be. All fields are names.
+type place struct{ point, namespace, node string }
 
 func newRegistrations(l *layout) *registrations {
 	r := &registrations{
 		nodes:    l.nodes,
-		held:     make(map[held]*sighting),
+		held:     make(map[place]*sighting),
 		meeting:  make(map[string][]string),
 		answered: make(map[string]instant),
 	}
@@ -38,25 +38,25 @@ func newRegistrations(l *layout) *registrations {
 		r.points = append(r.points, p.name)
 		for _, ns := range namespaces {
 			for _, n := range l.nodes {
-				r.held[held{p.name, ns, n.name}] = new(sighting)
+				r.held[place{p.name, ns, n.name}] = new(sighting)
 			}
 		}
 	}
 	return r
 }
 
-// add adds an answer of a point, or that there is none.
+// add records an answer of a point, or a missing answer.
 func (r *registrations) add(l line, at places) {
 	if last := r.answered[l.Point]; last != 0 {
 		r.lateness = max(r.lateness, l.Began.sub(last)-askEvery)
 	}
 	r.answered[l.Point] = l.Began
 	if l.Kind == kindNoAnswer {
-		r.answered[l.Point] = 0 // waiting for it is not being late
+		r.answered[l.Point] = 0 // the observer waited for the answer, and is not late
 	}
 	for _, n := range r.nodes {
 		for _, ns := range namespaces {
-			s := r.held[held{l.Point, ns, n.name}]
+			s := r.held[place{l.Point, ns, n.name}]
 			if l.Kind == kindNoAnswer {
 				s.set(l.Began, false, false)
 				continue
@@ -67,22 +67,22 @@ func (r *registrations) add(l line, at places) {
 	}
 }
 
-// moved says that a node has another address.
-func (r *registrations) moved(n *node, at instant) {
-	for h, s := range r.held {
-		if h.node == n.name {
-			s.current.set(at, false)
+// moved records that a node has another address.
+func (r *registrations) moved(n *node, since instant) {
+	for at, s := range r.held {
+		if at.node == n.name {
+			s.current.set(since, false)
 		}
 	}
 }
 
-// meet takes those points for the ones at which the peers of a namespace meet that hold
-// registrations of it now. Peers look for each other there: one that is registered at
-// another point is not found as long as these answer.
+// meet records the points at which the peers of each namespace meet. These are the points
+// that have registrations of the namespace now. Clients ask them first, and so do not find
+// a peer that is registered only at another point.
 func (r *registrations) meet() {
 	for _, ns := range namespaces {
 		r.meeting[ns] = slices.DeleteFunc(slices.Clone(r.points), func(p string) bool {
-			return !slices.ContainsFunc(r.nodes, func(n *node) bool { return r.held[held{p, ns, n.name}].seen.last() })
+			return !slices.ContainsFunc(r.nodes, func(n *node) bool { return r.held[place{p, ns, n.name}].seen.last() })
 		})
 	}
 }
@@ -97,12 +97,12 @@ func (r *registrations) busiest() string {
 	return ""
 }
 
-// missing says which peers are registered nowhere now, and what they say of it.
+// missing lists the peers that are not registered now, with their states.
 func (r *registrations) missing(states map[string]string) []string {
 	var wrong []string
 	for _, n := range r.nodes {
 		for _, ns := range namespaces {
-			if !slices.ContainsFunc(r.points, func(p string) bool { return r.held[held{p, ns, n.name}].current.last() }) {
+			if !slices.ContainsFunc(r.points, func(p string) bool { return r.held[place{p, ns, n.name}].current.last() }) {
 				wrong = append(wrong, fmt.Sprintf("%s is at no point in %s (it says: %s)", n.name, ns, states[n.name]))
 			}
 		}
@@ -110,15 +110,15 @@ func (r *registrations) missing(states map[string]string) []string {
 	return wrong
 }
 
-// lapses returns when nodes were registered at none of the points at which they meet
-// others, or, with current, at none with the address that they have.
+// lapses returns the times in which nodes were not registered at any of the points at which
+// peers meet. With current, only registrations with the current address count.
 func (r *registrations) lapses(nodes []*node, current bool, from, to instant) []lapse {
 	var all []lapse
 	for _, n := range nodes {
 		for _, ns := range namespaces {
 			var lines []*timeline
 			for _, p := range r.meeting[ns] {
-				lines = append(lines, r.held[held{p, ns, n.name}].line(current))
+				lines = append(lines, r.held[place{p, ns, n.name}].line(current))
 			}
 			all = append(all, lapses(n.name+" in "+ns, anyOf(lines...).gaps(from, to))...)
 		}

@@ -2,9 +2,10 @@
 
 package main
 
-// Everything happens in namespaces of the program's own. There is no way out of them, and
-// the kernel removes all that is in them when the first process there ends, whatever
-// ended it.
+// The program works in a PID, a mount and a network namespace of its own. The network
+// namespace has no link to the machine's, so no packet leaves it. When the first process
+// in the PID namespace ends, for whatever reason, the kernel ends all others, and removes
+// the network namespaces and mounts.
 
 import (
 	"context"
@@ -20,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideVariable is set in the environment of what runs in the sandbox.
+// insideVariable is set in the environment of processes in the sandbox.
 const insideVariable = "WILD_INSIDE"
 
 func insideSandbox() bool { return os.Getenv(insideVariable) != "" }
@@ -28,7 +29,7 @@ func insideSandbox() bool { return os.Getenv(insideVariable) != "" }
 // runInSandbox runs this program again, with the same arguments, as the first process of
 // its own PID, mount and network namespaces. It returns its exit status.
 func runInSandbox() (int, error) {
-	// The kernel ends the child when this thread ends.
+	// The child gets its Pdeathsig when this thread ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -43,7 +44,7 @@ func runInSandbox() (int, error) {
 		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET,
 		Pdeathsig:  syscall.SIGKILL,
 	}
-	if os.Geteuid() != 0 { // who is not root is root in a user namespace, where that is allowed
+	if os.Geteuid() != 0 { // be root in a user namespace, if that is allowed
 		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
@@ -52,7 +53,7 @@ func runInSandbox() (int, error) {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
-		return 0, fmt.Errorf("make namespaces, which root may do and others where user namespaces are allowed: %w", err)
+		return 0, fmt.Errorf("make namespaces, which needs root or user namespaces: %w", err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
@@ -73,7 +74,7 @@ func runInSandbox() (int, error) {
 	}
 }
 
-// enterSandbox prepares the namespaces for what runs in them.
+// enterSandbox prepares the namespaces. It runs in their first process.
 func enterSandbox(ctx context.Context) error {
 	if os.Getpid() != 1 {
 		return errors.New("not in a PID namespace of its own")
@@ -82,7 +83,7 @@ func enterSandbox(ctx context.Context) error {
 		source, target, kind string
 		flags                uintptr
 	}{
-		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE}, // what is mounted here stays here
+		{"none", "/", "", unix.MS_REC | unix.MS_PRIVATE}, // later mounts stay in this namespace
 		{"proc", "/proc", "proc", 0},
 		{"tmpfs", "/run", "tmpfs", 0}, // ip keeps the names of network namespaces there
 	} {

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// sighting says when a peer was seen somewhere, and when it was with an address that it
-// has now.
+// sighting says when a peer was seen, and when it was seen with its current address.
 type sighting struct {
 	seen, current timeline
 }
@@ -26,14 +25,14 @@ func (s *sighting) line(current bool) *timeline {
 	return &s.seen
 }
 
-// places says which address each node has on its interface now, by the node's name.
+// places has the current interface address of each node, by the node's name.
 type places map[string]netip.Addr
 
-// registers reports whether a registration has the address of a node's interface.
+// registers reports whether a registration has a node's interface address.
 func (p places) registers(n *node, r found) bool { return contains(r.Addrs, p[n.name]) }
 
-// reaches reports whether a node is reached at one of the addresses found: at that of its
-// NAT, if there is one, from everywhere.
+// reaches reports whether a node can be reached at one of the addresses found. A node behind
+// a NAT is reached at the NAT's.
 func (p places) reaches(n *node, there []found) bool {
 	at := p[n.name]
 	if n.nat != nil {
@@ -48,10 +47,10 @@ func contains(addrs []string, ip netip.Addr) bool {
 	return slices.ContainsFunc(addrs, func(a string) bool { return strings.HasPrefix(a, prefix) })
 }
 
-// pair is a node and another that it looks for, by name.
+// pair is the names of two nodes. The first looks for the second.
 type pair struct{ by, of string }
 
-// lapse is a time in which something was not as it should be, and what that was.
+// lapse is a gap, and the node or pair of nodes that it is about.
 type lapse struct {
 	gap
 	what string

@@ -24,7 +24,7 @@ func writeTable(w io.Writer, rows []row) error {
 	return t.Flush()
 }
 
-// bars names the bars of some cells, once where they are the same.
+// bars returns the bars of cells, each once.
 func bars(cells ...cell) string {
 	text := ""
 	var last time.Duration
@@ -41,10 +41,10 @@ func bars(cells ...cell) string {
 	return text
 }
 
-// writeWorst says more of the bars that were missed, and with all, of everything: whom
-// it happened to, and when.
+// writeWorst writes the details of the cells that missed their bars, or of all cells: the
+// nodes and the time, counted from the repair.
 func writeWorst(w io.Writer, r row, p period, all bool) {
-	names := []string{"registered at no point where others look", "not found by FindPeers", "not known to Watch", "without a mesh", "without messages"}
+	names := []string{"not registered where peers meet", "not found by FindPeers", "not known to Watch", "without a mesh", "without messages"}
 	for i, c := range r.cells() {
 		if !c.missed && !all || c.worst.length() == 0 {
 			continue

@@ -17,8 +17,8 @@ type change struct {
 	value bool
 }
 
-// set says what is true from an instant on. An instant before the last change counts
-// as that change's.
+// set sets the value from an instant on. An instant before the last change is replaced by
+// the last change's.
 func (t *timeline) set(at instant, value bool) {
 	if t.last() == value {
 		return
@@ -35,15 +35,15 @@ func (t *timeline) last() bool {
 	return n > 0 && t.changes[n-1].value
 }
 
-// gap is a time in which something was not true.
+// gap is a time in which a timeline is false.
 type gap struct {
 	from, to instant
-	open     bool // it had not ended when the measurement did
+	open     bool // it lasts until the end of the measurement
 }
 
 func (g gap) length() time.Duration { return g.to.sub(g.from) }
 
-// gaps returns the times between two instants in which the timeline is false.
+// gaps returns the gaps between two instants.
 func (t *timeline) gaps(from, to instant) []gap {
 	var gaps []gap
 	begun := from // of the gap that is being looked at
@@ -82,37 +82,37 @@ func anyOf(lines ...*timeline) *timeline {
 	for i, s := range steps {
 		values[s.line] = s.value
 		if next := i + 1; next < len(steps) && steps[next].at == s.at {
-			continue // what happens at one instant counts as a whole
+			continue // changes at the same instant count together
 		}
 		merged.set(s.at, slices.Contains(values, true))
 	}
 	return merged
 }
 
-// arrivals is a timeline of something that comes again and again, such as messages. It
-// is false from the moment at which the next was due and did not come.
+// arrivals is a timeline of something that comes regularly, such as messages. It is false
+// from the instant at which one was due and did not come.
 type arrivals struct {
 	every time.Duration // how often something is due
 	last  instant       // zero before the first
 	line  timeline
 }
 
-// add says that something has come.
+// add records an arrival.
 func (a *arrivals) add(at instant) {
-	a.lapse(at)
+	a.check(at)
 	a.last = max(a.last, at)
 	a.line.set(at, true)
 }
 
-// lapse looks whether something is overdue. It is when two in a row have not come.
-func (a *arrivals) lapse(at instant) {
+// check makes the timeline false if two in a row have not come.
+func (a *arrivals) check(at instant) {
 	if a.last != 0 && at.sub(a.last) > 2*a.every {
 		a.line.set(a.last.add(a.every), false)
 	}
 }
 
-// gaps is gaps of the timeline, with what is overdue at the end.
+// gaps returns the gaps between two instants.
 func (a *arrivals) gaps(from, to instant) []gap {
-	a.lapse(to)
+	a.check(to)
 	return a.line.gaps(from, to)
 }

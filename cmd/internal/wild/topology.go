@@ -2,7 +2,7 @@
 
 package main
 
-// The network of a layout, made of namespaces, and what can happen to it.
+// Making the network of a layout out of namespaces, and breaking it.
 
 import (
 	"context"
@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// topology is a layout in network namespaces. Each machine is one: eth0 is its interface,
-// and at its other end is an interface of the router, or of a NAT, with the machine's name.
+// topology is a layout in network namespaces. Each machine is a namespace. Its interface is
+// eth0. The other end of it is at the router, or at a NAT, and has the machine's name.
 type topology struct {
 	*layout
 	prefix string // of the names of all its namespaces
 }
 
-// Machines that every network has.
+// The machines that every network has.
 const (
 	routerName   = "net"
 	observerName = "obs"
@@ -27,7 +27,7 @@ const (
 // namespace returns the network namespace of a machine.
 func (n *topology) namespace(machine string) string { return n.prefix + machine }
 
-// newTopology makes a network. It is for the caller to remove, also where there is an error.
+// newTopology makes a network. The caller must remove it, also after an error.
 func newTopology(ctx context.Context, prefix string, l *layout) (*topology, error) {
 	n := &topology{layout: l, prefix: prefix}
 	if err := n.build(ctx); err != nil {
@@ -120,7 +120,7 @@ func (n *topology) attach(ctx context.Context, name string, addr netip.Addr) err
 	return n.address(ctx, name, addr)
 }
 
-// address gives a machine whose interfaces are there an address on the open network.
+// address gives an interface that exists an address on the open network.
 func (n *topology) address(ctx context.Context, name string, addr netip.Addr) error {
 	err := n.ip(ctx, routerName,
 		fmt.Sprintf("link set dev %s up", name),
@@ -131,7 +131,7 @@ func (n *topology) address(ctx context.Context, name string, addr netip.Addr) er
 	return n.ip(ctx, name, append([]string{"link set dev eth0 up"}, openAddress(addr)...)...)
 }
 
-// openAddress gives an interface an address on the open network.
+// openAddress returns the commands that give eth0 an address on the open network.
 func openAddress(addr netip.Addr) []string {
 	return []string{
 		fmt.Sprintf("address add %s/32 dev eth0", addr),
@@ -144,7 +144,7 @@ func (n *topology) buildNAT(ctx context.Context, r *nat) error {
 	if err := n.nft(ctx, r.name, natRules(r, n.behind(r))); err != nil {
 		return err
 	}
-	// A TCP connection that the NAT does not know is none, rather than one to take up.
+	// The NAT does not pick up TCP connections in the middle.
 	if err := n.sysctl(ctx, r.name, "net/ipv4/ip_forward=1", "net/netfilter/nf_conntrack_tcp_loose=0"); err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ func (n *topology) buildNAT(ctx context.Context, r *nat) error {
 	return nil
 }
 
-// lanAddress gives the interface of a host behind a NAT its address.
+// lanAddress returns the commands that give eth0 the address of a host behind a NAT.
 func lanAddress(h *node) []string {
 	return []string{
 		fmt.Sprintf("address add %s/%d dev eth0", h.addr, h.nat.lan.Bits()),
@@ -178,8 +178,8 @@ func lanAddress(h *node) []string {
 	}
 }
 
-// remove removes the namespaces, and with them all that is in them once the processes
-// there have ended. It goes on where something fails.
+// remove removes all namespaces. Their processes must have ended. It continues after
+// errors.
 func (n *topology) remove(ctx context.Context) error {
 	var dels strings.Builder
 	for _, m := range n.machines() {
@@ -188,22 +188,22 @@ func (n *topology) remove(ctx context.Context) error {
 	return runIP(ctx, dels.String(), "-force", "-batch", "-")
 }
 
-// cut has the open network drop all that is sent from or to addresses.
+// cut makes the router drop all packets from and to addresses.
 func (n *topology) cut(ctx context.Context, addrs ...netip.Addr) error {
 	return n.change(ctx, "add", "cut", addrs)
 }
 
-// restore ends what cut began.
+// restore undoes cut.
 func (n *topology) restore(ctx context.Context, addrs ...netip.Addr) error {
 	return n.change(ctx, "delete", "cut", addrs)
 }
 
-// lose has the open network drop a fifth of what is sent from or to addresses.
+// lose makes the router drop a fifth of the packets from and to addresses.
 func (n *topology) lose(ctx context.Context, addrs ...netip.Addr) error {
 	return n.change(ctx, "add", "lossy", addrs)
 }
 
-// loseNothing ends what lose began.
+// loseNothing undoes lose.
 func (n *topology) loseNothing(ctx context.Context, addrs ...netip.Addr) error {
 	return n.change(ctx, "delete", "lossy", addrs)
 }
@@ -216,13 +216,13 @@ func (n *topology) change(ctx context.Context, verb, set string, addrs []netip.A
 	return n.nft(ctx, routerName, rules.String())
 }
 
-// forget empties the table of a NAT: it knows no connection any more.
+// forget empties the connection table of a NAT.
 func (n *topology) forget(ctx context.Context, r *nat) error {
 	return runIP(ctx, "", "netns", "exec", n.namespace(r.name), "conntrack", "-F")
 }
 
-// move takes the address of a node away and gives it its next one. The NAT forwards its
-// port to there from then on, as one does that knows its hosts by their names.
+// move replaces the address of a node by its next one. Its NAT, if it has one, then forwards
+// the port to the new address.
 func (n *topology) move(ctx context.Context, h *node) error {
 	old := *h
 	h.addr = h.nextAddr
@@ -249,7 +249,7 @@ func (n *topology) linkDown(ctx context.Context, h *node) error {
 	return n.ip(ctx, h.name, "link set dev eth0 down")
 }
 
-// linkUp brings it up, with the route that the kernel has removed.
+// linkUp brings it up, and adds the route that the kernel has removed.
 func (n *topology) linkUp(ctx context.Context, h *node) error {
 	return n.ip(ctx, h.name, "link set dev eth0 up", fmt.Sprintf("route replace default via %s", h.nat.gateway()))
 }

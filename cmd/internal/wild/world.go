@@ -2,7 +2,7 @@
 
 package main
 
-// A network with all its programs running.
+// A network and the programs that run in it.
 
 import (
 	"context"
@@ -22,11 +22,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// environment is what all worlds need.
+// environment is common to all worlds.
 type environment struct {
 	rendezvous string // the command
-	logs       string // directory for what the programs log
-	lines      bool   // whether what they print is kept there as well
+	logs       string // directory for the logs of programs
+	lines      bool   // write their output there as well
 	say        func(format string, args ...any)
 }
 
@@ -39,11 +39,10 @@ type world struct {
 	dir       string // for keys
 	processes map[string]*process
 	closed    bool
-	failed    chan error // holds the first end of a program that nobody wanted
+	failed    chan error // holds the error of the first program that ended by itself
 }
 
-// cableDelay is how much later a far point gets a packet, and how much later its answer
-// arrives: 20 ms there and back.
+// cableDelay is the delay of the link to a far point, in each direction.
 const cableDelay = 10 * time.Millisecond
 
 func newWorld(ctx context.Context, env *environment, number int, name string, o layoutOptions) (_ *world, err error) {
@@ -124,7 +123,7 @@ func (w *world) startAll(ctx context.Context) error {
 	if err := w.startOwn(observerName, observerName, "observe", observed); err != nil {
 		return err
 	}
-	// Peers find points that are there: none answers first because it was there first.
+	// All points must be up before the first peer: none is to win because it started first.
 	if err := w.started(ctx); err != nil {
 		return err
 	}
@@ -149,7 +148,7 @@ func (w *world) started(ctx context.Context) error {
 	return w.until(ctx, time.Minute, "all programs have started", func() bool { return w.history.allReady(names...) })
 }
 
-// startPoint starts a rendezvous point, or starts it again.
+// startPoint starts a point. It also restarts one that was killed.
 func (w *world) startPoint(p *point) error {
 	if p.hostile {
 		return w.startOwn(p.name, p.name, "hostile", hostileConfig{w.keyFile(p.name), p.addr.String()})
@@ -161,7 +160,7 @@ func (w *world) startPoint(p *point) error {
 	return w.start(program{name: p.name, namespace: w.network.namespace(p.name), args: args})
 }
 
-// layCable attaches a far point.
+// layCable makes the link to a far point.
 func (w *world) layCable(ctx context.Context, p *point) error {
 	config := delayConfig{Delay: cableDelay, Ends: [2]cableEnd{
 		{w.network.namespace(routerName), p.name},
@@ -171,21 +170,21 @@ func (w *world) layCable(ctx context.Context, p *point) error {
 	if err := w.startOwn(name, "", "delay", config); err != nil {
 		return err
 	}
-	if err := w.until(ctx, 10*time.Second, "there is a cable", func() bool { return w.history.allReady(name) }); err != nil {
+	if err := w.until(ctx, 10*time.Second, "the link to the far point exists", func() bool { return w.history.allReady(name) }); err != nil {
 		return err
 	}
 	return w.network.address(ctx, p.name, p.addr)
 }
 
-// startOwn starts a subcommand of this program on a machine; none: in the namespace of
-// the caller.
+// startOwn starts a subcommand of this program on a machine. If machine is empty, it runs in
+// this program's own network namespace.
 func (w *world) startOwn(name, machine, subcommand string, config any) error {
 	args, err := ownArgs(subcommand, config)
 	if err != nil {
 		return err
 	}
 	if machine == observerName {
-		// What measures comes first where the processors are busy, if this is allowed.
+		// The measurement has priority on a busy machine, if this is allowed.
 		args = append([]string{"nice", "-n", "-10"}, args...)
 	}
 	p := program{name: name, args: args, lines: func(b []byte) error {
@@ -208,7 +207,7 @@ func (w *world) start(p program) error {
 	p.log = filepath.Join(w.logs, w.name, p.name+".log")
 	p.ended = func(proc *process) {
 		select {
-		case w.failed <- fmt.Errorf("%s ended by itself: %w; it said last (%s):\n%s", proc.name, proc.err, proc.log, proc.lastWords()):
+		case w.failed <- fmt.Errorf("%s ended by itself: %w; its log (%s) ends with:\n%s", proc.name, proc.err, proc.log, proc.lastWords()):
 		default:
 		}
 	}
@@ -220,7 +219,7 @@ func (w *world) start(p program) error {
 	return nil
 }
 
-// until waits for something to be so, looking ten times a second.
+// until waits until a condition holds. It checks ten times a second.
 func (w *world) until(ctx context.Context, atMost time.Duration, what string, is func() bool) error {
 	timeout := time.NewTimer(atMost)
 	defer timeout.Stop()
@@ -230,7 +229,7 @@ func (w *world) until(ctx context.Context, atMost time.Duration, what string, is
 		select {
 		case <-ticks.C:
 		case <-timeout.C:
-			return fmt.Errorf("waited %v until %s: %w", atMost, what, errTimeout)
+			return fmt.Errorf("%s: %w after %v", what, errTimeout, atMost)
 		case err := <-w.failed:
 			return err
 		case <-ctx.Done():
@@ -240,7 +239,7 @@ func (w *world) until(ctx context.Context, atMost time.Duration, what string, is
 	return nil
 }
 
-var errTimeout = errors.New("it is not so")
+var errTimeout = errors.New("not so")
 
 // pause waits for some time.
 func (w *world) pause(ctx context.Context, d time.Duration) error {
@@ -248,7 +247,7 @@ func (w *world) pause(ctx context.Context, d time.Duration) error {
 	return w.until(ctx, d+time.Minute, "time has passed", func() bool { return now() >= end })
 }
 
-// settled waits until all is well and stays so for a while.
+// settled waits until nothing has been missing for a while.
 func (w *world) settled(ctx context.Context, atMost, lasting time.Duration) error {
 	var since instant
 	err := w.until(ctx, atMost, "all peers are registered, found and in a mesh", func() bool {
@@ -267,7 +266,7 @@ func (w *world) settled(ctx context.Context, atMost, lasting time.Duration) erro
 	return err
 }
 
-// summary is the first few of some texts.
+// summary joins the first few texts.
 func summary(texts []string) string {
 	const most = 4
 	if n := len(texts) - most; n > 0 {
@@ -276,8 +275,7 @@ func summary(texts []string) string {
 	return strings.Join(texts, "; ")
 }
 
-// close ends all programs and removes the network. It does so also where ctx has ended
-// or something fails, and does nothing the second time.
+// close ends all programs and removes the network, even if ctx has ended. It is idempotent.
 func (w *world) close(ctx context.Context) error {
 	if w.closed {
 		return nil
@@ -304,7 +302,7 @@ func (w *world) busyPoint() (*point, error) {
 	return nil, errors.New("there is no point at which peers meet in all namespaces")
 }
 
-// signal sends a signal to the programs of nodes.
+// signal sends a signal to the processes of nodes.
 func (w *world) signal(s syscall.Signal, nodes ...*node) error {
 	var failed []error
 	for _, n := range nodes {
@@ -313,7 +311,7 @@ func (w *world) signal(s syscall.Signal, nodes ...*node) error {
 	return errors.Join(failed...)
 }
 
-// move gives nodes another address.
+// move changes the addresses of nodes.
 func (w *world) move(ctx context.Context, nodes ...*node) error {
 	for _, n := range nodes {
 		at := now()
