@@ -213,7 +213,7 @@ func (s *durableStorage) load() {
 	}
 	if len(obsolete) > 0 {
 		logging.Log.Warn("deleted registrations from the database",
-			"expired", expired, "unreadable", unreadable, "in an old format", oldFormat, "loaded", loaded)
+			"expired", expired, "unreadable", unreadable, "old_format", oldFormat, "loaded", loaded)
 	}
 }
 
@@ -225,19 +225,19 @@ func (s *durableStorage) loadOne(r *Record) {
 // put, delete and forEach call the database. A panic in it is an error.
 
 func (s *durableStorage) put(key, value []byte) (err error) {
-	defer recovered(&err)
+	defer func() { err = withPanic(err, recover()) }()
 	return s.db.Put(key, value)
 }
 
 func (s *durableStorage) delete(key []byte) (err error) {
-	defer recovered(&err)
+	defer func() { err = withPanic(err, recover()) }()
 	return s.db.Delete(key)
 }
 
 // forEach calls f for every key that begins with prefix. An adapter's iterator may
 // ignore the prefix.
 func (s *durableStorage) forEach(prefix string, f func(key, value []byte)) (err error) {
-	defer recovered(&err)
+	defer func() { err = withPanic(err, recover()) }()
 	it := s.db.NewIterator([]byte(prefix))
 	if it == nil {
 		return errors.New("database returned no iterator")
@@ -254,9 +254,10 @@ func (s *durableStorage) forEach(prefix string, f func(key, value []byte)) (err 
 	return nil
 }
 
-// recovered recovers from a panic and makes it an error. It is to be deferred.
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = errors.Join(*err, fmt.Errorf("panic in the database: %v, at:\n%s", r, debug.Stack()))
+// withPanic returns err joined with the value of a panic, if there was one.
+func withPanic(err error, panicked any) error {
+	if panicked == nil {
+		return err
 	}
+	return errors.Join(err, fmt.Errorf("panic in the database: %v, at:\n%s", panicked, debug.Stack()))
 }

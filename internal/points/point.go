@@ -159,11 +159,11 @@ var errNoStream = errors.New("no idle stream")
 // reuse makes a request on a kept stream. Its error says nothing about the point.
 func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
 	direct := p.connected()
-	st := p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && !(direct && c.Stat().Limited) })
+	st := p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && (!direct || !c.Stat().Limited) })
 	if st == nil {
 		return "", errNoStream
 	}
-	err := e.do(ctx, st, p.patience(), r)
+	err := e.do(ctx, st, p.maxSilence(), r)
 	if errors.Is(err, errSilent) {
 		p.dropConn(st.Conn(), err)
 		return "", err
@@ -186,12 +186,12 @@ func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request
 	if err != nil {
 		return false, "", fmt.Errorf("open stream: %w", err)
 	}
-	patience := time.Duration(0)
+	silence := time.Duration(0)
 	old := st.Conn().Stat().Opened.Before(begun)
 	if old {
-		patience = p.patience()
+		silence = p.maxSilence()
 	}
-	err = p.finish(e, st, e.do(ctx, st, patience, r))
+	err = p.finish(e, st, e.do(ctx, st, silence, r))
 	if errors.Is(err, errSilent) {
 		p.dropConn(st.Conn(), err)
 	}
@@ -205,7 +205,7 @@ func (p *Point) open(ctx context.Context, begun time.Time) (network.Stream, erro
 	if old == nil {
 		return openStream(ctx, p.config, p.id)
 	}
-	within, cancel := context.WithTimeout(ctx, p.patience())
+	within, cancel := context.WithTimeout(ctx, p.maxSilence())
 	defer cancel()
 	st, err := openStream(within, p.config, p.id)
 	if err != nil && within.Err() != nil && ctx.Err() == nil {
@@ -273,10 +273,10 @@ func (p *Point) finish(e *exchange, st network.Stream, err error) error {
 	return nil
 }
 
-func (p *Point) patience() time.Duration {
+func (p *Point) maxSilence() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.answerTime.patience()
+	return p.answerTime.silence()
 }
 
 // introduce makes sure that the host knows where the point is. Addresses in a peerstore
@@ -309,10 +309,12 @@ func (p *Point) count(ctx context.Context, begun time.Time, err error) {
 	default:
 		p.backoff.fail(begun, time.Now(), err)
 	}
-	if verdict == TooMuch {
+	switch verdict {
+	case TooMuch:
 		p.pace.tooMuch(begun)
-	} else if verdict == Answered {
+	case Answered:
 		p.pace.answered()
+	case Failed:
 	}
 }
 

@@ -61,15 +61,15 @@ func (e *exchange) release() {
 }
 
 // do sends a request on a stream and reads the answer into e.frame. It leaves the stream
-// open for the next request, or resets it if there is an error or ctx ends. If patience is
+// open for the next request, or resets it if there is an error or ctx ends. If silence is
 // not 0 and nothing comes back for so long, the error is errSilent.
 //
 // The stream is never closed before the answer was read: some points reset a stream when
 // its sender closes it, and the reset overtakes the answer.
-func (e *exchange) do(ctx context.Context, st network.Stream, patience time.Duration, r Request) error {
+func (e *exchange) do(ctx context.Context, st network.Stream, silence time.Duration, r Request) error {
 	stop := context.AfterFunc(ctx, func() { _ = st.Reset() })
 	defer stop()
-	err := e.sendAndReceive(st, patience, r)
+	err := e.sendAndReceive(st, silence, r)
 	if err == nil {
 		return nil
 	}
@@ -80,10 +80,10 @@ func (e *exchange) do(ctx context.Context, st network.Stream, patience time.Dura
 	return err
 }
 
-func (e *exchange) sendAndReceive(st network.Stream, patience time.Duration, r Request) error {
+func (e *exchange) sendAndReceive(st network.Stream, silence time.Duration, r Request) error {
 	begun := time.Now()
-	if patience > 0 { // a stream that takes no deadline, such as a mock, has none
-		_ = st.SetReadDeadline(begun.Add(patience))
+	if silence > 0 { // a stream that takes no deadline, such as a mock, has none
+		_ = st.SetReadDeadline(begun.Add(silence))
 	}
 	e.frame = r.Append(e.frame[:0], st.Protocol())
 	if _, err := st.Write(e.frame); err != nil {
@@ -91,11 +91,11 @@ func (e *exchange) sendAndReceive(st network.Stream, patience time.Duration, r R
 	}
 	e.reader.Reset(st)
 	_, err := e.reader.Peek(1)
-	if timeout := net.Error(nil); patience > 0 && errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("%w: no answer within %s", errSilent, patience)
+	if timeout := net.Error(nil); silence > 0 && errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Errorf("%w: no answer within %s", errSilent, silence)
 	}
 	e.took = time.Since(begun)
-	if patience > 0 {
+	if silence > 0 {
 		_ = st.SetReadDeadline(time.Time{})
 	}
 	frame, err := wire.ReadFrame(e.reader, e.frame, r.MaxAnswer)
