@@ -32,8 +32,10 @@ type Request struct {
 // request has taken too long or the service stops.
 //
 // For a DISCOVER across all namespaces, the authorizer is called with "" first and then
-// with each namespace in the answer. Registrations in namespaces that it refuses are
-// left out, so a namespace that is hidden from a peer stays hidden there too.
+// once with each namespace that is drawn. Registrations in namespaces that it refuses are
+// left out and others drawn in their place, so a namespace that is hidden from a peer
+// stays hidden there too. If nearly all are hidden, the answer may be shorter than the
+// limit. Its length is then rounded down to a power of two.
 type Authorizer func(ctx context.Context, r Request) error
 
 // check asks the authorizer.
@@ -47,25 +49,35 @@ func (a Authorizer) check(ctx context.Context, r Request) error {
 	return refuse(pb.Message_E_NOT_AUTHORIZED, "not authorized")
 }
 
-// visible returns those of found that the authorizer allows the peer of r to see. It
-// overwrites found.
-func (a Authorizer) visible(ctx context.Context, r Request, found []wire.Found) ([]wire.Found, error) {
-	if a == nil {
-		return found, nil
-	}
-	allowed := make(map[string]bool) // by namespace
+// maxAsked is how many namespaces an authorizer is asked about for one request. Others are
+// hidden.
+const maxAsked = 1000
+
+// visibility remembers which namespaces the peer of a request may see.
+type visibility struct {
+	authorize Authorizer
+	request   Request
+	allowed   map[string]bool // by namespace
+}
+
+// filter returns those of found that the peer may see. It overwrites found.
+func (v *visibility) filter(ctx context.Context, found []wire.Found) ([]wire.Found, error) {
 	visible := found[:0]
 	for _, f := range found {
-		ok, asked := allowed[f.Namespace]
-		if !asked {
-			r.Namespace = f.Namespace
-			ok = a.check(ctx, r) == nil
-			allowed[f.Namespace] = ok
-		}
-		if ok {
+		if v.sees(ctx, f.Namespace) {
 			visible = append(visible, f)
 		}
 	}
 	clear(found[len(visible):])
 	return visible, ctx.Err()
+}
+
+func (v *visibility) sees(ctx context.Context, namespace string) bool {
+	ok, asked := v.allowed[namespace]
+	if !asked && len(v.allowed) < maxAsked {
+		v.request.Namespace = namespace
+		ok = v.authorize.check(ctx, v.request) == nil
+		v.allowed[namespace] = ok
+	}
+	return ok
 }

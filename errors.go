@@ -93,6 +93,7 @@ var (
 // Errors that a point declines a request with before it looks at it.
 var (
 	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
+	errEgress   = refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers")
 	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
 )
 
@@ -125,6 +126,7 @@ const (
 	ReasonIPLimit          Reason = "ip_limit"
 	ReasonFull             Reason = "full"
 	ReasonRateLimited      Reason = "rate_limited"
+	ReasonEgressLimited    Reason = "egress_limited"
 	ReasonResourceLimit    Reason = "resource_limit"
 	ReasonUnavailable      Reason = "unavailable"
 	ReasonInternalError    Reason = "internal_error"
@@ -133,8 +135,8 @@ const (
 // reasons are all reasons but NotRefused.
 var reasons = []Reason{
 	ReasonInvalidNamespace, ReasonInvalidPeerInfo, ReasonInvalidTTL, ReasonNotAuthorized,
-	ReasonPeerLimit, ReasonIPLimit, ReasonFull, ReasonRateLimited, ReasonResourceLimit,
-	ReasonUnavailable, ReasonInternalError,
+	ReasonPeerLimit, ReasonIPLimit, ReasonFull, ReasonRateLimited, ReasonEgressLimited,
+	ReasonResourceLimit, ReasonUnavailable, ReasonInternalError,
 }
 
 // statusReasons are the reasons of refusals that say no more than their status.
@@ -158,6 +160,8 @@ func refusalOf(err error) (*StatusError, Reason) {
 		switch refused {
 		case errTooMany:
 			return refused, ReasonRateLimited
+		case errEgress:
+			return refused, ReasonEgressLimited
 		case errNoMemory:
 			return refused, ReasonResourceLimit
 		default:

@@ -36,7 +36,8 @@ func examplePoint(opts ...rendezvous.ServiceOption) (at peer.AddrInfo, stop func
 func ExampleWithRateLimit() {
 	ctx := context.Background()
 	point, stop := examplePoint(
-		rendezvous.WithRateLimit(1, 2), // requests per second, and at once
+		rendezvous.WithRateLimit(1, 3),           // requests per second, and at once; the first has a new record and counts twice
+		rendezvous.WithEgressLimit(1<<20, 4<<20), // bytes of answers per second, and at once
 		rendezvous.WithTTL(10*time.Second, 20*time.Second),
 		rendezvous.WithMaxRegistrations(100_000),
 		rendezvous.WithMaxRegistrationBytes(64<<20),
@@ -49,8 +50,8 @@ func ExampleWithRateLimit() {
 	h := exampleHost()
 	defer h.Close()
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(point))
-	for range 3 {
-		ttl, err := client.Register(ctx, point.ID, "my-app", 0)
+	for _, topic := range []string{"news", "weather", "sports"} {
+		ttl, err := client.Register(ctx, point.ID, topic, 0)
 		fmt.Println(ttl, errors.Is(err, rendezvous.ErrUnavailable))
 	}
 	// Output:
@@ -88,7 +89,7 @@ func ExampleLimits() {
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
 	rendezvous.Limits(&limits)
-	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()))
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rendezvous.ConnLimits(64)...)
 	if err != nil {
 		log.Fatal(err)
 	}

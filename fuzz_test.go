@@ -90,7 +90,7 @@ func FuzzRequest(f *testing.F) {
 		before := contents(t, s)
 		q := newTestRequests(t, s)
 		from := peers[int(who)%len(peers)]
-		a, err := q.answer(t.Context(), &caller{peer: from}, &r, nil, time.Now())
+		a, err := q.answer(t.Context(), &caller{peer: from}, &r, q.knows(from, &r, time.Now()), nil, nil, time.Now())
 		if err != nil {
 			require.ErrorIs(t, err, ErrProtocol)
 			require.Equal(t, before, contents(t, s))

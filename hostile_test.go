@@ -281,13 +281,14 @@ func TestStreamsInService(t *testing.T) {
 	})
 }
 
-// TestReaderThatDoesNotRead: an answer that nobody takes is given up, and however
-// long it is, it holds a buffer's worth of memory until then.
+// TestReaderThatDoesNotRead: a peer holds two large answers at a time, however many it
+// asks for. What they hold is booked, with the envelopes that the storage has copied, and
+// is given up when nobody takes it.
 func TestReaderThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
 		point := &bookkeeper{Host: hosts[0]}
-		startPoint(t, point, biggest{})
+		startPoint(t, point, biggest{}, WithEgressLimit(0, 0))
 		connect(t, hosts[1], point)
 		const streams = 20
 		for range streams {
@@ -297,10 +298,10 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.EqualValues(t, streams, point.streams.Load())
-		require.EqualValues(t, streams*discoverMemory, point.memory.Load())
+		require.EqualValues(t, maxLargeDraws*(discoverMemory+MaxDiscoverLimit*(peerrecord.MaxSize+MaxNamespaceSize)), point.memory.Load())
 		require.Less(t, discoverMemory, 200<<10)
 		time.Sleep(answerTimeout)
-		require.Zero(t, point.streams.Load())
+		require.EqualValues(t, streams-maxLargeDraws, point.streams.Load(), "the others were told that they waited for nothing")
 		require.Zero(t, point.memory.Load())
 	})
 }

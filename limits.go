@@ -3,12 +3,15 @@ package rendezvous
 // The resources that a point needs from its host's resource manager.
 
 import (
+	"net/netip"
+	"time"
+
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/x/rate"
 )
 
-// maxStreamsPerPeer is how many streams of one peer a point serves at a time: one for
-// each request of the default burst.
-const maxStreamsPerPeer = 100
+// streamMemory is what a stream reserves at most with a storage that makes no copies.
+const streamMemory = int64(requestMemory + discoverMemory)
 
 // Limits adds the resources that a point needs to the configuration of its host's
 // resource manager:
@@ -16,7 +19,7 @@ const maxStreamsPerPeer = 100
 //	limits := rcmgr.DefaultLimits
 //	libp2p.SetDefaultServiceLimits(&limits)
 //	rendezvous.Limits(&limits)
-//	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()))
+//	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rendezvous.ConnLimits(64)...)
 //	…
 //	h, err := libp2p.New(libp2p.ResourceManager(manager))
 //
@@ -26,14 +29,16 @@ const maxStreamsPerPeer = 100
 //
 // Limits sets the limits of the protocol and of the service, for all peers and for each
 // peer, and adds the point's share to the limits of the whole host and of streams that
-// are still being negotiated. Call it once for each config. It does not change the
-// limits on connections: a busy point needs higher ones in config.SystemBaseLimit and
-// config.SystemLimitIncrease.
+// are still being negotiated. Each stream that it allows has the memory that a request and
+// a large answer take. Call it once for each config.
+//
+// It does not change the limits on connections; [ConnLimits] does for each address. A busy
+// point needs more of them in config.SystemBaseLimit and config.SystemLimitIncrease, and
+// 256 KiB more memory there for each, because that is what yamux reserves.
 func Limits(config *rcmgr.ScalingLimitConfig) {
 	// All peers: streams are short, so this allows thousands of requests per second.
-	// The streams of a flood reserve this much memory, which is more than they use.
-	all := rcmgr.BaseLimit{StreamsInbound: 4096, StreamsOutbound: 1024, Streams: 5120, Memory: 128 << 20}
-	increase := rcmgr.BaseLimitIncrease{StreamsInbound: 4096, StreamsOutbound: 1024, Streams: 5120, Memory: 128 << 20}
+	all := rcmgr.BaseLimit{StreamsInbound: 1024, StreamsOutbound: 512, Streams: 1536, Memory: 1024 * streamMemory}
+	increase := rcmgr.BaseLimitIncrease{StreamsInbound: 8192, StreamsOutbound: 2048, Streams: 10240, Memory: 8192 * streamMemory}
 	config.AddServiceLimit(ServiceName, all, increase)
 	config.AddProtocolLimit(RendezvousID_v001, all, increase)
 	addStreams(&config.SystemBaseLimit, all)
@@ -59,4 +64,38 @@ func addIncrease(to *rcmgr.BaseLimitIncrease, more rcmgr.BaseLimitIncrease) {
 	to.StreamsInbound += more.StreamsInbound
 	to.StreamsOutbound += more.StreamsOutbound
 	to.Memory += more.Memory
+}
+
+// ConnLimits returns options of a resource manager that accept perIP connections from
+// each IPv4 address and each IPv6 /56, and eight times as many from a /48. New ones may
+// come at a rate that fills this in 40 seconds, after a burst of twice as many. Loopback
+// is exempt. These are libp2p's own proportions.
+//
+// libp2p's default is eight, which keeps most peers of an office or of a provider's NAT
+// from a point: they see their connection end, and the point logs nothing. 64 is a good
+// value for a point.
+func ConnLimits(perIP int) []rcmgr.Option {
+	perSecond := float64(perIP) / 40
+	return []rcmgr.Option{
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perIP}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: perIP}, {PrefixLength: 48, ConnCount: 8 * perIP}},
+		),
+		rcmgr.WithConnRateLimiters(&rate.Limiter{
+			NetworkPrefixLimits: []rate.PrefixLimit{ // no limit for loopback
+				{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
+				{Prefix: netip.MustParsePrefix("::1/128")},
+			},
+			SubnetRateLimiter: rate.SubnetLimiter{
+				IPv4SubnetLimits: []rate.SubnetLimit{
+					{PrefixLength: 32, Limit: rate.Limit{RPS: perSecond, Burst: 2 * perIP}},
+				},
+				IPv6SubnetLimits: []rate.SubnetLimit{
+					{PrefixLength: 56, Limit: rate.Limit{RPS: perSecond, Burst: 2 * perIP}},
+					{PrefixLength: 48, Limit: rate.Limit{RPS: 2.5 * perSecond, Burst: 10 * perIP}},
+				},
+				GracePeriod: time.Minute,
+			},
+		}),
+	}
 }

@@ -3,7 +3,9 @@ package rendezvous
 import (
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,4 +35,45 @@ func TestLimits(t *testing.T) {
 	}
 	require.Equal(t, without.ProtocolDefault, with.ProtocolDefault)
 	require.Empty(t, rcmgr.DefaultLimits.ProtocolLimits, "libp2p's own are unchanged")
+}
+
+// TestLimitsAgree: on machines of any size the memory of the service is enough for the
+// streams that it may have, and that of the host for those and for all connections, each
+// with what yamux reserves.
+func TestLimitsAgree(t *testing.T) {
+	const yamux = 256 << 10
+	for _, machine := range []int64{512 << 20, 1 << 30, 4 << 30, 16 << 30} {
+		config := rcmgr.DefaultLimits
+		Limits(&config)
+		scaled := config.Scale(machine/8, 4096) // as AutoScale does
+		limits := scaled.ToPartialLimitConfig()
+		system, service, peer := limits.System, limits.Service[ServiceName], limits.ServicePeer[ServiceName]
+		require.GreaterOrEqual(t, int64(service.Memory), int64(service.StreamsInbound)*streamMemory, machine)
+		require.GreaterOrEqual(t, int64(system.Memory), int64(service.Memory)+int64(system.Conns)*yamux, machine)
+		require.GreaterOrEqual(t, int64(peer.Memory), int64(peer.StreamsInbound)*requestMemory+maxLargeDraws*int64(discoverMemory+dialect.MaxAnswer), machine)
+		require.Less(t, int64(service.Memory), machine/2, "no more than half of the machine")
+	}
+}
+
+// TestConnLimits: an address has as many connections as it may have, and no more.
+func TestConnLimits(t *testing.T) {
+	for _, perIP := range []int{20, 64} {
+		config := rcmgr.DefaultLimits
+		Limits(&config)
+		manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(config.Scale(8<<30, 4096)), ConnLimits(perIP)...)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = manager.Close() })
+		for _, addr := range []string{"/ip4/192.0.2.1/tcp/1", "/ip6/2001:db8::1/tcp/1"} {
+			opened := 0
+			for range 2 * perIP {
+				scope, err := manager.OpenConnection(network.DirInbound, true, ma.StringCast(addr))
+				if err != nil {
+					continue
+				}
+				opened++
+				t.Cleanup(scope.Done)
+			}
+			require.Equal(t, perIP, opened)
+		}
+	}
 }

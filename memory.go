@@ -206,12 +206,15 @@ func (s *memoryStorage) Expired() uint64 {
 	return s.registry.Expired()
 }
 
-// hasEnvelope reports whether the peer registered exactly this envelope last. If so, its
-// signature was checked then.
-func (s *memoryStorage) hasEnvelope(p peer.ID, envelope []byte) bool {
+// hasEnvelope reports whether the peer registered exactly this envelope last, so that its
+// signature was checked then, and whether the peer is registered in the namespace, too.
+func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified, live bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !s.closed && s.registry.HasEnvelope(p, envelope)
+	if s.closed || !s.registry.HasEnvelope(p, envelope) {
+		return false, false
+	}
+	return true, s.registry.Has(namespace, p)
 }
 
 func (s *memoryStorage) Close() error {

@@ -238,7 +238,7 @@ func TestMetricsLabelsAreComplete(t *testing.T) {
 	m, c := newServiceMetrics(), newClientMetrics()
 	errs := []error{
 		ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, ErrOriginLimit,
-		errTooMany, errNoMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
+		errTooMany, errEgress, errNoMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
 	}
 	for s := range statusReasons {
 		errs = append(errs, refuse(s, ""))

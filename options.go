@@ -23,12 +23,17 @@ type ServiceOption func(*serviceConfig) error
 const (
 	defaultRate  = 50  // requests per second
 	defaultBurst = 100 // requests
+
+	defaultEgress      = 1 << 20 // bytes per second
+	defaultEgressBurst = 8 << 20 // bytes
 )
 
 type serviceConfig struct {
 	quota         Quota
 	rate          float64
 	burst         int
+	egress        int // bytes per second
+	egressBurst   int // bytes
 	ttl, maxTTL   time.Duration
 	discoverLimit int
 	authorize     Authorizer
@@ -40,6 +45,8 @@ func defaultServiceConfig() serviceConfig {
 		quota:         Quota{PerPeer: 1000, PerOrigin: 1000, Total: 1_000_000, Bytes: 1 << 30},
 		rate:          defaultRate,
 		burst:         defaultBurst,
+		egress:        defaultEgress,
+		egressBurst:   defaultEgressBurst,
 		ttl:           DefaultTTL,
 		maxTTL:        MaxTTL,
 		discoverLimit: MaxDiscoverLimit,
@@ -52,10 +59,16 @@ func defaultServiceConfig() serviceConfig {
 // sends ten requests when it starts, and fewer than twenty a second while it searches
 // for peers in all of them.
 //
+// A request costs a token, and the check of a record's signature as many as its key is
+// slow: 1 for Ed25519, and more for others. A refresh, which is the same record for a
+// live registration, costs a quarter token, so a peer can keep 1000 registrations alive.
 // A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
-// declined request costs a quarter token; a full bucket of debt closes the stream. All
-// peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a
-// peer's rate and burst, because a peer can have any number of identities.
+// declined request costs a quarter token; a full bucket of debt closes the stream.
+//
+// All peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a
+// peer's rate and burst, because a peer can have any number of identities. Those of an
+// IPv6 /56 share four times as much as a /64, and those of a /48 sixteen times. A refresh
+// is charged to its peer only, so nobody else at its address can prevent it.
 //
 // burst is at least 1, and an empty bucket must fill within an hour, because the point
 // remembers the peer until then.
@@ -69,6 +82,31 @@ func WithRateLimit(perSecond float64, burst int) ServiceOption {
 			return fmt.Errorf("rate limit of %v requests per second and a burst of %d: the bucket must fill within an hour", perSecond, burst)
 		}
 		c.rate, c.burst = perSecond, burst
+		return nil
+	}
+}
+
+// WithEgressLimit limits the bytes of answers to DISCOVER of each peer, to bytesPerSecond
+// in the long run and to burst at once. 0, 0 is no limit. The default is 1 MiB per second
+// and 8 MiB: a node that searches in ten topics at once, each second for 50 peers with
+// records of 300 bytes, gets 150 KiB per second, and the longest answer has 4 MiB. All
+// peers of one address share 20 times as much, and IPv6 networks more; see
+// [WithRateLimit].
+//
+// A request is charged before it is carried out, with its limit times the average size of
+// a registration, and what is too much is given back once it is answered. If there is not
+// enough for it, it is answered E_UNAVAILABLE. So the largest requests are declined first.
+// An empty bucket must fill within an hour.
+func WithEgressLimit(bytesPerSecond, burst int) ServiceOption {
+	return func(c *serviceConfig) error {
+		switch none := bytesPerSecond == 0 && burst == 0; {
+		case none:
+		case bytesPerSecond < 1, burst < 1:
+			return fmt.Errorf("limit of %d bytes of answers per second and a burst of %d: both must be over 0, or both 0", bytesPerSecond, burst)
+		case float64(burst)/float64(bytesPerSecond) > time.Hour.Seconds():
+			return fmt.Errorf("limit of %d bytes of answers per second and a burst of %d: the bucket must fill within an hour", bytesPerSecond, burst)
+		}
+		c.egress, c.egressBurst = bytesPerSecond, burst
 		return nil
 	}
 }

@@ -58,7 +58,7 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 func TestZeroOptions(t *testing.T) {
 	c := defaultServiceConfig()
 	require.NoError(t, applyOptions(&c, []ServiceOption{
-		WithRateLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0), WithMaxRegistrationBytes(0),
+		WithRateLimit(0, 0), WithEgressLimit(0, 0), WithMaxRegistrations(0), WithMaxRegistrationsPerPeer(0), WithMaxRegistrationsPerIP(0), WithMaxRegistrationBytes(0),
 		WithTTL(0, 0), WithMaxDiscoverLimit(0), WithAuthorizer(nil),
 	}))
 	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
@@ -77,6 +77,7 @@ func TestDefaults(t *testing.T) {
 	c := defaultServiceConfig()
 	require.Equal(t, map[string]string{
 		"WithTTL":                     fmt.Sprintf("1 to %.0f s, %.0f s by default", c.maxTTL.Seconds(), c.ttl.Seconds()),
+		"WithEgressLimit":             fmt.Sprintf("%d MiB per second, %d MiB at once", c.egress>>20, c.egressBurst>>20),
 		"WithMaxDiscoverLimit":        strconv.Itoa(c.discoverLimit),
 		"WithMaxRegistrations":        fmt.Sprintf("%d,%03d,%03d", c.quota.Total/1e6, c.quota.Total/1e3%1e3, c.quota.Total%1e3),
 		"WithMaxRegistrationsPerPeer": strconv.Itoa(c.quota.PerPeer),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/protocol"
 
@@ -48,6 +49,29 @@ const (
 	// idleTimeout applies: a peer may keep one stream for its refreshes.
 	firstRequestTimeout = 10 * time.Second
 	idleTimeout         = 30 * time.Second
+)
+
+// maxStreamsPerPeer is how many streams of one peer a point serves at a time: one for
+// each request of the default burst.
+const maxStreamsPerPeer = 100
+
+// The memory that a stream books with the resource manager. Booking costs more than
+// answering a REGISTER does, so small requests and answers are not booked: they take
+// less than the muxer's window for the stream, which is not booked either, and the
+// limits on streams bound both.
+const (
+	smallRequest = 4 << 10  // bytes
+	smallSample  = 64       // registrations
+	smallAnswer  = 16 << 10 // bytes
+	largeAnswer  = 64 << 10
+
+	// requestMemory is reserved from a stream's first request that is not small until
+	// the stream ends.
+	requestMemory = 16 << 10
+	// discoverMemory is reserved while a DISCOVER for more than a small sample is
+	// answered: the buffer through which an answer of any size is written, and the
+	// sample, without the envelopes. Those of a storage that copies are booked as well.
+	discoverMemory = largeAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(wire.Found{}))
 )
 
 // dialect is how the protocol's messages are read and written.

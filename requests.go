@@ -5,10 +5,12 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -39,21 +41,71 @@ func callerOf(c network.Conn) caller {
 type requests struct {
 	storage  Storage
 	config   serviceConfig
-	rates    *limit.Requests
+	rates    *limit.Budget // requests
+	draws    *draws
+	recent   *limit.Recent // nil: the storage is a verifier
 	failures logging.Limit
 }
 
 func newRequests(s Storage, config serviceConfig) *requests {
-	return &requests{
+	_, lends := s.(sampler)
+	q := &requests{
 		storage: s,
 		config:  config,
-		rates:   limit.NewRequests(config.rate, config.burst),
+		rates:   limit.NewBudget(config.rate, float64(config.burst)),
+		draws:   newDraws(config.egress, config.egressBurst, !lends),
 	}
+	if _, ok := s.(verifier); !ok {
+		q.recent = limit.NewRecent()
+	}
+	return q
 }
 
 // sweep frees the memory of limits that no longer hold anybody back.
 func (q *requests) sweep(now time.Time) {
 	q.rates.Sweep(now)
+	q.draws.egress.Sweep(now)
+	if q.recent != nil {
+		q.recent.Sweep(now)
+	}
+}
+
+// known says what a point knows of a REGISTER before it checks it.
+type known struct {
+	namespace string // of the request
+	verified  bool   // the peer has registered these bytes before
+	live      bool   // and they are registered in the namespace: the request is a refresh
+}
+
+// charge charges the caller for a request. A refresh costs its own peer a little, and
+// nobody else can prevent it.
+func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
+	k := q.knows(c.peer, r, now)
+	if k.live {
+		return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
+	}
+	return k, q.rates.Charge(c.peer, c.origin, limit.Request, now)
+}
+
+// verifier is a [Storage] that knows whether it holds an envelope of a peer, and whether
+// the peer is registered in a namespace. The signature of a refresh with the same bytes
+// need not be checked again.
+type verifier interface {
+	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified, live bool)
+}
+
+// knows returns what the point knows of a request.
+func (q *requests) knows(p peer.ID, r *wire.Request, now time.Time) (k known) {
+	if r.Kind != wire.Register || len(r.Register.Envelope) > peerrecord.MaxSize || len(r.Register.Namespace) > MaxNamespaceSize {
+		return known{}
+	}
+	k.namespace = string(r.Register.Namespace)
+	if v, ok := q.storage.(verifier); ok {
+		k.verified, k.live = v.hasEnvelope(k.namespace, p, r.Register.Envelope)
+	} else {
+		k.verified, k.live = q.recent.Lookup(k.namespace, p, r.Register.Envelope, now)
+	}
+	return k
 }
 
 // answer is the answer to a request.
@@ -77,9 +129,10 @@ func (a *answer) release() {
 	}
 }
 
-// answer carries out a request that was read at now. If declined is not nil, the request
-// is refused for that reason instead. An error means that the request gets no answer.
-func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, declined error, now time.Time) (a answer, err error) {
+// answer carries out a request that was read at now, with what the point knows of a
+// REGISTER and with what a DISCOVER was given. If declined is not nil, the request is
+// refused for that reason instead. An error means that the request gets no answer.
+func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k known, d *draw, declined error, now time.Time) (a answer, err error) {
 	switch r.Kind {
 	case wire.Register:
 		a.Type = RequestRegister
@@ -89,7 +142,7 @@ func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, decli
 		return a, fmt.Errorf("%w: %s is not a request", ErrProtocol, r.Kind)
 	}
 	if err = declined; err == nil {
-		err = q.perform(ctx, c, r, &a, now)
+		err = q.perform(ctx, c, r, k, d, &a, now)
 	}
 	a.Duration = time.Since(now)
 	if err != nil {
@@ -111,23 +164,26 @@ func (q *requests) log(ctx context.Context, c *caller, t RequestType, err error)
 	}
 }
 
-func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, a *answer, now time.Time) error {
+func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k known, d *draw, a *answer, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	if r.Kind == wire.Register {
-		return q.register(ctx, c, &r.Register, a, now)
+		return q.register(ctx, c, &r.Register, k, a, now)
 	}
-	return q.discover(ctx, c, &r.Discover, a)
+	return q.discover(ctx, c, &r.Discover, d, a)
 }
 
 // register carries out a REGISTER. Its checks are in the order of the table in
 // docs/protocol.md.
-func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration, a *answer, now time.Time) (err error) {
-	ns := string(r.Namespace)
+func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration, k known, a *answer, now time.Time) (err error) {
+	ns := k.namespace
+	if ns == "" { // not looked up
+		ns = string(r.Namespace)
+	}
 	if err := checkNamespace(ns); err != nil {
 		return err
 	}
-	if a.Record, err = q.checkRecord(c.peer, r.Envelope); err != nil {
+	if a.Record, err = q.checkRecord(c, r.Envelope, k, now); err != nil {
 		return err
 	}
 	ttl, err := grantTTL(r.TTL, q.config.ttl, q.config.maxTTL)
@@ -156,18 +212,19 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 	return q.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: register, Namespace: ns})
 }
 
-// verifier is a [Storage] that knows whether it holds an envelope of a peer. The
-// signature of a refresh with the same bytes need not be checked again.
-type verifier interface {
-	hasEnvelope(p peer.ID, envelope []byte) bool
-}
-
-// checkRecord verifies that envelope is the signed peer record of the peer that sent it.
-func (q *requests) checkRecord(from peer.ID, envelope []byte) (RecordCheck, error) {
-	if v, ok := q.storage.(verifier); ok && v.hasEnvelope(from, envelope) {
+// checkRecord verifies that envelope is the signed peer record of the peer that sent it,
+// which pays for the check of the signature by what its key costs.
+func (q *requests) checkRecord(c *caller, envelope []byte, k known, now time.Time) (RecordCheck, error) {
+	if k.verified {
 		return RecordCached, nil
 	}
-	if _, err := peerrecord.Open(envelope, from); err != nil {
+	_, err := peerrecord.OpenPaid(envelope, c.peer, func(key crypto.PubKey) error {
+		if q.rates.Charge(c.peer, c.origin, limit.SignatureCheck(key), now) != limit.Serve {
+			return errTooMany
+		}
+		return nil
+	})
+	if err != nil {
 		return RecordUnchecked, err
 	}
 	return RecordChecked, nil
@@ -182,11 +239,14 @@ func (q *requests) add(ctx context.Context, r Record) error {
 	if err != nil {
 		return storageError{err}
 	}
+	if q.recent != nil {
+		q.recent.Add(r.Namespace, r.Peer, r.Envelope, r.Deadline)
+	}
 	return nil
 }
 
 // discover carries out a DISCOVER.
-func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, a *answer) error {
+func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *draw, a *answer) error {
 	ns := string(r.Namespace)
 	if err := checkNamespaceSize(ns); err != nil {
 		return err
@@ -194,13 +254,58 @@ func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, a *an
 	if err := q.authorize(ctx, c, ns, false); err != nil {
 		return err
 	}
+	n := grantLimit(r.Limit, q.config.discoverLimit)
 	var err error
-	a.found, err = q.sample(ctx, *samples.Get().(*[]wire.Found), ns, grantLimit(r.Limit, q.config.discoverLimit))
-	if err != nil || ns != "" {
+	if ns == "" && q.config.authorize != nil {
+		a.found, err = q.sampleVisible(ctx, c, n, d)
 		return err
 	}
-	a.found, err = q.config.authorize.visible(ctx, Request{Peer: c.peer, Addr: c.addr}, a.found)
+	a.found, err = q.sample(ctx, (*samples.Get().(*[]wire.Found))[:0], ns, n, d)
 	return err
+}
+
+// Bounds of the samples that are drawn across all namespaces for one request, so that
+// enough is left when the authorizer has hidden some.
+const (
+	maxDraws = 8
+	maxDrawn = 4 * MaxDiscoverLimit // of one draw
+)
+
+// sampleVisible returns a sample of n across the namespaces that the caller may see. A
+// sample that is short of n because of hidden namespaces is drawn again, larger. Each
+// sample takes the place of the one before, so the last one is uniform.
+func (q *requests) sampleVisible(ctx context.Context, c *caller, n int, d *draw) ([]wire.Found, error) {
+	v := visibility{authorize: q.config.authorize, request: Request{Peer: c.peer, Addr: c.addr}, allowed: make(map[string]bool)}
+	found := (*samples.Get().(*[]wire.Found))[:0]
+	size := n
+	for range maxDraws {
+		clear(found)
+		var err error
+		if found, err = q.sample(ctx, found[:0], "", size, d); err != nil {
+			return found, err
+		}
+		all := len(found) < size
+		if found, err = v.filter(ctx, found); err != nil {
+			return found, err
+		}
+		switch {
+		case len(found) >= n:
+			return found[:n], nil
+		case all:
+			return found, nil
+		}
+		size = min(2*size, maxDrawn)
+	}
+	return roundDown(found), nil
+}
+
+// roundDown shortens a sample to a power of two, because its exact length would tell how
+// many were hidden.
+func roundDown(found []wire.Found) []wire.Found {
+	if len(found) == 0 {
+		return found
+	}
+	return found[:1<<(bits.Len(uint(len(found)))-1)]
 }
 
 // sampler is a [Storage] that appends a sample to a slice, in the form in which an answer
@@ -210,14 +315,14 @@ type sampler interface {
 }
 
 // sample appends a sample of the storage to dst.
-func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {
+func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace string, n int, d *draw) ([]wire.Found, error) {
 	started := time.Now()
 	found, err := q.appendSample(ctx, dst, namespace, n)
 	q.config.metrics.StorageCalled(StorageCalled{Op: StorageSample, Err: err, Duration: time.Since(started)})
 	if err != nil {
 		return found, storageError{err}
 	}
-	return found, nil
+	return found, d.check(found)
 }
 
 func (q *requests) appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {

@@ -50,6 +50,10 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 	return service
 }
 
+// starting is held while a service looks whether its host has one already and becomes
+// it, so that of two services only one starts.
+var starting sync.Mutex
+
 // Start begins to serve. It is an error to start a service that is started, or a second
 // service on one host.
 func (s *RendezvousService) Start() error {
@@ -61,6 +65,8 @@ func (s *RendezvousService) Start() error {
 	if s.running != nil {
 		return errors.New("start rendezvous service: it is already started")
 	}
+	starting.Lock()
+	defer starting.Unlock()
 	if slices.Contains(s.host.Mux().Protocols(), RendezvousID_v001) {
 		return errors.New("start rendezvous service: the host already has one; stop that first, or use another host")
 	}
@@ -93,7 +99,7 @@ func (s *RendezvousService) Stop() {
 type instance struct {
 	requests *requests
 	metrics  MetricsTracer
-	perPeer  *limit.Streams
+	perPeer  *limit.Concurrent
 	panics   logging.Limit
 
 	ctx     context.Context // ends when the service stops
@@ -110,7 +116,7 @@ func newInstance(s Storage, config serviceConfig) *instance {
 	i := &instance{
 		requests: newRequests(s, config),
 		metrics:  config.metrics,
-		perPeer:  limit.NewStreams(maxStreamsPerPeer),
+		perPeer:  limit.NewConcurrent(maxStreamsPerPeer),
 		ctx:      ctx,
 		cancel:   cancel,
 		stopped:  config.metrics.Started(s),
@@ -176,6 +182,8 @@ func (i *instance) enter(st network.Stream) (*stream, error) {
 		return nil, errStopping
 	}
 	if !i.perPeer.Enter(st.Conn().RemotePeer()) {
+		c := callerOf(st.Conn())
+		i.requests.rates.Charge(c.peer, c.origin, limit.Request, time.Now())
 		return nil, fmt.Errorf("%w: the peer has %d streams in service", errResource, maxStreamsPerPeer)
 	}
 	s := newStream(st, i.requests)

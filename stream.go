@@ -10,7 +10,6 @@ import (
 	"io"
 	"sync"
 	"time"
-	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/network"
 
@@ -24,25 +23,6 @@ import (
 const (
 	answerTimeout = 10 * time.Second
 	stopTimeout   = time.Second
-)
-
-// The memory that a stream books with the resource manager. Booking costs more than
-// answering a REGISTER does, so small requests and answers are not booked: they take
-// less than the muxer's window for the stream, which is not booked either, and the
-// limits on streams bound both.
-const (
-	smallRequest = 4 << 10 // bytes
-	smallSample  = 64      // registrations
-	smallAnswer  = 16 << 10
-
-	// requestMemory is reserved from a stream's first request that is not small until
-	// the stream ends.
-	requestMemory = 16 << 10
-	// discoverMemory is reserved while a DISCOVER for more than a small sample is
-	// answered: the buffer through which an answer of any size is written, and the
-	// sample, without the envelopes, which the storage holds anyway.
-	discoverMemory = largeAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(wire.Found{}))
-	largeAnswer    = 64 << 10
 )
 
 // stream is a stream in service.
@@ -95,7 +75,7 @@ func (s *stream) serve(ctx context.Context) error {
 		if err == nil {
 			err = s.reply(ctx)
 		} else if first { // a stream without a request costs one
-			s.requests.rates.Charge(s.caller.peer, s.caller.origin, time.Now())
+			s.requests.rates.Charge(s.caller.peer, s.caller.origin, limit.Request, time.Now())
 		}
 		switch {
 		case err == nil:
@@ -111,7 +91,7 @@ func (s *stream) serve(ctx context.Context) error {
 // read reads the next request. It returns io.EOF itself if there is none.
 func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 	now := time.Now()
-	if s.requests.rates.InDebt(s.caller.peer, s.caller.origin, now) {
+	if s.requests.rates.InDebt(s.caller.peer, now) {
 		return errRate
 	}
 	extend(&s.readDeadline, now.Add(timeout), s.SetReadDeadline)
@@ -154,33 +134,39 @@ func (s *stream) readFrame() error {
 // reply answers the request that was read.
 func (s *stream) reply(ctx context.Context) error {
 	now := time.Now()
+	known, verdict := s.requests.charge(&s.caller, &s.request, now)
 	var declined error
-	switch s.requests.rates.Charge(s.caller.peer, s.caller.origin, now) {
+	switch verdict {
 	case limit.Serve:
 	case limit.Decline:
 		declined = errTooMany
 	case limit.Drop:
 		return errRate
 	}
-	if s.wantsLargeSample() {
-		if err := s.Scope().ReserveMemory(discoverMemory, network.ReservationPriorityAlways); err != nil {
-			declined = errNoMemory
-		} else {
-			defer s.Scope().ReleaseMemory(discoverMemory)
-		}
+	if s.request.Kind == wire.Discover && declined == nil {
+		return s.replyDiscover(ctx, now)
 	}
-	a, err := s.requests.answer(ctx, &s.caller, &s.request, declined, now)
+	a, err := s.requests.answer(ctx, &s.caller, &s.request, known, nil, declined, now)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, &a)
+}
+
+// replyDiscover answers a DISCOVER.
+func (s *stream) replyDiscover(ctx context.Context, now time.Time) error {
+	n := grantLimit(s.request.Discover.Limit, s.requests.config.discoverLimit)
+	d, declined := s.requests.draws.begin(ctx, s.caller.peer, s.caller.origin, s.Scope(), n, now)
+	defer func() { d.end(s.sent, time.Now()) }()
+	s.sent = 0
+	a, err := s.requests.answer(ctx, &s.caller, &s.request, known{}, d, declined, now)
 	if err != nil {
 		return err
 	}
 	defer a.release()
-	return s.write(ctx, &a)
-}
-
-// wantsLargeSample reports whether the request may need more memory than a small sample.
-func (s *stream) wantsLargeSample() bool {
-	return s.request.Kind == wire.Discover &&
-		grantLimit(s.request.Discover.Limit, s.requests.config.discoverLimit) > smallSample
+	err = s.write(ctx, &a)
+	s.requests.draws.size.add(s.sent, a.Registrations)
+	return err
 }
 
 // write writes an answer, and reports it to the metrics.

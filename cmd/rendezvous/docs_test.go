@@ -5,12 +5,14 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -284,6 +286,14 @@ func section(t testing.TB, heading string) string {
 	return text
 }
 
+// mebibytes returns a number of bytes in MiB.
+func mebibytes(t *testing.T, bytes string) string {
+	t.Helper()
+	n, err := strconv.Atoi(bytes)
+	require.NoError(t, err)
+	return fmt.Sprintf("%d MiB", n>>20)
+}
+
 // TestDefaultLimits: the default limits of serve are those in SECURITY.md. A test of the
 // library compares SECURITY.md with the defaults of the options.
 func TestDefaultLimits(t *testing.T) {
@@ -303,6 +313,7 @@ func TestDefaultLimits(t *testing.T) {
 		"WithMaxRegistrationBytes":    defaults["max-registration-bytes"],
 		"WithMaxRegistrationsPerPeer": defaults["max-registrations-per-peer"],
 		"WithMaxRegistrationsPerIP":   defaults["max-registrations-per-ip"],
+		"WithEgressLimit":             mebibytes(t, defaults["egress"]) + " per second " + mebibytes(t, defaults["egress-burst"]) + " at once",
 		"WithRateLimit":               defaults["rate"] + " per second " + defaults["burst"] + " at once",
 	}, documented)
 }

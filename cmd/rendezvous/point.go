@@ -72,7 +72,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 	if err != nil {
 		return nil, failf(exitCannotStart, "start the connection manager: %w", err)
 	}
-	resources, err := newResourceManager(c.limits)
+	resources, err := newResourceManager(c.limits, c.log)
 	if err != nil {
 		return nil, errors.Join(err, connections.Close())
 	}

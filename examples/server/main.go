@@ -110,7 +110,7 @@ func newHost(listen string) (host.Host, error) {
 	limits := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&limits)
 	rendezvous.Limits(&limits)
-	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()))
+	manager, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rendezvous.ConnLimits(64)...)
 	if err != nil {
 		return nil, fmt.Errorf("start resource manager: %w", err)
 	}

@@ -2,7 +2,6 @@ package limit
 
 import (
 	"maps"
-	"sync"
 	"time"
 )
 
@@ -13,85 +12,58 @@ const (
 	maxFill = time.Duration(1 << 60)
 )
 
-// buckets has a token bucket for each key.
-//
-// A request takes a token. One that finds no token is declined and costs a quarter token,
-// which puts the bucket into debt. A full bucket of debt means that requests are dropped,
-// and those cost nothing. So a peer slightly over its rate still gets its rate, and a peer
-// at four times its rate or more gets nothing once the burst is used up.
+// buckets has a token bucket for each key. It is guarded by the lock of its [Budget].
 //
 // A bucket is stored as the time at which it will be full again, and a full bucket is not
-// stored at all.
+// stored at all. Prices are times, too: in which a bucket gains that many tokens.
 type buckets[K comparable] struct {
-	token time.Duration // in which a bucket gains one token; 0: no limit
-	fill  time.Duration // in which an empty bucket becomes full
-	epoch time.Time     // times are stored as what has passed since then
-
-	mu     sync.Mutex
+	fill   time.Duration // in which an empty bucket becomes full
 	fullAt shrinkingMap[K, time.Duration]
 }
 
-// newBuckets returns buckets of burst tokens, which is at least 1, that gain perSecond
-// tokens a second. 0 per second means no limit.
-func newBuckets[K comparable](perSecond, burst float64, now time.Time) *buckets[K] {
-	b := &buckets[K]{epoch: now, fullAt: newShrinkingMap[K, time.Duration]()}
-	if perSecond > 0 {
-		tokens := int64(min(max(burst, 1), float64(maxFill)))
-		token := time.Duration(min(max(float64(time.Second)/perSecond, 1), float64(maxFill)))
-		b.token = min(token, maxFill/time.Duration(tokens))
-		b.fill = b.token * time.Duration(tokens)
-	}
-	return b
+func newBuckets[K comparable](fill time.Duration) buckets[K] {
+	return buckets[K]{fill: fill, fullAt: newShrinkingMap[K, time.Duration]()}
 }
 
-// charge takes what a request costs from the bucket of k, and decides about the request.
-func (b *buckets[K]) charge(k K, now time.Time) Verdict {
-	if b.token == 0 {
+// quote says what a bucket answers to a price: Serve if it has that much, Decline if it
+// has not, and Drop if it has a full bucket of debt. Nothing is charged.
+func (b *buckets[K]) quote(k K, price, at time.Duration) Verdict {
+	switch missing := b.missing(k, at); {
+	case missing+min(price, b.fill) <= b.fill:
 		return Serve
-	}
-	at := now.Sub(b.epoch)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	missing, stored := b.missing(k, at)
-	verdict := Serve
-	switch {
-	case missing+b.token <= b.fill:
-		missing += b.token
 	case missing < 2*b.fill:
-		missing += b.token / 4
-		verdict = Decline
+		return Decline
 	default:
 		return Drop
 	}
-	if !stored && len(b.fullAt.m) >= maxBuckets {
-		b.forgetOne()
+}
+
+// charge takes a price from a bucket, whatever it has. The debt is a full bucket and a
+// price at most. A negative price is given back.
+func (b *buckets[K]) charge(k K, price, at time.Duration) {
+	missing := min(max(b.missing(k, at)+min(price, b.fill), 0), 3*b.fill)
+	if _, stored := b.fullAt.m[k]; !stored {
+		if missing == 0 {
+			return
+		}
+		if len(b.fullAt.m) >= maxBuckets {
+			b.forgetOne()
+		}
 	}
 	b.fullAt.set(k, at+missing)
-	return verdict
 }
 
-// inDebt reports whether charge would return Drop.
-func (b *buckets[K]) inDebt(k K, now time.Time) bool {
-	if b.token == 0 {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	missing, _ := b.missing(k, now.Sub(b.epoch))
-	return missing >= 2*b.fill
-}
-
-// missing returns in what time the bucket of k will be full. b.mu is held.
-func (b *buckets[K]) missing(k K, at time.Duration) (missing time.Duration, stored bool) {
+// missing returns in what time the bucket of k will be full.
+func (b *buckets[K]) missing(k K, at time.Duration) time.Duration {
 	fullAt, stored := b.fullAt.m[k]
 	if !stored {
-		return 0, false
+		return 0
 	}
-	return max(0, fullAt-at), true
+	return max(0, fullAt-at)
 }
 
 // forgetOne makes any bucket full. For whoever has this many identities or addresses, the
-// debt of one is no loss. b.mu is held.
+// debt of one is no loss.
 func (b *buckets[K]) forgetOne() {
 	for k := range b.fullAt.m {
 		delete(b.fullAt.m, k)
@@ -100,10 +72,7 @@ func (b *buckets[K]) forgetOne() {
 }
 
 // sweep frees the memory of buckets that are full.
-func (b *buckets[K]) sweep(now time.Time) {
-	at := now.Sub(b.epoch)
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (b *buckets[K]) sweep(at time.Duration) {
 	maps.DeleteFunc(b.fullAt.m, func(_ K, fullAt time.Duration) bool { return fullAt <= at })
 	b.fullAt.shrink()
 }

@@ -1,14 +1,15 @@
 // Package limit has the budgets that bound what remote peers can take from a rendezvous
-// point: requests and streams. Registrations are limited by the quota of the storage.
+// point: requests, bytes of answers, and what a peer does at a time. Registrations are
+// limited by the quota of the storage.
 //
-// Identities cost nothing, so a limit per peer is not enough. [Requests] also limits all
-// peers of an [Origin] together, which is the network that their connections come from.
-// [Streams] counts streams per peer only, because the host's
-// resource manager limits them in total.
+// Identities cost nothing, so a limit per peer is not enough. [Budget] also limits
+// all peers of an [Origin] together, which is the network that their connections come from. [Concurrent] counts per peer only, because the host's
+// resource manager limits streams in total.
 //
-// A service calls [Streams.Enter] when a stream is opened, and [Requests.Charge] when it
-// has read a request. It calls [Requests.Sweep] every few seconds, which frees the memory
-// of full buckets.
+// Everything has a price, which is known before it is paid: [Request], [Refresh] and
+// [SignatureCheck] in a budget of requests, and bytes in another one. [Recent] says which
+// requests are refreshes. The Sweep methods, called every few seconds, free the memory of
+// what no longer counts.
 //
 // All limits are in memory and start unused. Methods may be called by many goroutines at
 // the same time. The package starts no goroutine, and callers pass the time.

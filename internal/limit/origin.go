@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"iter"
 	"net/netip"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -57,5 +58,29 @@ func OriginOf(addr ma.Multiaddr) Origin {
 	return Origin{prefix: netip.PrefixFrom(ip, bits).Masked()}
 }
 
-// limited reports whether limits by address apply.
-func (o Origin) limited() bool { return o.prefix.IsValid() }
+// exempt reports whether no limit per origin applies.
+func (o Origin) exempt() bool { return o == Origin{} }
+
+// peersPerOrigin is how many peers' rate all peers of an origin have together. A thousand
+// identities at one address get what twenty get.
+const peersPerOrigin = 20
+
+// wider are the networks that an IPv6 origin is in, which a customer may have as a whole,
+// and how many times the budget of an origin each has.
+var wider = []struct{ bits, share int }{{56, 4}, {48, 16}}
+
+// networks yields the networks that have a budget of their own and that o is in, o first,
+// and how many times the budget of a peer each has. The zero Origin is in none.
+func (o Origin) networks() iter.Seq2[Origin, int] {
+	return func(yield func(Origin, int) bool) {
+		if o.exempt() || !yield(o, peersPerOrigin) || o.prefix.Addr().Is4() {
+			return
+		}
+		for _, w := range wider {
+			n := netip.PrefixFrom(o.prefix.Addr(), w.bits).Masked()
+			if !yield(Origin{prefix: n}, w.share*peersPerOrigin) {
+				return
+			}
+		}
+	}
+}

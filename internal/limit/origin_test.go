@@ -23,7 +23,7 @@ func TestOriginOf(t *testing.T) {
 		{"/ip4/127.0.0.1/tcp/1" + throughRelay}, // the relay is here, but its peers are not
 	} {
 		want := originOf(same[0])
-		require.True(t, want.limited())
+		require.False(t, want.exempt())
 		for _, addr := range same {
 			require.Equal(t, want, originOf(addr), addr)
 		}
@@ -73,7 +73,7 @@ func FuzzOriginOf(f *testing.F) {
 		origin := OriginOf(addr)
 		ip, isIP := ipOf(addr)
 		if !isIP || ip.IsLoopback() && !isRelayed(addr) {
-			require.False(t, origin.limited())
+			require.True(t, origin.exempt())
 			return
 		}
 		require.True(t, origin.prefix.Contains(ip))

@@ -47,26 +47,26 @@ var envelopeForm = message{
 }
 
 // checkForm checks that an envelope has the fields of a signed peer record and no others,
-// and that its key is the owner's, if there is one.
-func checkForm(envelope []byte, owner peer.ID) error {
+// and that its key is the owner's, if there is one. It returns that key.
+func checkForm(envelope []byte, owner peer.ID) (crypto.PubKey, error) {
 	parts := make(map[protowire.Number][]byte, len(envelopeForm))
 	if !envelopeForm.matches(envelope, parts) {
-		return invalid("signed peer record is malformed")
+		return nil, invalid("signed peer record is malformed")
 	}
 	if !bytes.Equal(parts[envelopePayloadType], peer.PeerRecordEnvelopePayloadType) {
-		return invalid("envelope has no peer record")
+		return nil, invalid("envelope has no peer record")
 	}
 	if owner == "" {
-		return nil
+		return nil, nil
 	}
 	key, err := crypto.UnmarshalPublicKey(parts[envelopePublicKey])
 	if err != nil {
-		return &InvalidError{"signed peer record has an invalid key", err}
+		return nil, &InvalidError{"signed peer record has an invalid key", err}
 	}
 	if !owner.MatchesPublicKey(key) {
-		return invalid("signed peer record is not the sender's")
+		return nil, invalid("signed peer record is not the sender's")
 	}
-	return nil
+	return key, nil
 }
 
 // matches reports whether b is a message of this form. It stores the bytes fields in

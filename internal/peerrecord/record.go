@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
@@ -41,11 +42,24 @@ func (r *Record) AppendUsable(dst []ma.Multiaddr, reach Reach) []ma.Multiaddr {
 // before the signature; the owner "" stands for any peer. The error is an
 // [*InvalidError]. The record has a copy of the envelope.
 func Open(envelope []byte, owner peer.ID) (*Record, error) {
+	return OpenPaid(envelope, owner, nil)
+}
+
+// OpenPaid is Open for an owner who pays for the check of the signature. It calls pay,
+// unless that is nil, with the owner's key when nothing but the check is left that costs
+// much. An error of pay is returned as it is, and nothing is checked.
+func OpenPaid(envelope []byte, owner peer.ID, pay func(crypto.PubKey) error) (*Record, error) {
 	if err := checkSize(envelope); err != nil {
 		return nil, err
 	}
-	if err := checkForm(envelope, owner); err != nil {
+	key, err := checkForm(envelope, owner)
+	if err != nil {
 		return nil, err
+	}
+	if pay != nil {
+		if err := pay(key); err != nil {
+			return nil, err
+		}
 	}
 	signed, opened, err := record.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
 	if err != nil {

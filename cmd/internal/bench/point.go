@@ -87,8 +87,9 @@ func (p *point) serve(fill func(rendezvous.Storage) error) error {
 	if err := fill(s); err != nil {
 		return err
 	}
-	// The defaults, but a rate limit that no client reaches. It still counts requests.
-	p.service = rendezvous.NewRendezvousService(p.host, s, rendezvous.WithRateLimit(1e6, 1e6))
+	// The defaults, but limits on requests and bytes that no client reaches. They
+	// still count.
+	p.service = rendezvous.NewRendezvousService(p.host, s, rendezvous.WithRateLimit(1e6, 1e6), rendezvous.WithEgressLimit(1<<40, 1<<40))
 	return p.service.Start()
 }
 

@@ -1,0 +1,237 @@
+package rendezvous
+
+// What a peer pays for, and who else pays for it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// callerAt is a peer at an address.
+func callerAt(p peer.ID, addr string) *caller {
+	a := ma.StringCast(addr)
+	return &caller{peer: p, addr: a, origin: limit.OriginOf(a)}
+}
+
+// sendAt sends a request at a time, and returns its refusal, or errRate if it was dropped.
+func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time) error {
+	t.Helper()
+	k, verdict := q.charge(c, r, now)
+	switch verdict {
+	case limit.Serve:
+	case limit.Drop:
+		return errRate
+	case limit.Decline:
+		return errTooMany
+	}
+	var d *draw
+	var declined error
+	if r.Kind == wire.Discover {
+		d, declined = q.draws.begin(t.Context(), c.peer, c.origin, &network.NullScope{}, grantLimit(r.Discover.Limit, q.config.discoverLimit), now)
+	}
+	a, err := q.answer(t.Context(), c, r, k, d, declined, now)
+	require.NoError(t, err)
+	sent := 0
+	for _, f := range a.found {
+		sent += len(f.Envelope) + len(f.Namespace)
+	}
+	d.end(sent, now)
+	if a.refusal != nil {
+		return a.refusal
+	}
+	return nil
+}
+
+func registering(ns string, envelope []byte) *wire.Request {
+	return &wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope}}
+}
+
+func discovering(ns string, n int64) *wire.Request {
+	return &wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: n}}
+}
+
+// plain is a storage without the abilities of the memory storage.
+type plain struct{ Storage }
+
+// TestRefreshAtTheLimit: a peer keeps as many registrations alive as it may have, within
+// its rate, also where the storage does not know what it holds.
+func TestRefreshAtTheLimit(t *testing.T) {
+	for name, s := range map[string]Storage{"memory": testStorage(t), "plain": plain{testStorage(t)}} {
+		key, id := newKey(t, crypto.Ed25519)
+		envelope := seal(t, key, id, addr)
+		q, c, now := newTestRequests(t, s), callerAt(id, "/ip4/192.0.2.1/tcp/1"), time.Now()
+		for i := range 1000 {
+			now = now.Add(time.Second / 55)
+			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i), envelope), now))
+		}
+		for i := range 3000 {
+			now = now.Add(12 * time.Second / 1000)
+			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i%1000), envelope), now), "%s: refresh %d", name, i)
+		}
+	}
+}
+
+// TestNeighboursRefresh: sixty identities behind an address in debt do not stop the
+// refresh of a neighbour. They stop what is new, and the neighbour's own debt stops it.
+func TestNeighboursRefresh(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	envelope := seal(t, key, id, addr)
+	for name, s := range map[string]Storage{"memory": testStorage(t), "plain": plain{testStorage(t)}} {
+		q, now := newTestRequests(t, s), time.Now()
+		const here = "/ip4/192.0.2.1/tcp/1"
+		neighbour := callerAt(id, here)
+		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), now))
+		for i := range 60 {
+			greedy := callerAt(peer.ID(fmt.Sprint(i)), here)
+			for range 1000 {
+				_ = sendAt(t, q, greedy, discovering("n", 1), now)
+			}
+		}
+		require.ErrorIs(t, sendAt(t, q, neighbour, discovering("n", 1), now), errRate, name)
+		require.ErrorIs(t, sendAt(t, q, neighbour, registering("m", envelope), now), errRate, name)
+		require.False(t, q.rates.InDebt(id, now), "its stream is read")
+		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), now), name)
+		for range 10_000 {
+			_ = sendAt(t, q, neighbour, registering("n", envelope), now)
+		}
+		require.True(t, q.rates.InDebt(id, now), name)
+	}
+}
+
+// TestSignatureChecksArePaid: somebody else's record costs its sender the request and no
+// more. A record of the sender's own costs what its key does.
+func TestSignatureChecksArePaid(t *testing.T) {
+	key, id := newKey(t, crypto.ECDSA) // P-256: two tokens
+	otherKey, other := newKey(t, crypto.ECDSA)
+	for name, test := range map[string]struct {
+		envelope []byte
+		served   int // of a burst of 30
+	}{
+		"another's": {seal(t, otherKey, other, addr), 30},
+		"its own":   {seal(t, key, id, addr), 10},
+	} {
+		q, now, served := newTestRequests(t, failing{err: ErrFull}, WithRateLimit(1, 30)), time.Now(), 0
+		for {
+			err := sendAt(t, q, callerAt(id, "/ip4/192.0.2.1/tcp/1"), registering("n", test.envelope), now)
+			if refused, ok := errors.AsType[*StatusError](err); ok && refused.Text == errTooMany.Text {
+				break
+			}
+			served++
+		}
+		require.Equal(t, test.served, served, name)
+	}
+}
+
+// TestEgress: a peer gets a burst of bytes and then its rate, however small its requests
+// are. The largest requests are declined first, and what was not sent is given back.
+func TestEgress(t *testing.T) {
+	s := testStorage(t)
+	envelope := make([]byte, 1000)
+	for i := range 1000 {
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: envelope, Deadline: time.Now().Add(time.Hour)}, Quota{}))
+	}
+	q, now := newTestRequests(t, s, WithRateLimit(0, 0)), time.Now()
+	q.draws.size.bytes.Store(1000)
+	c, sent := callerAt("p", "/ip4/192.0.2.1/tcp/1"), 0
+	const seconds = 10
+	for i := range seconds * 100 {
+		if sendAt(t, q, c, discovering("n", 1000), now.Add(time.Duration(i)*time.Second/100)) == nil {
+			sent += 1000 * 1001
+		}
+	}
+	require.InDelta(t, defaultEgressBurst+seconds*defaultEgress, sent, 2e6)
+	now = now.Add(seconds * time.Second)
+	require.ErrorIs(t, sendAt(t, q, c, discovering("n", 1000), now), ErrUnavailable)
+	require.NoError(t, sendAt(t, q, c, discovering("n", 10), now), "the largest are declined first")
+	require.NoError(t, sendAt(t, q, callerAt("q", "/ip4/192.0.2.1/tcp/1"), discovering("n", 1000), now), "another peer")
+
+	fresh := newTestRequests(t, testStorage(t), WithRateLimit(0, 0))
+	for range 1000 {
+		require.NoError(t, sendAt(t, fresh, c, discovering("n", 1000), now), "answers without registrations cost next to nothing")
+	}
+}
+
+// TestAuthorizerHidesMost: a sample across all namespaces is full although nine of ten
+// registrations are hidden, and the authorizer is asked once about each namespace.
+func TestAuthorizerHidesMost(t *testing.T) {
+	s := testStorage(t)
+	for i := range 200 {
+		ns := fmt.Sprint("hidden ", i%50)
+		if i < 20 {
+			ns = "open"
+		}
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: ns, Peer: peer.ID(fmt.Sprint(i)), Envelope: []byte("e"), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+	}
+	var asked map[string]int
+	q := newTestRequests(t, s, WithAuthorizer(func(_ context.Context, r Request) error {
+		asked[r.Namespace]++
+		if r.Namespace != "" && r.Namespace != "open" {
+			return errors.New("hidden")
+		}
+		return nil
+	}))
+	for range 100 {
+		asked = make(map[string]int)
+		a := new(answer)
+		require.NoError(t, q.discover(t.Context(), callerAt("p", "/ip4/192.0.2.1/tcp/1"), &wire.Query{Limit: 10}, nil, a))
+		require.Len(t, a.found, 10)
+		for ns, n := range asked {
+			require.Equal(t, 1, n, ns)
+		}
+	}
+}
+
+// TestRefusedStreamsCost: a stream that is refused because the peer has too many costs a
+// token.
+func TestRefusedStreamsCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t), WithRateLimit(1, 10))
+		connect(t, hosts[1], hosts[0])
+		first := openRaw(t, hosts[1], hosts[0].ID())
+		require.Equal(t, pb.Message_OK, first.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+		for range maxStreamsPerPeer + 20 {
+			_, _ = openRaw(t, hosts[1], hosts[0].ID()).Write([]byte{5})
+		}
+		time.Sleep(time.Second / 2)
+		require.Equal(t, pb.Message_E_UNAVAILABLE, first.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus())
+	})
+}
+
+// TestStartTwoAtOnce: of services that start on one host at once, one does.
+func TestStartTwoAtOnce(t *testing.T) {
+	h, s := newHost(t), testStorage(t)
+	for range 20 {
+		services := make([]*RendezvousService, 8)
+		errs := make([]error, len(services))
+		var all sync.WaitGroup
+		for i := range services {
+			services[i] = NewRendezvousService(h, s)
+			all.Go(func() { errs[i] = services[i].Start() })
+		}
+		all.Wait()
+		started := 0
+		for i, err := range errs {
+			if err == nil {
+				started++
+			}
+			services[i].Stop()
+		}
+		require.Equal(t, 1, started)
+	}
+}

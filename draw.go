@@ -1,0 +1,149 @@
+package rendezvous
+
+// What a DISCOVER costs: bytes of answer, memory, and one of few places for large
+// answers. All of it is known before anything is drawn from the storage.
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+)
+
+const (
+	// maxLargeDraws is how many samples that are not small one peer has at a time. More
+	// of them wait.
+	maxLargeDraws = 2
+	largeWait     = 5 * time.Second
+)
+
+// draws limits what all DISCOVER of a point may cost.
+type draws struct {
+	egress *limit.Budget // bytes of answers
+	large  *limit.Concurrent
+	copies bool // whether the storage makes a copy of each envelope that it returns
+	size   averageSize
+}
+
+func newDraws(bytesPerSecond, burst int, copies bool) *draws {
+	d := &draws{
+		egress: limit.NewBudget(float64(bytesPerSecond), float64(burst)),
+		large:  limit.NewConcurrent(maxLargeDraws),
+		copies: copies,
+	}
+	d.size.init()
+	return d
+}
+
+// draw is what one DISCOVER was charged and given.
+type draw struct {
+	draws   *draws
+	peer    peer.ID
+	origin  limit.Origin
+	scope   network.ResourceScope
+	charged int // bytes of answer
+	memory  int // bytes
+	large   bool
+}
+
+// begin charges a peer for the answer to a DISCOVER of n registrations, and gives it
+// what that takes. If there is no error, end must be called.
+func (d *draws) begin(ctx context.Context, p peer.ID, o limit.Origin, scope network.ResourceScope, n int, now time.Time) (*draw, error) {
+	drawn := &draw{draws: d, peer: p, origin: o, scope: scope}
+	bytes := d.size.expect(n)
+	if !d.egress.Take(p, o, float64(bytes), now) {
+		return nil, errEgress
+	}
+	drawn.charged = bytes
+	if err := drawn.reserve(ctx, n, bytes); err != nil {
+		drawn.end(0, now)
+		return nil, err
+	}
+	return drawn, nil
+}
+
+// reserve takes a place and memory for n registrations of so many bytes.
+func (d *draw) reserve(ctx context.Context, n, bytes int) error {
+	memory := 0
+	if n > smallSample {
+		ctx, cancel := context.WithTimeout(ctx, largeWait)
+		defer cancel()
+		if err := d.draws.large.Wait(ctx, d.peer); err != nil {
+			return err
+		}
+		d.large = true
+		memory = discoverMemory
+	}
+	if d.draws.copies {
+		memory += bytes
+	}
+	return d.book(memory)
+}
+
+// book reserves more memory.
+func (d *draw) book(bytes int) error {
+	if bytes <= 0 {
+		return nil
+	}
+	if err := d.scope.ReserveMemory(bytes, network.ReservationPriorityAlways); err != nil {
+		return errNoMemory
+	}
+	d.memory += bytes
+	return nil
+}
+
+// check books what the sample takes beyond what was expected of it.
+func (d *draw) check(found []wire.Found) error {
+	if d == nil || !d.draws.copies {
+		return nil
+	}
+	held := 0
+	if d.large {
+		held = discoverMemory
+	}
+	for i := range found {
+		held += len(found[i].Envelope) + len(found[i].Namespace)
+	}
+	return d.book(held - d.memory)
+}
+
+// end gives everything back and settles the charge. sent is the size of the answer.
+func (d *draw) end(sent int, now time.Time) {
+	if d == nil {
+		return
+	}
+	if d.memory > 0 {
+		d.scope.ReleaseMemory(d.memory)
+	}
+	if d.large {
+		d.draws.large.Leave(d.peer)
+	}
+	d.draws.egress.Settle(d.peer, d.origin, float64(sent-d.charged), now)
+}
+
+// averageSize is the running average of the size of a registration in an answer, in
+// bytes.
+type averageSize struct{ bytes atomic.Int64 }
+
+// usualSize is the size of a registration of most hosts.
+const usualSize = 300
+
+func (a *averageSize) init() { a.bytes.Store(usualSize) }
+
+// expect returns how many bytes an answer of n registrations may take.
+func (a *averageSize) expect(n int) int { return min(n*int(a.bytes.Load()), dialect.MaxAnswer) }
+
+// add counts an answer. Concurrent calls may lose one of them.
+func (a *averageSize) add(bytes, n int) {
+	if n > 0 {
+		was := a.bytes.Load()
+		if change := (int64(bytes/n) - was) / 8; change != 0 {
+			a.bytes.Store(was + change)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package limit
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+)
+
+// Prices, in tokens of a budget of requests.
+const (
+	// Request is the price of any request.
+	Request = 1.0
+	// Refresh is the price of registering the same bytes again while they are live.
+	Refresh = 0.25
+)
+
+// Prices of the check of a signature, in tokens: about how many times as long as Ed25519
+// it takes, on the dear side. BenchmarkSignatureCheck measures them on amd64, except for
+// RSA over 4096 bits, which is four times RSA-4096 by the arithmetic of it.
+const (
+	checkEd25519   = 1.0
+	checkP256      = 2.0
+	checkSecp256k1 = 3.0
+	checkP224      = 8.0
+	checkP384      = 14.0
+	checkP521      = 50.0
+	checkRSA2048   = 1.0
+	checkRSA4096   = 10.0
+	checkRSALonger = 40.0 // 8192 bits, which is libp2p's longest
+)
+
+// SignatureCheck returns the price of checking a signature with a key. That of an unknown
+// kind of key is the highest.
+func SignatureCheck(key crypto.PubKey) float64 {
+	switch key.Type() {
+	case crypto.Ed25519:
+		return checkEd25519
+	case crypto.Secp256k1:
+		return checkSecp256k1
+	}
+	standard, err := crypto.PubKeyToStdKey(key)
+	if err != nil {
+		return checkP521
+	}
+	switch key := standard.(type) {
+	case *rsa.PublicKey:
+		return checkRSA(key.N.BitLen())
+	case *ecdsa.PublicKey:
+		return checkECDSA(key.Curve.Params().BitSize)
+	default:
+		return checkP521
+	}
+}
+
+func checkRSA(bits int) float64 {
+	switch {
+	case bits <= 2048:
+		return checkRSA2048
+	case bits <= 4096:
+		return checkRSA4096
+	default:
+		return checkRSALonger
+	}
+}
+
+func checkECDSA(bits int) float64 {
+	switch bits {
+	case 224:
+		return checkP224
+	case 256:
+		return checkP256
+	case 384:
+		return checkP384
+	default:
+		return checkP521
+	}
+}

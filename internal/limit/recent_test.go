@@ -1,0 +1,44 @@
+package limit
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRecent(t *testing.T) {
+	r, now := NewRecent(), time.Now()
+	lookup := func(ns, p, envelope string, at time.Time) [2]bool {
+		verified, live := r.Lookup(ns, nth(len(p)), []byte(envelope), at)
+		return [2]bool{verified, live}
+	}
+	require.Equal(t, [2]bool{}, lookup("n", "p", "e", now))
+	r.Add("n", nth(1), []byte("e"), now.Add(time.Second))
+	require.Equal(t, [2]bool{true, true}, lookup("n", "p", "e", now))
+	require.Equal(t, [2]bool{true, false}, lookup("m", "p", "e", now), "another namespace")
+	require.Equal(t, [2]bool{}, lookup("n", "p", "f", now), "another envelope")
+	require.Equal(t, [2]bool{}, lookup("n", "pp", "e", now), "another peer")
+	require.Equal(t, [2]bool{}, lookup("n", "p", "e", now.Add(time.Second)), "it has ended")
+	r.Sweep(now.Add(time.Second))
+	require.Empty(t, r.young)
+}
+
+// TestRecentIsBounded: what is refreshed stays, however much else there is.
+func TestRecentIsBounded(t *testing.T) {
+	r, now := NewRecent(), time.Now()
+	for i := range 2 * maxRecent {
+		if i%10_000 == 0 {
+			r.Add("n", "p", []byte("e"), now.Add(time.Minute))
+		}
+		r.Add("n", nth(i), nil, now.Add(time.Minute))
+		require.LessOrEqual(t, len(r.young)+len(r.old), 2*maxRecent+2)
+	}
+	_, live := r.Lookup("n", "p", []byte("e"), now)
+	require.True(t, live)
+	_, live = r.Lookup("n", nth(0), nil, now)
+	require.False(t, live)
+	r.Sweep(now.Add(time.Hour))
+	require.Empty(t, r.young)
+	require.Empty(t, r.old)
+}
