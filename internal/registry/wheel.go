@@ -61,7 +61,7 @@ func (w *wheel) remove(r *Registration) {
 // before the next poll. It returns nil if it is live; it has moved on then.
 func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
 	current := now >> tickBits
-	w.tick = max(w.tick, current-wheelTicks+1) // one turn visits every bucket
+	w.tick = max(w.tick, current-wheelTicks) // a turn has every bucket once
 	for ; w.tick < current; w.tick++ {
 		b := &w.buckets[w.tick%wheelTicks]
 		if b.empty() {

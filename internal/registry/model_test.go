@@ -1,0 +1,440 @@
+package registry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	tick = int64(1) << tickBits
+	turn = tick * wheelTicks
+)
+
+// model does what a registry does, in the plainest way. It holds every registration until
+// the registry says that it has evicted it.
+type model struct {
+	held map[key]content
+	last map[peer.ID]string // envelope that each peer registered last
+}
+
+type content struct {
+	envelope string
+	deadline int64
+	origin   netip.Addr // invalid: none
+}
+
+func newModel() *model {
+	return &model{held: make(map[key]content), last: make(map[peer.ID]string)}
+}
+
+// live returns what is live at now in a namespace, or in all for "".
+func (m *model) live(namespace string, now int64) map[key]content {
+	live := make(map[key]content)
+	for k, c := range m.held {
+		if c.deadline > now && (namespace == "" || namespace == k.namespace) {
+			live[k] = c
+		}
+	}
+	return live
+}
+
+// admit returns what Admit must decide: whether it is a refresh, where it counts, and the error.
+func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origin netip.Addr, err error) {
+	old, ok := m.held[k]
+	refresh = ok && old.deadline > now
+	if q == unlimited {
+		return refresh, c.origin, nil
+	}
+	live := m.live("", now)
+	if !refresh {
+		old = content{}
+	}
+	hasRoom := hasRoomAt(live, old.origin, c.origin, q.PerOrigin)
+	if refresh {
+		if !hasRoom {
+			return true, old.origin, nil
+		}
+		return true, c.origin, nil
+	}
+	ofPeer := 0
+	for other := range live {
+		if other.peer == k.peer {
+			ofPeer++
+		}
+	}
+	switch {
+	case q.PerPeer > 0 && ofPeer >= q.PerPeer:
+		return false, netip.Addr{}, ErrPeerLimit
+	case !hasRoom:
+		return false, netip.Addr{}, ErrOriginLimit
+	case q.Total > 0 && len(live) >= q.Total, q.Bytes > 0 && bytesOf(live)+size(k, c) > q.Bytes:
+		return false, netip.Addr{}, ErrFull
+	}
+	return false, c.origin, nil
+}
+
+// hasRoomAt reports whether another registration may count at an address, if it is a new
+// one or counted at from until now.
+func hasRoomAt(live map[key]content, from, at netip.Addr, perOrigin int) bool {
+	if perOrigin <= 0 || !at.IsValid() {
+		return true
+	}
+	limits := map[int]int{64: perOrigin, 56: 4 * perOrigin, 48: 16 * perOrigin}
+	if at.Is4() {
+		limits = map[int]int{32: perOrigin}
+	}
+	for bits, limit := range limits {
+		network := netip.PrefixFrom(at, bits).Masked()
+		if network.Contains(from) {
+			continue // no more than now
+		}
+		n := 0
+		for _, c := range live {
+			if network.Contains(c.origin) {
+				n++
+			}
+		}
+		if n >= limit {
+			return false
+		}
+	}
+	return true
+}
+
+// size is what a registration counts against a quota of bytes.
+func size(k key, c content) int64 { return int64(len(k.namespace) + len(k.peer) + len(c.envelope)) }
+
+func bytesOf(registrations map[key]content) (sum int64) {
+	for k, c := range registrations {
+		sum += size(k, c)
+	}
+	return sum
+}
+
+func (m *model) put(k key, c content) {
+	m.held[k] = c
+	m.last[k.peer] = c.envelope
+}
+
+func (m *model) remove(k key) {
+	delete(m.held, k)
+	for other := range m.held {
+		if other.peer == k.peer {
+			return
+		}
+	}
+	delete(m.last, k.peer)
+}
+
+func (m *model) namespaces() int {
+	names := make(map[string]bool)
+	for k := range m.held {
+		names[k.namespace] = true
+	}
+	return len(names)
+}
+
+// play takes steps with a registry and with the model, and requires the same of both.
+type play struct {
+	*fixture
+	model   *model
+	quota   Quota
+	steps   *bytes.Reader
+	story   []string
+	evicted uint64
+	behind  int    // how often Admit was
+	slots   []Slot // of earlier samples, which must stay as they were
+	want    []sampled
+}
+
+type sampled struct {
+	key
+	content
+}
+
+func contentOf(s Slot) sampled {
+	return sampled{key{s.Namespace(), s.Peer()}, content{string(s.Envelope()), s.Deadline(), s.registration.origin.Addr()}}
+}
+
+// playSteps plays all steps. It checks the inside of the registry after every few of them,
+// because that takes the most time.
+func playSteps(t *testing.T, steps []byte, checkEvery int) *play {
+	t.Helper()
+	p := &play{fixture: newFixture(), model: newModel(), steps: bytes.NewReader(steps)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("what was done last:\n\t%s", strings.Join(p.story[max(0, len(p.story)-100):], "\n\t"))
+		}
+	})
+	for n := 0; p.step(t); n++ {
+		p.compare(t)
+		if n%checkEvery == 0 {
+			checkInvariants(t, p.Registry, p.now)
+		}
+	}
+	checkInvariants(t, p.Registry, p.now)
+	p.now += 1 << 62
+	p.evict()
+	p.compare(t)
+	checkInvariants(t, p.Registry, p.now)
+	require.Zero(t, p.Len(), "what is left after all have expired")
+	for i, s := range p.slots {
+		want := p.want[i]
+		want.origin = s.registration.origin.Addr() // not of the slot, but of the registration
+		require.Equal(t, want, contentOf(s), "a slot has changed")
+	}
+	return p
+}
+
+// next returns a number below n from the steps, or 0 at their end.
+func (p *play) next(n int) int {
+	b, err := p.steps.ReadByte()
+	if err != nil {
+		return 0
+	}
+	return int(b) % n
+}
+
+func (p *play) tell(format string, args ...any) {
+	p.story = append(p.story, fmt.Sprintf(format, args...))
+}
+
+func (p *play) duration() int64 {
+	durations := []int64{
+		0, 1, 2, 1000, tick - 1, tick, tick + 1, 2 * tick, int64(time.Second), int64(10 * time.Second),
+		int64(20 * time.Second), int64(20*time.Second) + 1, turn - tick, turn - 1, turn, turn + tick, 3 * turn, 40 * turn,
+	}
+	return durations[p.next(len(durations))]
+}
+
+func (p *play) namespace() string {
+	names := []string{"n", "n\x00", "n\x00\x00", "nn", "n\xff", "m", "\x00", strings.Repeat("n", 256)}
+	i := p.next(50)
+	if i < len(names) {
+		return names[i]
+	}
+	return numbered(i)
+}
+
+func numbered(i int) string { return fmt.Sprint("n", i) }
+
+// peer returns an ID. One peer in two has many namespaces.
+func (p *play) peer() peer.ID {
+	ids := []peer.ID{"p", "p\x00", "pp", ""}
+	i := p.next(40)
+	switch {
+	case i < len(ids):
+		return ids[i]
+	case i < 20:
+		return "crowded"
+	}
+	return peer.ID(fmt.Sprint("p", i))
+}
+
+// address returns an address, or none. Many are in the same wider networks.
+func (p *play) address() netip.Addr {
+	switch i := p.next(64); {
+	case i < 16:
+		return netip.Addr{}
+	case i < 24:
+		return netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 3)})
+	default:
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 5: byte(i % 2), 6: byte(i / 2 % 6), 7: byte(i % 5)})
+	}
+}
+
+// envelopeOf returns one of three envelopes of a peer, which differ in size.
+func envelopeOf(p peer.ID, i int) string { return fmt.Sprintf("%q %0*d", string(p), 20*i, i) }
+
+// maxBytes returns a bound for a sample. Half are none.
+func (p *play) maxBytes() int { return max(0, 16*(p.next(256)-128)) }
+
+// step takes the next step, and reports whether there was one.
+func (p *play) step(t *testing.T) bool {
+	t.Helper()
+	if p.steps.Len() == 0 {
+		return false
+	}
+	switch op := p.next(64); {
+	case op < 32:
+		p.register(t, key{p.namespace(), p.peer()}, p.duration(), p.quota)
+	case op < 36:
+		p.sample(t, p.namespace(), p.next(70), p.maxBytes())
+	case op < 40:
+		p.sample(t, "", p.next(256), p.maxBytes())
+	case op < 52:
+		d := p.duration()
+		p.tell("wait %v", time.Duration(d))
+		p.now += d
+	case op < 56:
+		p.evictSome(t, p.next(20))
+	case op < 59:
+		p.evictAll(t)
+	case op < 62:
+		p.quota = Quota{PerPeer: p.next(24), PerOrigin: p.next(8), Total: p.next(100), Bytes: 64 * int64(p.next(100))}
+		p.tell("quota %+v", p.quota)
+	case op == 62: // more than one Admit can evict
+		ttl := p.duration()
+		for i := range mostForOne + 20 {
+			p.register(t, key{"crowd", numberedPeer(i)}, ttl, unlimited)
+		}
+	default: // many of one peer, all with the same deadline
+		id, ttl, start := p.peer(), p.duration(), p.next(40)
+		for i := range 1 + p.next(40) {
+			p.register(t, key{numbered((start + 7*i) % 40), id}, ttl, p.quota)
+		}
+	}
+	return true
+}
+
+func (p *play) register(t *testing.T, k key, ttl int64, q Quota) {
+	t.Helper()
+	c := content{envelopeOf(k.peer, p.next(3)), p.now + ttl, p.address()}
+	p.tell("register %q in %q for %v at %d from %v with %q", string(k.peer), k.namespace, time.Duration(ttl), p.now, c.origin, c.envelope)
+	refresh, origin, want := p.model.admit(k, c, q, p.now)
+	e := Entry{k.namespace, k.peer, []byte(c.envelope), c.deadline, OriginOf(c.origin)}
+	a, err := p.admit(t, &e, q)
+	require.ErrorIs(t, err, want)
+	p.forget(t)
+	if err != nil {
+		require.Zero(t, a)
+		return
+	}
+	require.Equal(t, refresh, a.refreshes != nil)
+	require.Equal(t, origin, a.Origin.Addr())
+	p.Put(a, &e)
+	clear(e.Envelope) // it is the caller's again
+	c.origin = origin
+	p.model.put(k, c)
+}
+
+// admit calls Admit until it is no longer behind. Each call must look at many, so there
+// are few calls.
+func (p *play) admit(t *testing.T, e *Entry, q Quota) (Admission, error) {
+	t.Helper()
+	for most := 2 + 4*p.Len()/mostForOne; ; most-- {
+		a, err := p.Admit(e, q, p.now)
+		if !errors.Is(err, ErrBehind) {
+			return a, err
+		}
+		require.Zero(t, a)
+		require.Positive(t, most, "Admit is behind again and again")
+		p.behind++
+	}
+}
+
+// sample draws a sample. One that is shorter than it could be must be so for its bytes.
+func (p *play) sample(t *testing.T, namespace string, n, maxBytes int) {
+	t.Helper()
+	p.tell("sample %d of %q at %d, at most %d bytes", n, namespace, p.now, maxBytes)
+	live := p.model.live(namespace, p.now)
+	want := min(n, len(live))
+	before := Slot{deadline: 42}
+	got := p.Sample([]Slot{before}, namespace, n, maxBytes, p.now)
+	require.Equal(t, before, got[0], "what was in dst")
+	got = got[1:]
+	left := maxBytes
+	for _, s := range got {
+		c := contentOf(s)
+		require.Contains(t, live, c.key, "it is not live, or comes twice")
+		require.Equal(t, live[c.key], c.content)
+		delete(live, c.key)
+		left -= len(c.namespace) + len(c.envelope)
+		if len(p.slots) < 100 {
+			p.slots, p.want = append(p.slots, s), append(p.want, c)
+		}
+	}
+	if maxBytes == 0 {
+		require.Len(t, got, want)
+		return
+	}
+	require.GreaterOrEqual(t, left, 0, "the sample is larger than it may be")
+	if len(got) == want {
+		return
+	}
+	require.Less(t, len(got), want)
+	largest := 0
+	for k, c := range live {
+		largest = max(largest, len(k.namespace)+len(c.envelope))
+	}
+	require.Greater(t, largest, left, "every other one would have had room")
+}
+
+func (p *play) evictSome(t *testing.T, most int) {
+	t.Helper()
+	p.tell("evict %d at %d", most, p.now)
+	p.Evict(p.now, most)
+	require.LessOrEqual(t, len(p.expired), most)
+}
+
+func (p *play) evictAll(t *testing.T) {
+	t.Helper()
+	p.tell("evict all at %d", p.now)
+	p.evict()
+	p.forget(t)
+	for k, c := range p.model.held {
+		require.Greater(t, c.deadline, p.now-tick, "%q was not evicted", k)
+	}
+}
+
+// forget removes from the model what the registry says it has evicted.
+func (p *play) forget(t *testing.T) {
+	t.Helper()
+	for _, k := range p.expired {
+		require.Contains(t, p.model.held, k, "it was evicted and not there")
+		require.LessOrEqual(t, p.model.held[k].deadline, p.now, "%q was evicted before its deadline", k)
+		p.model.remove(k)
+		p.evicted++
+	}
+	p.expired = nil
+}
+
+// compare compares what the registry says of itself with the model.
+func (p *play) compare(t *testing.T) {
+	t.Helper()
+	p.forget(t)
+	require.Len(t, p.model.held, p.Len())
+	require.Equal(t, p.model.namespaces(), p.Namespaces())
+	require.Equal(t, p.evicted, p.Expired())
+	require.GreaterOrEqual(t, p.Bytes(), bytesOf(p.model.live("", p.now)))
+	require.LessOrEqual(t, p.Bytes(), bytesOf(p.model.held))
+	k := key{p.namespace(), p.peer()}
+	_, held := p.model.held[k]
+	require.Equal(t, held, p.Has(k.namespace, k.peer), "%q", k)
+	for i := range 3 {
+		envelope := envelopeOf(k.peer, i)
+		require.Equal(t, p.model.last[k.peer] == envelope, p.HasEnvelope(k.peer, []byte(envelope)), "%q", k.peer)
+	}
+}
+
+func TestModel(t *testing.T) {
+	behind := 0
+	for range 25 {
+		steps := make([]byte, 4000)
+		for i := range steps {
+			steps[i] = byte(rand.Uint32())
+		}
+		behind += playSteps(t, steps, 10).behind
+	}
+	require.Positive(t, behind, "no Admit was ever behind")
+}
+
+// FuzzModel takes its steps from the fuzzer.
+func FuzzModel(f *testing.F) {
+	f.Add([]byte("\x00\x00\x00\x08\x00\x10\x20\x00\x00\x01\x28\x09"))
+	f.Add([]byte("\x3f\x05\x0a\x00\x27\x28\x0a\x24\x00\x10\x38\x3f\x05\x0b\x00\x27"))
+	f.Add([]byte("\x3e\x01\x28\x08\x3b\x00\x02\x10\x30\x00\x14\x05\x08\x00\x20"))
+	f.Add([]byte("\x3b\x00\x01\x03\x00\x00\x00\x02\x00\x20\x00\x01\x02\x00\x21\x28\x02\x00\x02\x02\x00\x20"))
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		playSteps(t, steps[:min(len(steps), 400)], 4)
+	})
+}
