@@ -123,15 +123,15 @@ func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.ba
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error) {
 	var records []Record
 	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, now time.Time, elapsed int64) {
-		records = make([]Record, 0, len(drawn))
+		records = make([]Record, len(drawn))
+		// This loop follows pointers. It does nothing else, so the processor loads what
+		// they point to from memory at the same time.
 		for i := range drawn {
-			d := &drawn[i]
-			records = append(records, Record{
-				Namespace: d.Namespace(),
-				Peer:      d.Peer(),
-				Envelope:  d.Envelope(),
-				Deadline:  now.Add(time.Duration(d.Deadline() - elapsed)),
-			})
+			records[i].Namespace, records[i].Peer = drawn[i].Namespace(), drawn[i].Peer()
+		}
+		for i := range drawn {
+			records[i].Envelope = drawn[i].Envelope()
+			records[i].Deadline = now.Add(time.Duration(drawn[i].Deadline() - elapsed))
 		}
 	})
 	return records, err
