@@ -15,12 +15,21 @@ const noLimit = -1
 type addition struct {
 	rendezvous.Record
 	origin      origin // "" if it does not count
-	countHere   bool   // the shard also counts the origin
-	deadline    int64  // by the server's clock, in milliseconds; 0 to compute it from the Record
+	counting    counting
+	deadline    int64 // by the server's clock, in milliseconds; 0 to compute it from the Record
 	refreshOnly bool
 
 	perPeer, perOrigin, total, bytes int64
 }
+
+// counting says where the origin of an addition is counted, in the words of the script.
+type counting string
+
+const (
+	countHere      counting = "here"      // by the shard
+	countElsewhere counting = "elsewhere" // by another shard, afterwards; a refresh keeps its origin
+	countReserved  counting = "reserved"  // by another shard, before
+)
 
 // added is what an addition has done.
 type added struct {

@@ -73,3 +73,25 @@ func TestClusterTotal(t *testing.T) {
 		require.ErrorIs(t, s.Add(t.Context(), testRecord("ns", 1000, time.Minute), q), rendezvous.ErrFull)
 	}
 }
+
+// TestClusterExpired checks that a shard does not count what has expired in the others, also
+// before they report the next time.
+func TestClusterExpired(t *testing.T) {
+	t.Parallel()
+	s := open(t, startCluster(t, "redis-server").url())
+	s.monitor.stop()
+	const limit = 100
+	q := rendezvous.Quota{Total: limit}
+	for i := range limit {
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", i, 300*time.Millisecond), rendezvous.Quota{}))
+	}
+	for _, sh := range s.shards {
+		sh.renewReport(t.Context(), sh.now())
+	}
+	require.ErrorIs(t, s.Add(t.Context(), testRecord("ns", limit, time.Minute), rendezvous.Quota{Total: 50}), rendezvous.ErrFull)
+	pause(t, 300*time.Millisecond)
+	for i := range limit {
+		require.NoError(t, s.Add(t.Context(), testRecord("new", i, time.Minute), q))
+	}
+	require.ErrorIs(t, s.Add(t.Context(), testRecord("new", limit, time.Minute), q), rendezvous.ErrFull)
+}

@@ -24,24 +24,28 @@ type shard struct {
 	metrics *metrics
 	clock   clock // of the server
 
+	renewing chan struct{} // has an element while a report is renewed
+
 	mu   sync.Mutex
 	last report
 }
 
+func newShard(k keys, client rueidis.Client, now func() time.Time, m *metrics) *shard {
+	return &shard{keys: k, client: client, now: now, metrics: m, renewing: make(chan struct{}, 1)}
+}
+
 // report is how much a shard reports to hold.
 type report struct {
-	live  int64 // registrations
-	bytes int64 // of their namespaces, peers and envelopes
-	at    int64 // the server's time, in milliseconds
+	live  int64     // registrations
+	bytes int64     // of their namespaces, peers and envelopes
+	at    int64     // the server's time, in milliseconds
+	sent  time.Time // when the shard was asked, by the clock of this process
 }
 
 // add adds or refreshes a registration, within the limits.
 func (s *shard) add(ctx context.Context, a *addition) (done added, err error) {
 	number := func(n int64) string { return strconv.FormatInt(n, 10) }
-	where, refreshOnly := "elsewhere", "0"
-	if a.countHere {
-		where = "here"
-	}
+	refreshOnly := "0"
 	if a.refreshOnly {
 		refreshOnly = "1"
 	}
@@ -49,7 +53,7 @@ func (s *shard) add(ctx context.Context, a *addition) (done added, err error) {
 	lifetime := max(0, a.Deadline.Sub(now))
 	rest, err := s.call(ctx, addScript,
 		[]string{s.index(), s.array(a.Namespace), s.deadlines(a.Namespace), s.registrations(a.Peer), s.names(), s.bytes()},
-		s.prefix, a.Namespace, string(a.Peer), string(a.Envelope), string(a.origin), where,
+		s.prefix, a.Namespace, string(a.Peer), string(a.Envelope), string(a.origin), string(a.counting),
 		number(lifetime.Milliseconds()), number(s.clock.server(now)), number(a.deadline), refreshOnly,
 		number(a.perPeer), number(a.perOrigin), number(a.total), number(a.bytes))
 	if err != nil {
@@ -104,6 +108,23 @@ func (s *shard) purge(ctx context.Context, ns string, positions []int) (purged i
 	return purged, nil
 }
 
+// renewReport asks the shard what it holds, unless it has reported since asked. Callers
+// that come at the same time share one report.
+func (s *shard) renewReport(ctx context.Context, asked time.Time) {
+	select {
+	case s.renewing <- struct{}{}:
+		defer func() { <-s.renewing }()
+	case <-ctx.Done():
+		return
+	}
+	if s.lastReport().sent.After(asked) {
+		return
+	}
+	if _, err := s.purge(ctx, "", nil); err != nil {
+		log.Debug("cannot renew the report of a shard", "error", err)
+	}
+}
+
 // call runs a script that returns the time, what the shard holds, and more values.
 func (s *shard) call(ctx context.Context, sc script, keys []string, args ...string) ([]rueidis.RedisMessage, error) {
 	sent := s.now()
@@ -115,7 +136,7 @@ func (s *shard) call(ctx context.Context, sc script, keys []string, args ...stri
 	if len(values) < size {
 		return nil, errUnexpected
 	}
-	var r report
+	r := report{sent: sent}
 	if err := readInts(values[:size], &r.at, &r.live, &r.bytes); err != nil {
 		return nil, err
 	}

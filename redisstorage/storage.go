@@ -42,7 +42,7 @@ func newStorage(ctx context.Context, client rueidis.Client, prefix string, now f
 	m := new(metrics)
 	var shards []*shard
 	for _, k := range newKeys(prefix, isCluster(client)) {
-		shards = append(shards, &shard{keys: k, client: client, now: now, metrics: m})
+		shards = append(shards, newShard(k, client, now, m))
 	}
 	h := newHealth(len(shards))
 	s := &Storage{

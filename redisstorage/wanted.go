@@ -57,24 +57,26 @@ func (w *wanted) add(records []rendezvous.Record) {
 }
 
 // positions returns how many of size positions to draw in the next round, given how many
-// of them have an entry, how many a live one, and the mean size of an entry. At most twice as many records
-// are fetched as are wanted, and a few more, however many of them have expired, and about
-// as many bytes as are left.
+// of them have an entry, how many a live one, and the mean size of an entry. At most twice
+// as many records are fetched as are wanted, and a few more, however many of them have
+// expired, and about as many bytes as are left.
 func (w *wanted) positions(size, length, live, entry int) int {
 	more := w.n - len(w.records)
 	k := size
+	// perEntry is how many positions there are for each that has an entry.
+	perEntry := float64(size) / float64(max(1, length))
 	if w.n < math.MaxInt/4 {
 		unseen := max(1, live-len(w.records)) // of the live entries
-		most := int(float64(2*w.n+32) * float64(size) / float64(max(1, length)))
+		most := int(float64(2*w.n+32) * perEntry)
 		k = min(most, drawCount(more, size, min(1, float64(unseen)/float64(max(1, size)))))
 	}
 	switch {
 	case w.maxBytes <= 0:
 	case entry == 0:
-		k = min(k, firstEntries)
+		k = int(min(float64(k), firstEntries*perEntry))
 	default:
 		fits := max(0, w.maxBytes-w.bytes) / entry
-		k = min(k, fits+fits/4+32)
+		k = int(min(float64(k), float64(fits+fits/4+32)*perEntry))
 	}
 	return min(k, size)
 }

@@ -3,7 +3,9 @@
 -- KEYS: index, array, deadlines, peer, names, bytes
 -- ARGV: prefix, namespace, peer, envelope,
 --       origin ('': does not count),
---       where the origin is counted: 'here', or 'elsewhere' if another shard does that,
+--       where the origin is counted: 'here', 'elsewhere' if another shard does that, or
+--       'reserved' if another shard has done it for this call. With 'elsewhere' a refresh
+--       keeps the origin that it had, unless the new one is '',
 --       how long the registration has left to live, in milliseconds,
 --       the earliest time that this clock can have shown when that was so (0: unknown),
 --       the deadline if it is known already (0: not),
@@ -11,12 +13,13 @@
 --       the limits per peer, per origin, of the shard, of the shard's bytes (negative: no
 --       limit)
 -- Returns the time, the number of live registrations in the shard, their bytes (both -1
---       after a refresh, which hardly changes them), and then the outcome: 'added', 'refreshed', 'absent' if it was to refresh only, or the limit
+--       after a refresh of the same size, which does not change them), and then the
+--       outcome: 'added', 'refreshed', 'absent' if it was to refresh only, or the limit
 --       that refused the registration ('peer', 'origin' or 'full'),
 --       the deadline, and the deadline and origin before, if it was refreshed.
 
 local ns, peer, envelope, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local here = ARGV[6] == 'here'
+local where, here = ARGV[6], ARGV[6] == 'here'
 local lifetime, sent, deadline = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local refreshOnly = ARGV[10] == '1'
 local perPeer, perOrigin = tonumber(ARGV[11]), tonumber(ARGV[12])
@@ -33,6 +36,12 @@ if deadline == 0 then
   deadline = t + lifetime
 else
   lifetime = math.max(0, deadline - t)
+end
+
+-- mayMove reports whether a refresh may count for the origin that it comes from.
+local function mayMove(oldOrigin)
+  if origin == '' or origin == oldOrigin or where == 'reserved' then return true end
+  return here and (perOrigin < 0 or originFits(oldOrigin, origin, perOrigin, t))
 end
 
 -- current returns the position of the peer's entry, and the entry.
@@ -68,14 +77,13 @@ local function refusal()
     purgePeer()
     if redis.call('HLEN', registrations) >= perPeer then return 'peer' end
   end
-  if here and perOrigin >= 0 and not originFits(origin, perOrigin, t) then return 'origin' end
+  if here and perOrigin >= 0 and not originFits('', origin, perOrigin, t) then return 'origin' end
   if total >= 0 and redis.call('ZCARD', index) >= total and countLive(index, t) >= total then return 'full' end
   if not fits(bytes, size, totalBytes, t) then return 'full' end
 end
 
 local function answer(...)
-  local used = math.max(0, redis.call('HGET', bytes, 'n') or 0)
-  return {t, countLive(index, t), used, ...}
+  return {t, countLive(index, t), math.max(0, sumTally(bytes, t)), ...}
 end
 
 local pos, entry = current()
@@ -87,6 +95,7 @@ if live then
   -- A server that is out of memory refuses the first write of a script, if the write may
   -- need memory, but none after a write that does not. So it never refuses a refresh.
   redis.call('ZREM', index, '')
+  if not mayMove(oldOrigin) then origin = oldOrigin end
 elseif refreshOnly then
   return answer(refusal() or 'absent', t + lifetime, 0, '')
 else
@@ -120,5 +129,6 @@ if here then moveOrigin(oldOrigin, oldSlot, origin, slotOf(deadline), lifetime) 
 expireAfter(lifetime, 10000, index, names, bytes)
 expireAfter(lifetime, 10000, array, deadlines)
 expireAfter(lifetime, 15000, registrations)
-if live then return {t, -1, -1, 'refreshed', deadline, before, oldOrigin} end
+if live and size == oldSize then return {t, -1, -1, 'refreshed', deadline, before, oldOrigin} end
+if live then return answer('refreshed', deadline, before, oldOrigin) end
 return answer('added', deadline, 0, '')

@@ -177,10 +177,13 @@ local function tallies(origin)
   return {{key .. origin, 1}, {key .. string.sub(origin, 1, 7), 4}, {key .. string.sub(origin, 1, 6), 16}}
 end
 
--- originFits reports whether an origin may have one registration more.
-local function originFits(origin, limit, t)
+-- originFits reports whether an origin may have one registration more, which may come
+-- from another origin. A tally that counts the registration already has room for it.
+local function originFits(oldOrigin, origin, limit, t)
+  local counted = {}
+  for _, tally in ipairs(tallies(oldOrigin)) do counted[tally[1]] = true end
   for _, tally in ipairs(tallies(origin)) do
-    if not fits(tally[1], 1, limit * tally[2], t) then return false end
+    if not counted[tally[1]] and not fits(tally[1], 1, limit * tally[2], t) then return false end
   end
   return true
 end

@@ -10,7 +10,7 @@ local oldOrigin, oldDeadline, origin, deadline = ARGV[2], tonumber(ARGV[3]), ARG
 local limit = tonumber(ARGV[6])
 if origin ~= '' and limit >= 0 then
   redis.call('SETRANGE', prefix .. ':', 0, '') -- out of memory: see add.lua
-  if not originFits(origin, limit, t) then return 'origin' end
+  if not originFits(oldOrigin, origin, limit, t) then return 'origin' end
 else
   redis.call('ZREM', index, '')
 end
