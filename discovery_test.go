@@ -20,7 +20,7 @@ import (
 )
 
 // longestBackoff is how long a point that fails is left alone at most.
-const longestBackoff = 8 * time.Second
+const longestBackoff = 6 * time.Second
 
 // drain reads FindPeers' channel to its end.
 func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Option) []peer.ID {

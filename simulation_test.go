@@ -7,7 +7,6 @@ package rendezvous
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -409,33 +408,43 @@ type flakyHost struct {
 var errFlaky = errors.New("no luck")
 
 func (h *flakyHost) NewStream(ctx context.Context, to peer.ID, ids ...protocol.ID) (network.Stream, error) {
-	h.requests.Add(1)
+	st, err := h.Host.NewStream(ctx, to, ids...)
+	if err != nil {
+		return nil, err
+	}
+	return &flakyStream{Stream: st, host: h}, nil
+}
+
+// flakyStream is a stream on which three of ten requests fail: one cannot be sent, one does
+// not arrive, and the answer of one is lost.
+type flakyStream struct {
+	network.Stream
+	host *flakyHost
+	deaf bool // the answer to the last request is lost
+}
+
+func (s *flakyStream) Write(p []byte) (int, error) {
+	s.host.requests.Add(1)
 	luck := rand.Float64()
 	if luck < 0.3 {
-		h.failed.Add(1)
+		s.host.failed.Add(1)
 	}
 	switch {
 	case luck < 0.1:
-		return nil, errFlaky
+		return 0, errFlaky
 	case luck < 0.2:
-		<-ctx.Done()
-		return nil, ctx.Err()
+		return len(p), nil
 	}
-	st, err := h.Host.NewStream(ctx, to, ids...)
-	if err == nil && luck < 0.3 {
-		return &deafStream{st}, nil
-	}
-	return st, err
+	s.deaf = luck < 0.3
+	return s.Stream.Write(p)
 }
 
-// deafStream is a stream whose answers are lost.
-type deafStream struct{ network.Stream }
-
-func (s *deafStream) Read([]byte) (int, error) {
-	if _, err := io.Copy(io.Discard, s.Stream); err != nil {
-		return 0, err
+func (s *flakyStream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if s.deaf {
+		return 0, errFlaky
 	}
-	return 0, errFlaky
+	return n, err
 }
 
 // TestSimulationFailingRequests: three of ten requests fail, for an hour.

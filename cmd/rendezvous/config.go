@@ -55,6 +55,8 @@ func (c *configFile) addSources(f cli.Flag) {
 		f.Sources = sources
 	case *cli.StringSliceFlag:
 		f.Sources = sources
+	case *cli.Int64Flag:
+		f.Sources = sources
 	case *cli.IntFlag:
 		f.Sources = sources
 	case *cli.FloatFlag:

@@ -11,7 +11,7 @@ import (
 const (
 	// MinBackoff is the shortest time between two attempts at a point that fails.
 	MinBackoff = 500 * time.Millisecond
-	maxBackoff = 8 * time.Second
+	maxBackoff = 6 * time.Second
 )
 
 // goneAfter is how many failures in a row make a point count as gone. The backoff has
