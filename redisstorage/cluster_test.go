@@ -80,16 +80,16 @@ func TestClusterExpired(t *testing.T) {
 	t.Parallel()
 	s := open(t, startCluster(t, "redis-server").url())
 	s.monitor.stop()
-	const limit = 100
+	const limit, ttl = 100, 4 * time.Second
 	q := rendezvous.Quota{Total: limit}
 	for i := range limit {
-		require.NoError(t, s.Add(t.Context(), testRecord("ns", i, 300*time.Millisecond), rendezvous.Quota{}))
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", i, ttl), rendezvous.Quota{}))
 	}
 	for _, sh := range s.shards {
 		sh.renewReport(t.Context(), sh.now())
 	}
 	require.ErrorIs(t, s.Add(t.Context(), testRecord("ns", limit, time.Minute), rendezvous.Quota{Total: 50}), rendezvous.ErrFull)
-	pause(t, 300*time.Millisecond)
+	pause(t, ttl)
 	for i := range limit {
 		require.NoError(t, s.Add(t.Context(), testRecord("new", i, time.Minute), q))
 	}
