@@ -248,15 +248,23 @@ func (p *play) address() netip.Addr {
 	case i < 24:
 		return netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 3)})
 	default:
-		return netip.AddrFrom16([16]byte{0x20, 0x01, 5: byte(i % 2), 6: byte(i / 2 % 6), 7: byte(i % 5)})
+		return netip.AddrFrom16([16]byte{0x20, 0x01, 5: byte(i / 60), 6: byte(i % 8), 7: byte(i / 8 % 5)})
 	}
 }
 
 // envelopeOf returns one of three envelopes of a peer, which differ in size.
 func envelopeOf(p peer.ID, i int) string { return fmt.Sprintf("%q %0*d", string(p), 20*i, i) }
 
-// maxBytes returns a bound for a sample. Half are none.
-func (p *play) maxBytes() int { return max(0, 16*(p.next(256)-128)) }
+// content returns what a peer registers for a time.
+func (p *play) content(id peer.ID, ttl int64) content {
+	return content{envelopeOf(id, p.next(3)), p.now + ttl, p.address()}
+}
+
+// limit returns a limit up to most. Half are none.
+func (p *play) limit(most int) int { return max(0, p.next(2*most+1)-most) }
+
+// maxBytes returns a bound for a sample.
+func (p *play) maxBytes() int { return 16 * p.limit(127) }
 
 // step takes the next step, and reports whether there was one.
 func (p *play) step(t *testing.T) bool {
@@ -266,7 +274,8 @@ func (p *play) step(t *testing.T) bool {
 	}
 	switch op := p.next(64); {
 	case op < 32:
-		p.register(t, key{p.namespace(), p.peer()}, p.duration(), p.quota)
+		k := key{p.namespace(), p.peer()}
+		p.register(t, k, p.content(k.peer, p.duration()), p.quota)
 	case op < 36:
 		p.sample(t, p.namespace(), p.next(70), p.maxBytes())
 	case op < 40:
@@ -280,26 +289,26 @@ func (p *play) step(t *testing.T) bool {
 	case op < 59:
 		p.evictAll(t)
 	case op < 62:
-		p.quota = Quota{PerPeer: p.next(24), PerOrigin: p.next(8), Total: p.next(100), Bytes: 64 * int64(p.next(100))}
+		p.quota = Quota{PerPeer: p.limit(24), PerOrigin: p.limit(4), Total: p.limit(100), Bytes: 64 * int64(p.limit(100))}
 		p.tell("quota %+v", p.quota)
 	case op == 62: // more than one Admit can evict
-		ttl := p.duration()
+		c := p.content("", p.duration())
 		for i := range mostForOne + 20 {
-			p.register(t, key{"crowd", numberedPeer(i)}, ttl, unlimited)
+			p.register(t, key{"crowd", numberedPeer(i)}, c, unlimited)
 		}
 	default: // many of one peer, all with the same deadline
 		id, ttl, start := p.peer(), p.duration(), p.next(40)
 		for i := range 1 + p.next(40) {
-			p.register(t, key{numbered((start + 7*i) % 40), id}, ttl, p.quota)
+			p.register(t, key{numbered((start + 7*i) % 40), id}, p.content(id, ttl), p.quota)
 		}
 	}
 	return true
 }
 
-func (p *play) register(t *testing.T, k key, ttl int64, q Quota) {
+func (p *play) register(t *testing.T, k key, c content, q Quota) {
 	t.Helper()
-	c := content{envelopeOf(k.peer, p.next(3)), p.now + ttl, p.address()}
-	p.tell("register %q in %q for %v at %d from %v with %q", string(k.peer), k.namespace, time.Duration(ttl), p.now, c.origin, c.envelope)
+	p.tell("register %q in %q for %v at %d from %v with %q",
+		string(k.peer), k.namespace, time.Duration(c.deadline-p.now), p.now, c.origin, c.envelope)
 	refresh, origin, want := p.model.admit(k, c, q, p.now)
 	e := Entry{k.namespace, k.peer, []byte(c.envelope), c.deadline, OriginOf(c.origin)}
 	a, err := p.admit(t, &e, q)
@@ -418,12 +427,12 @@ func (p *play) compare(t *testing.T) {
 
 func TestModel(t *testing.T) {
 	behind := 0
-	for range 25 {
+	for range 10 {
 		steps := make([]byte, 4000)
 		for i := range steps {
 			steps[i] = byte(rand.Uint32())
 		}
-		behind += playSteps(t, steps, 10).behind
+		behind += playSteps(t, steps, 20).behind
 	}
 	require.Positive(t, behind, "no Admit was ever behind")
 }
@@ -432,8 +441,8 @@ func TestModel(t *testing.T) {
 func FuzzModel(f *testing.F) {
 	f.Add([]byte("\x00\x00\x00\x08\x00\x10\x20\x00\x00\x01\x28\x09"))
 	f.Add([]byte("\x3f\x05\x0a\x00\x27\x28\x0a\x24\x00\x10\x38\x3f\x05\x0b\x00\x27"))
-	f.Add([]byte("\x3e\x01\x28\x08\x3b\x00\x02\x10\x30\x00\x14\x05\x08\x00\x20"))
-	f.Add([]byte("\x3b\x00\x01\x03\x00\x00\x00\x02\x00\x20\x00\x01\x02\x00\x21\x28\x02\x00\x02\x02\x00\x20"))
+	f.Add([]byte("\x3e\x01\x28\x08\x3b\x00\x05\x00\x00\x30\x00\x14\x05\x08\x00\x20"))
+	f.Add([]byte("\x3b\x00\x05\x67\x00\x00\x00\x02\x00\x20\x00\x01\x02\x00\x21\x28\x02\x00\x02\x02\x00\x20"))
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		playSteps(t, steps[:min(len(steps), 400)], 4)
 	})

@@ -90,6 +90,20 @@ func TestRefreshWithinANetwork(t *testing.T) {
 	checkInvariants(t, f.Registry, f.now)
 }
 
+func TestRefreshWithinAWiderNetwork(t *testing.T) {
+	f, q := newFixture(), Quota{PerOrigin: 1}
+	for i := range 16 {
+		require.NoError(t, f.registerFrom(fmt.Sprintf("2001:db8:1:%x::", i<<8), "n", numberedPeer(i), second, q))
+	}
+	require.NoError(t, f.registerFrom("2001:db8:1:9900::", "n", numberedPeer(0), second, q))
+	require.ErrorIs(t, f.registerFrom("2001:db8:1::", "n", "p", second, q), ErrOriginLimit, "the /48 is full")
+	require.NoError(t, f.registerFrom("2001:db8:1::", "n", numberedPeer(0), second, q))
+	require.ErrorIs(t, f.registerFrom("2001:db8:1::", "n", "p", second, q), ErrOriginLimit)
+	require.NoError(t, f.registerFrom("2001:db8:2::", "n", numberedPeer(0), second, q))
+	require.NoError(t, f.registerFrom("2001:db8:1:9900::", "n", "p", second, q), "the /56 was left before")
+	checkInvariants(t, f.Registry, f.now)
+}
+
 func TestBytesCountWhatIsLive(t *testing.T) {
 	const each = len("n") + len("p") + len("envelope")
 	f, q := newFixture(), Quota{Bytes: 3 * int64(each)}

@@ -114,6 +114,21 @@ func TestTotalIsExactWithinATick(t *testing.T) {
 	}
 }
 
+// A refresh within the tick changes the order in which registrations expire.
+func TestRefreshWithinATick(t *testing.T) {
+	f, q := newFixture(), Quota{Total: 2}
+	f.now = 100 * tick
+	require.NoError(t, f.register("n", "a", "", 10, q))
+	require.NoError(t, f.register("n", "b", "", 20, q))
+	require.ErrorIs(t, f.register("n", "c", "", second, q), ErrFull)
+	require.NoError(t, f.register("n", "a", "", 30, q))
+	f.now += 20
+	require.NoError(t, f.register("n", "c", "", second, q))
+	require.Equal(t, []key{{"n", "b"}}, f.expired)
+	require.ErrorIs(t, f.register("n", "d", "", second, q), ErrFull)
+	checkInvariants(t, f.Registry, f.now)
+}
+
 func TestLoweredTotal(t *testing.T) {
 	f := newFixture()
 	for i := range 100 {
