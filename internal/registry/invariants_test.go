@@ -184,6 +184,14 @@ func (f *fixture) registerFrom(addr, namespace string, p peer.ID, ttl int64, q Q
 	return f.put(&Entry{Namespace: namespace, Peer: p, Deadline: f.now + ttl, Origin: OriginOf(netip.MustParseAddr(addr))}, q)
 }
 
+// registerPeers registers numbered peers.
+func (f *fixture) registerPeers(t *testing.T, namespace string, from, to int, ttl int64) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		require.NoError(t, f.register(namespace, numberedPeer(i), "", ttl, unlimited))
+	}
+}
+
 // put puts an entry if Admit admits it.
 func (f *fixture) put(e *Entry, q Quota) error {
 	a, err := f.Admit(e, q, f.now)
@@ -191,6 +199,11 @@ func (f *fixture) put(e *Entry, q Quota) error {
 		f.Put(a, e)
 	}
 	return err
+}
+
+// origin returns where a registration counts.
+func (f *fixture) origin(namespace string, p peer.ID) string {
+	return f.registrants.get(p).find(namespace).origin.Addr().String()
 }
 
 // evict evicts until there is nothing more to look at.

@@ -82,6 +82,7 @@ func TestRefreshWithinANetwork(t *testing.T) {
 		require.NoError(t, f.registerFrom(fmt.Sprintf("2001:db8:1:%x::", i), "n", numberedPeer(i), second, q))
 	}
 	require.NoError(t, f.registerFrom("2001:db8:1:9::", "n", numberedPeer(0), second, q))
+	require.Equal(t, "2001:db8:1:9::", f.origin("n", numberedPeer(0)))
 	require.ErrorIs(t, f.registerFrom("2001:db8:1::", "n", "p", second, q), ErrOriginLimit, "the /56 is full")
 	require.NoError(t, f.registerFrom("2001:db8:1:1::", "n", numberedPeer(0), second, q))
 	require.NoError(t, f.registerFrom("192.0.2.1", "n", numberedPeer(0), second, q))
@@ -96,6 +97,7 @@ func TestRefreshWithinAWiderNetwork(t *testing.T) {
 		require.NoError(t, f.registerFrom(fmt.Sprintf("2001:db8:1:%x::", i<<8), "n", numberedPeer(i), second, q))
 	}
 	require.NoError(t, f.registerFrom("2001:db8:1:9900::", "n", numberedPeer(0), second, q))
+	require.Equal(t, "2001:db8:1:9900::", f.origin("n", numberedPeer(0)))
 	require.ErrorIs(t, f.registerFrom("2001:db8:1::", "n", "p", second, q), ErrOriginLimit, "the /48 is full")
 	require.NoError(t, f.registerFrom("2001:db8:1::", "n", numberedPeer(0), second, q))
 	require.ErrorIs(t, f.registerFrom("2001:db8:1::", "n", "p", second, q), ErrOriginLimit)

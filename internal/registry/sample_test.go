@@ -11,13 +11,6 @@ import (
 // draws is how often a distribution is sampled.
 const draws = 4000
 
-func (f *fixture) registerPeers(t *testing.T, namespace string, from, to int, ttl int64) {
-	t.Helper()
-	for i := from; i < to; i++ {
-		require.NoError(t, f.register(namespace, numberedPeer(i), "", ttl, unlimited))
-	}
-}
-
 // Each way of drawing is uniform, also beside registrations that have expired.
 func TestSampleIsUniform(t *testing.T) {
 	t.Parallel()
