@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"time"
 
@@ -89,7 +90,7 @@ func (p *point) serve(fill func(rendezvous.Storage) error) error {
 	}
 	// The defaults, but limits on requests and bytes that no client reaches. They
 	// still count.
-	p.service = rendezvous.NewRendezvousService(p.host, s, rendezvous.WithRateLimit(1e6, 1e6), rendezvous.WithEgressLimit(1<<40, 1<<40))
+	p.service = rendezvous.NewRendezvousService(p.host, s, rendezvous.WithRateLimit(1e6, 1e6), rendezvous.WithEgressLimit(math.MaxInt32, math.MaxInt32))
 	return p.service.Start()
 }
 

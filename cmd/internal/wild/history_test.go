@@ -144,7 +144,7 @@ func TestWatchOfAPeerThatMoves(t *testing.T) {
 func TestMeshes(t *testing.T) {
 	h, l := newTestHistory(layoutOptions{})
 	mesh := func(s float64, n int) line { return line{Time: second(s), Kind: kindMesh, Peers: make([]string, n)} }
-	mustAdd(t, h, "a1", mesh(1, 4), mesh(2, 5), mesh(8, 6), mesh(10, 4), mesh(11, 3), mesh(30, 5))
+	mustAdd(t, h, "a1", mesh(1, 2), mesh(2, 3), mesh(8, 6), mesh(10, 2), mesh(11, 1), mesh(30, 3))
 	require.Equal(t, []lapse{{gap{from: second(10), to: second(30)}, "a1"}}, h.meshes.lapses(l.nodes[:1], second(5), second(40)))
 
 	// The others notice the ends of connections later. Those that are made after the

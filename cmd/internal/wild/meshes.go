@@ -2,9 +2,11 @@
 
 package main
 
-// enoughMesh is the number of peers that a mesh needs: gossipsub's Dlo. If a mesh has
-// fewer, gossipsub searches for peers.
-const enoughMesh = 5
+// enoughMesh is the number of peers that a mesh needs, half of those with which a peer of a
+// single transport can connect. Gossipsub searches for more until it has 5, but cannot always
+// have these: libp2p dials from the port on which it listens, and for hours a NAT drops
+// a SYN that has the addresses and ports of a dead connection from outside.
+const enoughMesh = 3
 
 // meshes records which nodes have a mesh, and which messages arrive.
 type meshes struct {
