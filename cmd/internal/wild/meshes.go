@@ -3,9 +3,9 @@
 package main
 
 // enoughMesh is the number of peers that a mesh needs, half of those with which a peer of a
-// single transport can connect. Gossipsub searches for more until it has 5, but cannot always
-// have these: libp2p dials from the port on which it listens, and for hours a NAT drops
-// a SYN that has the addresses and ports of a dead connection from outside.
+// single transport can connect. Gossipsub searches until it has 5, but may not get them:
+// libp2p dials from the port that it listens on, and for hours a NAT drops a SYN from
+// inside if a dead connection from outside had the same addresses and ports.
 const enoughMesh = 3
 
 // meshes records which nodes have a mesh, and which messages arrive.
