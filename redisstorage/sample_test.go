@@ -3,7 +3,6 @@ package redisstorage
 import (
 	"context"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
@@ -137,8 +136,8 @@ func TestSampleCancelled(t *testing.T) {
 		<-s.sampler.large
 	}
 
-	node.signal(t, syscall.SIGSTOP)
-	defer node.signal(t, syscall.SIGCONT)
+	node.signal(t, suspend)
+	defer node.signal(t, resume)
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	began := time.Now()
