@@ -70,12 +70,16 @@ func ask(ctx context.Context, points []*Point, want, enough int, request func(co
 	return answered, nil
 }
 
+// afterRefusal is when to ask a point again that has refused a request. It is as long as a
+// search may take, so that no search waits for it.
+const afterRefusal = 8 * time.Second
+
 // RetryAfter returns how long to wait before asking points again that did not answer:
 // until the first backoff among them ends, or a while later where it was too much. Another
 // point that is in no backoff has refused the request, and has no reason yet to change its
 // mind.
 func RetryAfter(points ...*Point) time.Duration {
-	wait := maxBackoff
+	wait := afterRefusal
 	for _, p := range points {
 		if b := p.currentBackoff(); b.failures > 0 {
 			wait = min(wait, time.Until(b.until))

@@ -88,13 +88,13 @@ func TestRetryAfter(t *testing.T) {
 		failing, refusing := b.set.Point(b.hosts[0].ID()), b.set.Point(b.hosts[1].ID())
 		b.behave(resetting, failing)
 		b.behave(answering(refusal), refusing)
-		require.Equal(t, maxBackoff, RetryAfter())
+		require.Equal(t, afterRefusal, RetryAfter())
 		for range 4 {
 			require.Error(t, sayHello(t.Context(), failing))
 			require.Error(t, sayHello(t.Context(), refusing))
 			time.Sleep(time.Millisecond)
 		}
-		require.Equal(t, maxBackoff, RetryAfter(refusing))
+		require.Equal(t, afterRefusal, RetryAfter(refusing))
 		wait := time.Until(failing.backoff.until)
 		require.Greater(t, wait, 2*time.Second)
 		require.Equal(t, wait, RetryAfter(refusing, failing))
