@@ -26,8 +26,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// hostilePoint serves the protocol on h with a handler that does as it likes with
-// each request.
+// hostilePoint serves the protocol on h and answers each request with a given handler.
 func hostilePoint(h host.Host, answer func(st network.Stream, request *pb.Message)) {
 	h.SetStreamHandler(RendezvousID_v001, func(st network.Stream) {
 		defer st.Close()
@@ -47,7 +46,7 @@ func sendingBytes(b []byte) func(network.Stream, *pb.Message) {
 	return func(st network.Stream, _ *pb.Message) { _, _ = st.Write(b) }
 }
 
-// registerResponse is a REGISTER answer that grants a TTL.
+// registerResponse is a REGISTER answer that grants the given TTL.
 func registerResponse(ttl time.Duration) *pb.Message {
 	return &pb.Message{
 		Type:             pb.Message_REGISTER_RESPONSE,
@@ -64,8 +63,8 @@ func registrations(envelopes ...[]byte) *pb.Message {
 	return &pb.Message{Type: pb.Message_DISCOVER_RESPONSE, DiscoverResponse: d}
 }
 
-// TestDiscoverBelievesNothing: of what a hostile point gives, only what was signed
-// by the peer itself gets through, and into the address book.
+// TestDiscoverBelievesNothing: the client accepts only records that the peers themselves
+// have signed, and writes nothing into the peerstore.
 func TestDiscoverBelievesNothing(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
@@ -79,7 +78,7 @@ func TestDiscoverBelievesNothing(t *testing.T) {
 
 	answer := registrations(
 		forged,
-		seal(t, otherKey, victim, "/ip4/203.0.113.66/tcp/66"), // another's key for the victim
+		seal(t, otherKey, victim, "/ip4/203.0.113.66/tcp/66"), // the victim's record signed with another key
 		sealRecord(t, key, otherDomain{rec}),
 		sealRecord(t, key, otherType{rec}),
 		seal(t, otherKey, other), // no addresses
@@ -102,8 +101,8 @@ func TestDiscoverBelievesNothing(t *testing.T) {
 	require.Empty(t, h.Peerstore().Addrs(other))
 }
 
-// brokenRecords returns n records whose signatures do not verify. To check one takes a
-// good part of a millisecond.
+// brokenRecords returns n records with invalid signatures. Checking one takes a good part
+// of a millisecond.
 func brokenRecords(t testing.TB, n int) [][]byte {
 	t.Helper()
 	p521, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
@@ -121,8 +120,8 @@ func brokenRecords(t testing.TB, n int) [][]byte {
 	return all
 }
 
-// TestManyBrokenRecords: an answer with 8 broken records violates the protocol. The rest of
-// it costs nothing, and the point is left alone for a while.
+// TestManyBrokenRecords: an answer with 8 broken records violates the protocol. The client
+// skips the rest of it and does not ask the point for a while.
 func TestManyBrokenRecords(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
@@ -132,17 +131,17 @@ func TestManyBrokenRecords(t *testing.T) {
 	ended := new(RequestEnded)
 	_, err := c.asker.sendDiscover(t.Context(), c.asker.points.Point(point.ID()), "n", MaxDiscoverLimit, ended)
 	require.ErrorIs(t, err, ErrProtocol)
-	require.Equal(t, 8, ended.Invalid, "the others are not looked at")
+	require.Equal(t, 8, ended.Invalid, "the other records are not checked")
 	require.Equal(t, points.Failed, judge(err))
 
 	key, good := newKey(t, crypto.Ed25519)
 	hostilePoint(point, sending(t, registrations(append(broken[:7:7], seal(t, key, good, addr))...)))
 	found, err := c.Discover(t.Context(), point.ID(), "n", 0)
 	require.NoError(t, err)
-	require.Len(t, found, 1, "up to 7 are skipped")
+	require.Len(t, found, 1, "up to 7 broken records are skipped")
 }
 
-// TestAcceptEndsWithItsContext: no signature is checked for a caller that has given up.
+// TestAcceptEndsWithItsContext: no signature is checked after the caller has given up.
 func TestAcceptEndsWithItsContext(t *testing.T) {
 	c := NewClient(newHost(t))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -153,7 +152,8 @@ func TestAcceptEndsWithItsContext(t *testing.T) {
 	require.Zero(t, ended.Invalid)
 }
 
-// TestDiscoverClampsWhatPointsState: TTLs, and how many registrations.
+// TestDiscoverClampsWhatPointsState: the client bounds the TTLs and the number of
+// registrations in an answer.
 func TestDiscoverClampsWhatPointsState(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
@@ -175,7 +175,7 @@ func TestDiscoverClampsWhatPointsState(t *testing.T) {
 		granted, err := NewClient(h).Register(t.Context(), point.ID(), "n", 10*time.Second)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, granted, time.Second)
-		require.LessOrEqual(t, granted, 10*time.Second, "never more than was asked for")
+		require.LessOrEqual(t, granted, 10*time.Second, "at most the requested TTL")
 	}
 	var envelopes [][]byte
 	for range 3 {
@@ -185,10 +185,10 @@ func TestDiscoverClampsWhatPointsState(t *testing.T) {
 	hostilePoint(point, sending(t, registrations(envelopes...)))
 	found, err := NewClient(h).Discover(t.Context(), point.ID(), "n", 2)
 	require.NoError(t, err)
-	require.Len(t, found, 2, "no more than asked for")
+	require.Len(t, found, 2, "at most the requested number")
 }
 
-// TestMisbehavingPoints: every wrong answer is an error that says so.
+// TestMisbehavingPoints: every wrong answer leads to an error that describes it.
 func TestMisbehavingPoints(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
@@ -223,8 +223,8 @@ func TestMisbehavingPoints(t *testing.T) {
 	}
 }
 
-// TestAnswersAreBounded: the size of an answer is bounded by the limit of its request, so
-// that a point cannot make its clients read 4 MiB for a handful of peers.
+// TestAnswersAreBounded: the limit of a request bounds the size of its answer. A point
+// cannot make its clients read 4 MiB for a handful of peers.
 func TestAnswersAreBounded(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	connect(t, h, point)
@@ -236,8 +236,8 @@ func TestAnswersAreBounded(t *testing.T) {
 	require.ErrorContains(t, err, "8 invalid records", "it is read")
 }
 
-// TestSilentPoint: contexts and deadlines bound a request to a point that accepts
-// it and never answers.
+// TestSilentPoint: contexts and deadlines bound a request to a point that accepts the
+// request and never answers.
 func TestSilentPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -269,7 +269,8 @@ func TestSilentPoint(t *testing.T) {
 	})
 }
 
-// TestClientRefusesNonsense: what no point would take is not sent.
+// TestClientRefusesNonsense: the client does not send requests that every point would
+// refuse.
 func TestClientRefusesNonsense(t *testing.T) {
 	h := newHost(t)
 	nowhere := newHost(t).ID()
@@ -297,8 +298,8 @@ func TestClientRefusesNonsense(t *testing.T) {
 	}
 }
 
-// TestPointDownSaysWhy: also when the host already knows better than to dial, the error
-// is what dialling came to.
+// TestPointDownSaysWhy: the error has the reason why dialling failed, even if the host is
+// in its dial backoff.
 func TestPointDownSaysWhy(t *testing.T) {
 	h, gone := newHost(t), newHost(t)
 	c := NewClient(h, WithPoints(peer.AddrInfo{ID: gone.ID(), Addrs: gone.Addrs()}))

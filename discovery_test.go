@@ -19,10 +19,10 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// longestBackoff is how long a point that fails is left alone at most.
+// longestBackoff is the longest backoff of a point that fails.
 const longestBackoff = 6 * time.Second
 
-// drain reads FindPeers' channel to its end.
+// drain reads the channel of FindPeers to its end.
 func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Option) []peer.ID {
 	t.Helper()
 	found, err := d.FindPeers(t.Context(), ns, opts...)
@@ -35,7 +35,7 @@ func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Opt
 	return ids
 }
 
-// TestDiscoveryFindsOthers: two peers find each other, and neither itself.
+// TestDiscoveryFindsOthers: two peers find each other, and neither finds itself.
 func TestDiscoveryFindsOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -46,7 +46,7 @@ func TestDiscoveryFindsOthers(t *testing.T) {
 			next, err := d.Advertise(t.Context(), "n")
 			require.NoError(t, err)
 			require.Greater(t, next, MaxTTL/3)
-			require.Less(t, next, MaxTTL*2/3, "time for a second attempt and a third")
+			require.Less(t, next, MaxTTL*2/3, "there is time for a second attempt and a third")
 		}
 		require.Equal(t, []peer.ID{hosts[2].ID()}, drain(t, a, "n"))
 		require.Equal(t, []peer.ID{hosts[1].ID()}, drain(t, b, "n"))
@@ -54,8 +54,8 @@ func TestDiscoveryFindsOthers(t *testing.T) {
 	})
 }
 
-// TestAdvertiseBeforeAnyPoint: it fails, says when to try again, and works once a
-// point is known.
+// TestAdvertiseBeforeAnyPoint: Advertise fails without a point, returns when to try again,
+// and works once a point is known.
 func TestAdvertiseBeforeAnyPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -70,17 +70,18 @@ func TestAdvertiseBeforeAnyPoint(t *testing.T) {
 		found, err := d.FindPeers(t.Context(), "n")
 		require.ErrorIs(t, err, ErrNoPoints)
 		for range found {
-			require.Fail(t, "a peer from nowhere")
+			require.Fail(t, "found an unexpected peer")
 		}
 
-		connect(t, h, point) // identify tells that it speaks the protocol
+		connect(t, h, point) // identify reports that it speaks the protocol
 		_, err = d.Advertise(t.Context(), "n")
 		require.NoError(t, err)
-		require.Empty(t, drain(t, d, "n"), "only this host is there")
+		require.Empty(t, drain(t, d, "n"), "only this host is registered")
 	})
 }
 
-// TestAdvertiseWaitsForAPoint: for one that the host is about to meet, a moment.
+// TestAdvertiseWaitsForAPoint: Advertise waits a moment for a point that the host is about
+// to meet.
 func TestAdvertiseWaitsForAPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -93,8 +94,8 @@ func TestAdvertiseWaitsForAPoint(t *testing.T) {
 	})
 }
 
-// TestAdvertiseBacksOff: where points refuse for a reason, or are gone, to try each
-// second would help nobody.
+// TestAdvertiseBacksOff: Advertise does not try again each second if points refuse for a
+// lasting reason or are gone.
 func TestAdvertiseBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -115,7 +116,8 @@ func TestAdvertiseBacksOff(t *testing.T) {
 	})
 }
 
-// TestAdvertiseKeepsRegistered between the calls, and for a TTL after the last one.
+// TestAdvertiseKeepsRegistered: the host stays registered between the calls, and for a TTL
+// after the last one.
 func TestAdvertiseKeepsRegistered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -132,7 +134,7 @@ func TestAdvertiseKeepsRegistered(t *testing.T) {
 		service.Stop()
 		require.NoError(t, hosts[0].Network().ClosePeer(hosts[1].ID()))
 		time.Sleep(3 * MaxTTL)
-		require.Zero(t, live(t, s, "n"), "nobody has called again")
+		require.Zero(t, live(t, s, "n"), "Advertise was not called again")
 
 		discoveryutil.Advertise(ctx, c, "n") // fails, and calls again after two minutes
 		time.Sleep(30 * time.Second)
@@ -148,7 +150,7 @@ func TestAdvertiseKeepsRegistered(t *testing.T) {
 	})
 }
 
-// TestAdvertiseTTL: what no point would grant is clamped, not refused.
+// TestAdvertiseTTL: a TTL that no point would grant is clamped, not refused.
 func TestAdvertiseTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -177,7 +179,7 @@ func TestDiscoveryLimit(t *testing.T) {
 		fill(t, s, "n", 100)
 		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
 		for limit, want := range map[int]int{0: defaultSearchLimit, 1: 1, 7: 7, 100: 100, 5000: 100} {
-			time.Sleep(time.Second) // of virtual time: a query of its own
+			time.Sleep(time.Second) // of virtual time, so that this search makes its own query
 			require.Len(t, drain(t, d, "n", discovery.Limit(limit)), want, "limit %d", limit)
 		}
 		_, err := d.FindPeers(t.Context(), "n", discovery.Limit(-1))
@@ -190,8 +192,8 @@ func TestDiscoveryLimit(t *testing.T) {
 	})
 }
 
-// TestSlowPointDelaysNobody: with one point that never answers and one that does,
-// peers come at once and the channel closes soon.
+// TestSlowPointDelaysNobody: one point answers and another never does. Peers arrive at
+// once and the channel closes soon.
 func TestSlowPointDelaysNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -213,7 +215,7 @@ func TestSlowPointDelaysNobody(t *testing.T) {
 		require.Less(t, time.Since(begun), 500*time.Millisecond, "the fast point's peers are not held back")
 		_, more := <-found
 		require.False(t, more)
-		require.LessOrEqual(t, time.Since(begun), 6*time.Second, "and the channel is closed")
+		require.LessOrEqual(t, time.Since(begun), 6*time.Second, "the channel is closed")
 
 		begun = time.Now()
 		_, err = d.Advertise(t.Context(), "n")
@@ -222,7 +224,7 @@ func TestSlowPointDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestAllPointsGone: what was found before is given for as long as it lives, and
+// TestAllPointsGone: known peers are returned as long as their registrations live, and
 // nothing hangs.
 func TestAllPointsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -237,7 +239,7 @@ func TestAllPointsGone(t *testing.T) {
 
 		service.Stop()
 		time.Sleep(2 * time.Second)
-		require.Equal(t, []peer.ID{a.ID()}, drain(t, db, "n"), "from the last answer")
+		require.Equal(t, []peer.ID{a.ID()}, drain(t, db, "n"), "the peers of the last answer")
 		next, err := da.Advertise(t.Context(), "n")
 		require.Error(t, err)
 		require.Positive(t, next)
@@ -252,7 +254,8 @@ func TestAllPointsGone(t *testing.T) {
 	})
 }
 
-// TestFindPeersEndsWithItsContext: an abandoned search ends, read or not.
+// TestFindPeersEndsWithItsContext: a cancelled search ends, whether or not its channel is
+// read.
 func TestFindPeersEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -268,16 +271,17 @@ func TestFindPeersEndsWithItsContext(t *testing.T) {
 		time.AfterFunc(100*time.Millisecond, cancel)
 		begun := time.Now()
 		for range first {
-			require.Fail(t, "a peer from nowhere")
+			require.Fail(t, "found an unexpected peer")
 		}
 		for range second {
-			require.Fail(t, "a peer from nowhere")
+			require.Fail(t, "found an unexpected peer")
 		}
 		require.Less(t, time.Since(begun), 200*time.Millisecond)
 	})
 }
 
-// TestOneQueryInFlight: however often gossipsub asks, points are asked once at a time.
+// TestOneQueryInFlight: however often gossipsub searches, each point gets one query at a
+// time.
 func TestOneQueryInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -297,15 +301,15 @@ func TestOneQueryInFlight(t *testing.T) {
 		}
 		for _, found := range channels {
 			for range found {
-				require.Fail(t, "a peer from nowhere")
+				require.Fail(t, "found an unexpected peer")
 			}
 		}
 		require.Len(t, queries, 1)
 	})
 }
 
-// TestSearchesShareAQuery: who comes while a query is in flight gets what fast points
-// have answered, at once, and goes on when the first one has given up.
+// TestSearchesShareAQuery: a search that starts during a query gets the answers of fast
+// points at once. It goes on when the first search is cancelled.
 func TestSearchesShareAQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -338,8 +342,8 @@ func TestSearchesShareAQuery(t *testing.T) {
 	})
 }
 
-// TestSilentPointAndManyCallers: each caller's channel is closed eight seconds after its
-// call at the latest, and the point is asked for all of them together.
+// TestSilentPointAndManyCallers: each caller's channel is closed at most eight seconds
+// after its call, and all callers share one query to the point.
 func TestSilentPointAndManyCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -358,7 +362,7 @@ func TestSilentPointAndManyCallers(t *testing.T) {
 				found, err := d.FindPeers(t.Context(), "n")
 				require.NoError(t, err)
 				for range found {
-					require.Fail(t, "a peer from nowhere")
+					require.Fail(t, "found an unexpected peer")
 				}
 				require.LessOrEqual(t, time.Since(begun), searchTimeout)
 			})
@@ -369,7 +373,8 @@ func TestSilentPointAndManyCallers(t *testing.T) {
 	})
 }
 
-// TestLimitsOfSeveralCallers: each gets what it asked for, whoever was first.
+// TestLimitsOfSeveralCallers: each caller gets the number it requested, regardless of who
+// was first.
 func TestLimitsOfSeveralCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -425,12 +430,12 @@ func TestSearchesGrowApart(t *testing.T) {
 		mu.Lock()
 		present = sealedRecords(t, 1)
 		mu.Unlock()
-		require.GreaterOrEqual(t, search(10), 4, "once that is noticed")
+		require.GreaterOrEqual(t, search(10), 4, "after the client has noticed the change")
 	})
 }
 
-// TestConnectedPeersAreLeftOut: gossipsub has them already, and gives them a longer backoff
-// each time that it is told of them.
+// TestConnectedPeersAreLeftOut: a search does not return connected peers. Gossipsub has
+// them already, and lengthens a peer's backoff each time the peer is found.
 func TestConnectedPeersAreLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 4)
@@ -450,7 +455,8 @@ func TestConnectedPeersAreLeftOut(t *testing.T) {
 	})
 }
 
-// TestHopelessSearchEnds: at once where points refuse, soon where they fail.
+// TestHopelessSearchEnds: a search ends at once if all points refuse, and soon if they
+// fail.
 func TestHopelessSearchEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -469,8 +475,8 @@ func TestHopelessSearchEnds(t *testing.T) {
 	})
 }
 
-// TestPointsFallToTheNext: peers agree on the points of a namespace, and on the
-// next when one fails.
+// TestPointsFallToTheNext: peers agree on the points of a namespace, and on the next ones
+// when some fail.
 func TestPointsFallToTheNext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 6)
@@ -497,7 +503,7 @@ func TestPointsFallToTheNext(t *testing.T) {
 		for i, id := range ranked {
 			held, err := storages[id].Sample(t.Context(), "n", 10, 0)
 			require.NoError(t, err)
-			require.Len(t, held, map[bool]int{true: 1, false: 0}[i < 2], "registered at the best two, and there alone")
+			require.Len(t, held, map[bool]int{true: 1, false: 0}[i < 2], "registered only at the best two points")
 		}
 		require.Len(t, drain(t, db, "n"), 1)
 
@@ -505,15 +511,15 @@ func TestPointsFallToTheNext(t *testing.T) {
 		services[ranked[1]].Stop()
 		_, err = da.Advertise(t.Context(), "n")
 		require.NoError(t, err)
-		time.Sleep(MaxTTL) // what was found before has ended
+		time.Sleep(MaxTTL) // known registrations have expired
 		_, err = da.Advertise(t.Context(), "n")
 		require.NoError(t, err)
-		require.Len(t, drain(t, db, "n"), 1, "found through the next two")
+		require.Len(t, drain(t, db, "n"), 1, "found through the next two points")
 	})
 }
 
 // TestSearchesOfSeveralNamespaces: a search in one namespace does not end the searches in
-// others, unless they have been idle for long.
+// others, unless those were idle for long.
 func TestSearchesOfSeveralNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSearches(nil)
@@ -525,11 +531,11 @@ func TestSearchesOfSeveralNamespaces(t *testing.T) {
 		require.Same(t, a, s.get("a"))
 		time.Sleep(MaxTTL + 1)
 		require.Same(t, a, s.get("a"))
-		require.NotSame(t, b, s.get("b"), "nobody has wanted it for a TTL")
+		require.NotSame(t, b, s.get("b"), "the search was idle for a TTL")
 	})
 }
 
-// TestAdvertiseShortly: a host that asks for a short TTL is registered all the time, too.
+// TestAdvertiseShortly: a host that requests a short TTL is also registered all the time.
 func TestAdvertiseShortly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)

@@ -1,7 +1,7 @@
 package rendezvous
 
-// What hostile peers do to a point, and what other implementations have fallen to.
-// cmd/internal/attack does the same to real hosts under load.
+// Attacks by hostile peers on a point, and inputs that broke other implementations.
+// cmd/internal/attack runs such attacks on real hosts under load.
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// resetCodeOf is what the other side of a stream gave as its reason.
+// resetCodeOf returns the error code with which the other side reset a stream.
 func resetCodeOf(t testing.TB, err error) network.StreamErrorCode {
 	t.Helper()
 	var reset *network.StreamError
@@ -42,12 +42,12 @@ func resetCodeOf(t testing.TB, err error) network.StreamErrorCode {
 	return reset.ErrorCode
 }
 
-// bookkeeper is a host that knows what streams its handlers serve, and what memory
-// they have reserved. Simulated hosts have no resource manager that would.
+// bookkeeper is a host that records which streams its handlers serve and how much memory
+// they have reserved. Simulated hosts have no resource manager to do so.
 type bookkeeper struct {
 	host.Host
 	streams, memory atomic.Int64
-	full            bool // there is no memory
+	full            bool // memory is refused
 }
 
 func (b *bookkeeper) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
@@ -79,8 +79,8 @@ func (b *books) ReserveMemory(size int, _ uint8) error {
 }
 func (b *books) ReleaseMemory(size int) { b.memory.Add(-int64(size)) }
 
-// TestRateLimit: over the rate the answer is E_UNAVAILABLE, far over it streams
-// are reset, and who waits is served again. Others notice nothing.
+// TestRateLimit: over the rate, the answer is E_UNAVAILABLE. Far over it, streams are
+// reset. A peer that waits is served again. Other peers notice nothing.
 func TestRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -115,7 +115,7 @@ func TestRateLimit(t *testing.T) {
 	})
 }
 
-// TestEmptyStreamsCost: streams that ask for nothing count as requests.
+// TestEmptyStreamsCost: a stream without a request counts as a request.
 func TestEmptyStreamsCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -132,8 +132,8 @@ func TestEmptyStreamsCost(t *testing.T) {
 	})
 }
 
-// TestMaxRegistrationsPerIP: over the wire, with E_UNAVAILABLE, and gone with the
-// registrations.
+// TestMaxRegistrationsPerIP: the limit applies over the wire, answers E_UNAVAILABLE, and
+// counts only live registrations.
 func TestMaxRegistrationsPerIP(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -150,13 +150,13 @@ func TestMaxRegistrationsPerIP(t *testing.T) {
 		require.Equal(t, pb.Message_OK, register(crowded, "a", time.Second).GetStatus(), "a refresh")
 		require.Equal(t, pb.Message_OK, register(elsewhere, "d", 0).GetStatus())
 		time.Sleep(time.Second + grace + 100*time.Millisecond) // the limit counts in tenths of a second
-		require.Equal(t, pb.Message_OK, register(crowded, "d", 0).GetStatus(), "in the place of the one that ended")
+		require.Equal(t, pb.Message_OK, register(crowded, "d", 0).GetStatus(), "it takes the place of the one that ended")
 		require.Equal(t, pb.Message_E_UNAVAILABLE, register(crowded, "a", 0).GetStatus())
 	})
 }
 
-// TestFailedRegistrationsAreNotCounted: a registration that the storage refuses takes no
-// place of its address.
+// TestFailedRegistrationsAreNotCounted: a registration that the storage refuses does not
+// count against its address.
 func TestFailedRegistrationsAreNotCounted(t *testing.T) {
 	at := netip.MustParseAddr("192.0.2.1")
 	register := func(q *requests, p peer.ID) error {
@@ -174,7 +174,7 @@ func TestFailedRegistrationsAreNotCounted(t *testing.T) {
 	}
 }
 
-// quotas is a storage that keeps what limits it was given.
+// quotas is a storage that records the limits it was given.
 type quotas struct {
 	Storage
 	got Quota
@@ -200,8 +200,8 @@ func TestQuota(t *testing.T) {
 	}
 }
 
-// TestHeldStreams: streams that announce as much as they may and send nothing
-// reserve no more than that, end by themselves and leave nothing.
+// TestHeldStreams: a stream that announces the largest request and sends nothing reserves
+// only that much memory, ends by itself and leaves nothing behind.
 func TestHeldStreams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -222,8 +222,8 @@ func TestHeldStreams(t *testing.T) {
 	})
 }
 
-// TestStreamsOfOnePeer: one peer has no more streams than the resource manager
-// gives it, and others have theirs.
+// TestStreamsOfOnePeer: one peer gets no more streams than the resource manager allows it,
+// and other peers still get theirs.
 func TestStreamsOfOnePeer(t *testing.T) {
 	for name, libp2ps := range map[string]bool{"libp2p's limits": true, "a point's": false} {
 		t.Run(name, func(t *testing.T) {
@@ -250,8 +250,8 @@ func TestStreamsOfOnePeer(t *testing.T) {
 	}
 }
 
-// TestStreamsInService: one peer has a bounded number of streams in service, also where
-// the resource manager allows more. Others keep all their time.
+// TestStreamsInService: one peer has a bounded number of streams in service, even if the
+// resource manager allows more. Other peers keep their full time.
 func TestStreamsInService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 3)
@@ -273,7 +273,7 @@ func TestStreamsInService(t *testing.T) {
 		require.Equal(t, network.StreamResourceLimitExceeded, resetCodeOf(t, err))
 
 		time.Sleep(firstRequestTimeout - time.Second)
-		require.EqualValues(t, maxStreamsPerPeer+1, point.streams.Load(), "nobody's time is shortened")
+		require.EqualValues(t, maxStreamsPerPeer+1, point.streams.Load(), "every stream keeps its full time")
 		time.Sleep(time.Second)
 		require.Zero(t, point.streams.Load())
 		require.Equal(t, pb.Message_OK, openRaw(t, attacker, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus(),
@@ -281,9 +281,9 @@ func TestStreamsInService(t *testing.T) {
 	})
 }
 
-// TestReaderThatDoesNotRead: a peer holds two large answers at a time, however many it
-// asks for. What they hold is booked, with the envelopes that the storage has copied, and
-// is given up when nobody takes it.
+// TestReaderThatDoesNotRead: a peer holds at most two large answers at a time, however
+// many it requests. Their memory is reserved, including the envelopes that the storage has
+// copied, and is released when the peer does not read.
 func TestReaderThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -301,12 +301,12 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 		require.EqualValues(t, maxLargeDraws*(discoverMemory+MaxDiscoverLimit*(peerrecord.MaxSize+MaxNamespaceSize)), point.memory.Load())
 		require.Less(t, discoverMemory, 200<<10)
 		time.Sleep(answerTimeout)
-		require.EqualValues(t, streams-maxLargeDraws, point.streams.Load(), "the others were told that they waited for nothing")
+		require.EqualValues(t, streams-maxLargeDraws, point.streams.Load(), "the other streams were refused")
 		require.Zero(t, point.memory.Load())
 	})
 }
 
-// biggest is a storage full of the longest records there can be.
+// biggest is a storage full of the longest possible records.
 type biggest struct{ Storage }
 
 func (biggest) Sample(_ context.Context, _ string, n, _ int) ([]Record, error) {
@@ -321,7 +321,7 @@ func (biggest) Sample(_ context.Context, _ string, n, _ int) ([]Record, error) {
 	return records, nil
 }
 
-// TestLongestRecords: an answer of the longest records is cut to what a client
+// TestLongestRecords: an answer of the longest records is cut to the size that a client
 // reads, and arrives.
 func TestLongestRecords(t *testing.T) {
 	for _, transport := range []string{overTCP, overQUIC} {
@@ -334,8 +334,8 @@ func TestLongestRecords(t *testing.T) {
 	}
 }
 
-// TestPaddedRecord: a record that is validly signed and padded with a field that
-// nobody reads is refused, and the namespace is as it was.
+// TestPaddedRecord: a validly signed record with an unknown field as padding is refused,
+// and the namespace is unchanged.
 func TestPaddedRecord(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	s := testStorage(t)
@@ -354,7 +354,7 @@ func TestPaddedRecord(t *testing.T) {
 	require.Len(t, openRaw(t, h, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations(), 3)
 }
 
-// hoarder is a host that keeps the handlers it was given.
+// hoarder is a host that records its handlers.
 type hoarder struct {
 	host.Host
 	handler network.StreamHandler
@@ -367,8 +367,8 @@ func (h *hoarder) SetStreamHandler(id protocol.ID, handler network.StreamHandler
 
 func (h *hoarder) RemoveStreamHandler(protocol.ID) {}
 
-// TestHandlerAfterStop: a stream whose handler is called after Stop, as when it
-// was being negotiated, is reset.
+// TestHandlerAfterStop: a stream is reset if its handler is called after Stop, as happens
+// when it was still being negotiated.
 func TestHandlerAfterStop(t *testing.T) {
 	point, h := &hoarder{Host: newHost(t)}, newHost(t)
 	service := startPoint(t, point, testStorage(t))
@@ -383,7 +383,7 @@ func TestHandlerAfterStop(t *testing.T) {
 	require.Equal(t, network.StreamShutdown, resetCodeOf(t, err))
 }
 
-// TestStopDuringStall: Stop does not wait for a peer that takes no answer.
+// TestStopDuringStall: Stop does not wait for a peer that does not read its answer.
 func TestStopDuringStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -426,7 +426,7 @@ func (l *logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// countLogs has this package log into what is returned until the test ends.
+// countLogs counts the log records of this package until the test ends.
 func countLogs(t testing.TB) *logged {
 	t.Helper()
 	before, l := logging.Log, new(logged)
@@ -466,11 +466,11 @@ func TestPanics(t *testing.T) {
 		})
 		require.Zero(t, point.memory.Load())
 		r := openRaw(t, hosts[1], hosts[0].ID()).ask(registerRequest("n", ownEnvelope(t, hosts[1]), 0)).GetRegisterResponse()
-		require.Equal(t, pb.Message_OK, r.GetStatus(), "it serves on")
+		require.Equal(t, pb.Message_OK, r.GetStatus(), "the point still serves")
 	})
 }
 
-// TestTracerPanics: nor does a panic of a tracer reach the host.
+// TestTracerPanics: a panic of a tracer does not reach the host either.
 func TestTracerPanics(t *testing.T) {
 	lines := countLogs(t)
 	point, h := newHost(t), newHost(t)
@@ -505,8 +505,8 @@ func (p *panickingTracer) fail(at string) {
 	}
 }
 
-// TestNoMemory: who asks for an answer that there is no memory for is told so, and not
-// that it asks too often.
+// TestNoMemory: if there is no memory for an answer, the refusal says so. It does not say
+// that the peer asks too often.
 func TestNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -521,8 +521,8 @@ func TestNoMemory(t *testing.T) {
 	})
 }
 
-// TestQuietLog: whatever peers do, nothing above debug is logged, and that the
-// storage fails once a minute.
+// TestQuietLog: no peer can cause a log record above debug. A failing storage is logged
+// once a minute.
 func TestQuietLog(t *testing.T) {
 	lines := countLogs(t)
 	point, h := newHost(t), newHost(t)
@@ -549,7 +549,7 @@ func TestQuietLog(t *testing.T) {
 	require.Len(t, lines.lines, 1)
 }
 
-// TestStrangeRecords: records that are in order and look as if they were not.
+// TestStrangeRecords: valid records that look invalid.
 func TestStrangeRecords(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	startPoint(t, point, testStorage(t))
@@ -565,14 +565,14 @@ func TestStrangeRecords(t *testing.T) {
 		require.Equal(t, pb.Message_OK, st.ask(registerRequest("n", envelope, 0)).GetRegisterResponse().GetStatus(), "seq %d", seq)
 		found := st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations()
 		require.Len(t, found, 1)
-		require.True(t, bytes.Equal(envelope, found[0].GetSignedPeerRecord()), "the last one counts, whatever its seq")
+		require.True(t, bytes.Equal(envelope, found[0].GetSignedPeerRecord()), "the last one counts, regardless of its seq")
 	}
 	replayed := seal(t, otherKey, other, addr)
 	require.Equal(t, pb.Message_E_INVALID_PEER_INFO, st.ask(registerRequest("n", replayed, 0)).GetRegisterResponse().GetStatus())
 }
 
-// TestLastPlace: a peer gets as many registrations as it may, the next is refused
-// and every refresh is not.
+// TestLastPlace: a peer gets as many registrations as the quota allows. The next is
+// refused, and every refresh is accepted.
 func TestLastPlace(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	startPoint(t, point, testStorage(t), WithRateLimit(0, 0))

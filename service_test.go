@@ -26,7 +26,7 @@ import (
 
 const addr = "/ip4/192.0.2.1/tcp/4001"
 
-// failing is a storage that answers with an error.
+// failing is a storage whose methods return an error.
 type failing struct {
 	Storage
 	err error
@@ -37,18 +37,18 @@ func (f failing) Sample(context.Context, string, int, int) ([]Record, error) {
 	return nil, f.err
 }
 
-// otherDomain is a peer record for another purpose: the same bytes, signed in
-// another domain.
+// otherDomain is a peer record for another purpose: the same bytes, signed in another
+// domain.
 type otherDomain struct{ *peer.PeerRecord }
 
 func (otherDomain) Domain() string { return "somewhere-else" }
 
-// otherType is a record of a type that nobody registered.
+// otherType is a record of an unregistered type.
 type otherType struct{ *peer.PeerRecord }
 
 func (otherType) Codec() []byte { return []byte{0x99, 0x99} }
 
-// manyAddrs are addresses of exactly n bytes in all.
+// manyAddrs returns addresses of exactly n bytes in all.
 func manyAddrs(n int) []string {
 	const one = 8 // bytes of /ip4/…/tcp/…
 	var addrs []string
@@ -121,14 +121,14 @@ func TestRegister(t *testing.T) {
 			r := answer.GetRegisterResponse()
 			require.Equal(t, test.want, r.GetStatus(), r.GetStatusText())
 			require.Equal(t, test.granted, r.GetTtl())
-			require.Equal(t, test.want != 0, r.GetStatusText() != "", "every error has a text, and no success")
+			require.Equal(t, test.want != 0, r.GetStatusText() != "", "every error has a text, and success has none")
 			require.LessOrEqual(t, len(r.GetStatusText()), 80)
 		})
 	}
 }
 
-// TestStorageErrors is the rest of the tables: what a peer is told of what its
-// point's storage says.
+// TestStorageErrors covers the rest of the tables: how a point answers when its storage
+// returns an error.
 func TestStorageErrors(t *testing.T) {
 	tests := []struct {
 		err  error
@@ -176,7 +176,7 @@ func fill(t testing.TB, s Storage, ns string, n int) map[string]peer.ID {
 	return envelopes
 }
 
-// TestDiscover goes through what DISCOVER may ask, over a real stream.
+// TestDiscover goes through the table of DISCOVER over a real stream.
 func TestDiscover(t *testing.T) {
 	point, client := newHost(t), newHost(t)
 	s := testStorage(t)
@@ -230,7 +230,7 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
-// TestNotARequest: whatever else a peer sends ends its stream.
+// TestNotARequest: any other message or bytes from a peer end its stream.
 func TestNotARequest(t *testing.T) {
 	point, client := newHost(t), newHost(t)
 	startPoint(t, point, testStorage(t))
@@ -263,12 +263,12 @@ func frame2(body []byte) []byte {
 	return append(protowire.AppendVarint(nil, uint64(len(body))), body...)
 }
 
-// TestRegistrationLives: to the second, on both sides of every boundary, in virtual
-// time, with the TTL that is left reported rounded up.
+// TestRegistrationLives checks lifetimes to the second, on both sides of every boundary,
+// in virtual time. The reported TTL is the rest, rounded up.
 func TestRegistrationLives(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		ttl  time.Duration // asked for
+		ttl  time.Duration // requested
 		want time.Duration // granted
 	}{
 		{"default", 0, 20 * time.Second},
@@ -294,7 +294,7 @@ func TestRegistrationLives(t *testing.T) {
 				require.WithinDuration(t, time.Now().Add(test.want+grace), ends, 50*time.Millisecond)
 
 				for left := test.want; left >= time.Second; left -= time.Second {
-					at(t, ends.Add(-grace-left), c, point.ID(), left) // exactly so many seconds left
+					at(t, ends.Add(-grace-left), c, point.ID(), left) // a whole number of seconds left
 					if left > time.Second {
 						at(t, ends.Add(-grace-left+100*time.Millisecond), c, point.ID(), left) // a little less: rounded up
 					}
@@ -306,8 +306,8 @@ func TestRegistrationLives(t *testing.T) {
 	}
 }
 
-// at checks what a point says at a time about the one registration in "n": the TTL
-// left, or with 0 that there is none. The way to the point takes 10 ms.
+// at checks the TTL that a point reports at a time for the one registration in "n". With 0
+// there must be none. The way to the point takes 10 ms.
 func at(t *testing.T, when time.Time, c *Client, point peer.ID, want time.Duration) {
 	t.Helper()
 	time.Sleep(time.Until(when) - 10*time.Millisecond) // of virtual time
@@ -338,7 +338,7 @@ func TestRefresh(t *testing.T) {
 			require.Equal(t, envelope, d.GetRegistrations()[0].GetSignedPeerRecord())
 			time.Sleep(2 * time.Second)
 		}
-		require.Len(t, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations(), 1, "in its grace, because refreshed")
+		require.Len(t, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations(), 1, "the refreshed registration is in its grace")
 		time.Sleep(time.Second)
 		require.Empty(t, st.ask(discoverRequest("n", 0)).GetDiscoverResponse().GetRegistrations())
 	})
@@ -367,7 +367,7 @@ func TestKeyTypes(t *testing.T) {
 	}
 }
 
-// TestStopAndStart: after Stop nothing answers and nothing runs; Start serves again.
+// TestStopAndStart: after Stop nothing answers and no goroutine runs. Start serves again.
 func TestStopAndStart(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	service := NewRendezvousService(point, testStorage(t))
@@ -404,8 +404,8 @@ func TestStopAndStart(t *testing.T) {
 	service.Stop()
 }
 
-// TestStopTwiceAtOnce: one of them stops the service, and the other waits for that, so
-// that neither can stop what was started since.
+// TestStopTwiceAtOnce: one call stops the service and the other waits for it. Neither can
+// stop a service that was started in between.
 func TestStopTwiceAtOnce(t *testing.T) {
 	tracer := &slowToStop{begun: make(chan struct{}, 2), release: make(chan struct{})}
 	service := startPoint(t, newHost(t), testStorage(t), WithMetricsTracer(tracer))
@@ -425,7 +425,7 @@ func TestStopTwiceAtOnce(t *testing.T) {
 	service.Stop()
 }
 
-// slowToStop is a tracer that holds up the end of a term.
+// slowToStop is a tracer that delays Stop.
 type slowToStop struct {
 	noMetrics
 	begun, release chan struct{}
@@ -438,7 +438,8 @@ func (s *slowToStop) Started(Storage) func() {
 	}
 }
 
-// TestStopInterruptsStorage: a request that waits for its storage is told to come back.
+// TestStopInterruptsStorage: Stop cancels the context of a request that waits for its
+// storage.
 func TestStopInterruptsStorage(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	slow := &blocking{entered: make(chan struct{})}
@@ -453,7 +454,7 @@ func TestStopInterruptsStorage(t *testing.T) {
 	service.Stop()
 }
 
-// blocking is a storage that answers when its caller gives up.
+// blocking is a storage that returns when its context is cancelled.
 type blocking struct {
 	Storage
 	entered chan struct{}
@@ -465,15 +466,15 @@ func (b *blocking) Sample(ctx context.Context, _ string, _, _ int) ([]Record, er
 	return nil, fmt.Errorf("sample: %w", ctx.Err())
 }
 
-// TestStartRefusesNonsense: what was wrong with the arguments is told by Start.
+// TestStartRefusesNonsense: Start reports invalid arguments of the constructor.
 func TestStartRefusesNonsense(t *testing.T) {
 	require.Error(t, NewRendezvousService(nil, nil).Start())
 	bad := func(*serviceConfig) error { return errors.New("no such thing") }
 	require.ErrorContains(t, NewRendezvousService(newHost(t), testStorage(t), bad).Start(), "no such thing")
 }
 
-// TestSilentStreamsEnd: a stream on which nothing comes, or half a message, is
-// ended by the point.
+// TestSilentStreamsEnd: the point ends a stream on which nothing or only half a message
+// arrives.
 func TestSilentStreamsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)

@@ -41,21 +41,20 @@ type simulation struct {
 	hosts []host.Host
 
 	mu        sync.Mutex
-	unplugged map[string]bool // IP addresses that no packet reaches or leaves
+	unplugged map[string]bool // IP addresses that are cut off from the network
 }
 
-// oneProcessor has the test run on one processor. On several, the race detector of
-// Go 1.26 comes to grief in a synctest bubble: whoever looks at a channel of a timer
-// that is due runs it there and then, under one and the same identity for the whole
-// bubble (runtime.(*timer).unlockAndRun), and two at the same time crash it.
+// oneProcessor runs the test on one processor. On several, the race detector of Go 1.26
+// crashes in a synctest bubble: a goroutine that looks at the channel of a due timer runs
+// the timer itself, under one identity for the whole bubble
+// (runtime.(*timer).unlockAndRun). Two at the same time crash the detector.
 func oneProcessor(t testing.TB) {
 	t.Helper()
 	before := runtime.GOMAXPROCS(1)
 	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 }
 
-// newSimulation connects n hosts by lines of 100 Mbit/s, on which a packet takes
-// latency each way.
+// newSimulation connects n hosts by links of 100 Mbit/s. A packet takes latency each way.
 func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
 	t.Helper()
 	oneProcessor(t)
@@ -85,7 +84,7 @@ func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
 
 func ip(a net.Addr) string { return a.(*net.UDPAddr).IP.String() }
 
-// unplug cuts host i off, which nobody is told, or connects it again.
+// unplug cuts host i off without telling anybody, or connects it again.
 func (s *simulation) unplug(i int, off bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +93,7 @@ func (s *simulation) unplug(i int, off bool) {
 
 const simTopic = "news"
 
-// gossipNode is a gossipsub node, and whom it has in its mesh.
+// gossipNode is a gossipsub node and the peers in its mesh.
 type gossipNode struct {
 	host  host.Host
 	topic *pubsub.Topic
@@ -104,8 +103,8 @@ type gossipNode struct {
 	mesh map[peer.ID]struct{}
 }
 
-// startGossip starts gossipsub on h until ctx ends. Each search is for so few peers
-// because a connection is what costs a simulation most.
+// startGossip starts gossipsub on h until ctx ends. Each search asks for few peers because
+// connections are the largest cost of a simulation.
 func startGossip(ctx context.Context, t testing.TB, h host.Host, points ...peer.AddrInfo) *gossipNode {
 	t.Helper()
 	n := &gossipNode{host: h, mesh: make(map[peer.ID]struct{})}
@@ -145,7 +144,7 @@ func (n *gossipNode) neighbours() []peer.ID {
 	return ids
 }
 
-// reached is how many nodes the mesh connects to the first.
+// reached returns how many nodes the mesh connects to the first.
 func reached(nodes []*gossipNode) int {
 	byID := make(map[peer.ID]*gossipNode)
 	for _, n := range nodes {
@@ -163,12 +162,12 @@ func reached(nodes []*gossipNode) int {
 	return len(seen)
 }
 
-// TestSimulationMesh: two hundred gossipsub nodes know one point and nothing else,
-// and everyone has a mesh within five seconds.
+// TestSimulationMesh: two hundred gossipsub nodes know one point and nothing else. Each
+// has a mesh within five seconds.
 func TestSimulationMesh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const nodes = 200
-		// Handshakes are what this takes, and collecting their garbage.
+		// Handshakes and the collection of their garbage take most of the time.
 		defer debug.SetGCPercent(debug.SetGCPercent(400))
 		sim := newSimulation(t, 1+nodes, 100*time.Millisecond)
 		startPoint(t, sim.hosts[0], testStorage(t))
@@ -189,8 +188,8 @@ func TestSimulationMesh(t *testing.T) {
 	})
 }
 
-// TestSimulationPointsDie: of three points the first is cut off, then the second,
-// and one comes back with nothing of what it knew.
+// TestSimulationPointsDie: the first of three points is cut off, then the second. One
+// comes back without its registrations.
 func TestSimulationPointsDie(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const points, nodes = 3, 24
@@ -212,11 +211,11 @@ func TestSimulationPointsDie(t *testing.T) {
 		for _, h := range sim.hosts[points:] {
 			all = append(all, startGossip(ctx, t, h, infos...))
 		}
-		const ns = "floodsub:" + simTopic // as gossipsub calls it
+		const ns = "floodsub:" + simTopic // the namespace that gossipsub uses
 		ranked := rankPoints(slices.Clone(ids), ns)
 
 		var longest time.Duration
-		absent := make(map[peer.ID]time.Time) // since when no point that is up has a node
+		absent := make(map[peer.ID]time.Time) // since when no reachable point has a node
 		up := map[peer.ID]bool{ranked[0]: true, ranked[1]: true, ranked[2]: true}
 		watch := func(d time.Duration) {
 			const step = 500 * time.Millisecond
@@ -281,7 +280,7 @@ func TestSimulationPointsDie(t *testing.T) {
 	})
 }
 
-// hostilePoints do everything wrong that a point can.
+// hostilePoints break the protocol in every way that a point can.
 func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *pb.Message) {
 	t.Helper()
 	junk := make([]byte, dialect.MaxAnswer)
@@ -292,7 +291,7 @@ func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *p
 	return []func(network.Stream, *pb.Message){
 		func(network.Stream, *pb.Message) { <-over }, // never answers
 		sendingBytes([]byte("\x04\xff\xff\xff\xff")), // garbage
-		func(st network.Stream, m *pb.Message) { // lies about TTLs, and keeps nothing
+		func(st network.Stream, m *pb.Message) { // lies about TTLs and stores nothing
 			ttl := []int64{0, -1, math.MinInt64, math.MaxInt64}[lies.Add(1)%4]
 			answer := registrations()
 			if m.GetType() == pb.Message_REGISTER {
@@ -310,7 +309,7 @@ func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *p
 	}
 }
 
-// TestSimulationHostilePoints: one point is honest and four are anything but.
+// TestSimulationHostilePoints: one point is honest and four are hostile.
 func TestSimulationHostilePoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const nodes = 10
@@ -337,7 +336,7 @@ func TestSimulationHostilePoints(t *testing.T) {
 	})
 }
 
-// heap is how many bytes are in use.
+// heap returns how many bytes are in use.
 func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
@@ -345,7 +344,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// finders are peers that keep registered and search for each other.
+// finders are peers that stay registered and search for each other.
 type finders struct {
 	hosts []host.Host
 	found []discovery.Discovery
@@ -358,7 +357,7 @@ func startFinders(ctx context.Context, t testing.TB, hosts []host.Host, ns strin
 		states, err := NewClient(h, WithPoints(points...)).KeepRegistered(ctx, ns)
 		require.NoError(t, err)
 		t.Cleanup(func() {
-			for range states { // until all that it started has ended
+			for range states { // until all its goroutines have ended
 			}
 		})
 		f.found = append(f.found, NewRendezvousDiscovery(h, WithPoints(points...)))
@@ -398,8 +397,8 @@ func (f *finders) sample(t testing.TB, interval, duration time.Duration) float64
 	return float64(least) / float64(searches*(len(f.hosts)-1))
 }
 
-// flakyHost is a host whose requests fail three times in ten: it cannot reach the
-// point, its request gets no answer, or the answer is lost.
+// flakyHost is a host whose requests fail three times in ten: it cannot reach the point,
+// the point does not answer, or the answer is lost.
 type flakyHost struct {
 	host.Host
 	requests, failed *atomic.Int64
@@ -415,8 +414,8 @@ func (h *flakyHost) NewStream(ctx context.Context, to peer.ID, ids ...protocol.I
 	return &flakyStream{Stream: st, host: h}, nil
 }
 
-// flakyStream is a stream on which three of ten requests fail: one cannot be sent, one does
-// not arrive, and the answer of one is lost.
+// flakyStream is a stream on which three of ten requests fail: one cannot be sent, one
+// does not arrive, and one loses its answer.
 type flakyStream struct {
 	network.Stream
 	host *flakyHost
@@ -475,7 +474,7 @@ func TestSimulationFailingRequests(t *testing.T) {
 }
 
 // lyingPoint answers at once with validly signed records of peers that do not exist, and
-// keeps nothing.
+// stores nothing.
 func lyingPoint(t testing.TB, h host.Host, ns string, peers int) {
 	t.Helper()
 	answer := registrations(sealedRecords(t, peers)...)
@@ -492,7 +491,7 @@ func lyingPoint(t testing.TB, h host.Host, ns string, peers int) {
 }
 
 // TestSimulationLyingPoint: a point that is nearer than the honest one answers with a
-// thousand peers that it has made up. Each search finds honest peers.
+// thousand invented peers. Each search still finds honest peers.
 func TestSimulationLyingPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 4, 5*time.Millisecond)
@@ -522,7 +521,7 @@ func TestSimulationLyingPoint(t *testing.T) {
 	})
 }
 
-// slowHost is a host whose handlers begin late.
+// slowHost is a host whose handlers start late.
 type slowHost struct {
 	host.Host
 	delay time.Duration
@@ -535,8 +534,8 @@ func (h *slowHost) SetStreamHandler(id protocol.ID, handler network.StreamHandle
 	})
 }
 
-// TestSimulationLyingPointMesh: ten gossipsub nodes meet beside a point that makes peers
-// up.
+// TestSimulationLyingPointMesh: ten gossipsub nodes form a mesh although one of their
+// points invents peers.
 func TestSimulationLyingPointMesh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const nodes = 10
@@ -558,8 +557,8 @@ func TestSimulationLyingPointMesh(t *testing.T) {
 	})
 }
 
-// TestSimulationGreedyPoint: a point that makes up a thousand peers with 64 addresses each,
-// time and again, gets its few MiB of memory and no more.
+// TestSimulationGreedyPoint: a point that again and again invents a thousand peers with 64
+// addresses each uses only a few MiB of the client's memory.
 func TestSimulationGreedyPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 2, 10*time.Millisecond)
@@ -578,7 +577,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 		d := NewRendezvousDiscovery(sim.hosts[1], WithPoints(info(sim.hosts[0])))
 		drain(t, d, "n", discovery.Limit(1))
 		before := heap()
-		for range 6 { // those of a TTL are remembered
+		for range 6 { // the client remembers the answers of one TTL
 			time.Sleep(maxSearchInterval)
 			for _, id := range drain(t, d, "n", discovery.Limit(MaxDiscoverLimit)) {
 				require.Empty(t, sim.hosts[1].Peerstore().Addrs(id))
@@ -591,7 +590,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 }
 
 // TestSimulationBrokenConnection: two gossipsub nodes are connected for minutes. When the
-// connection breaks they are back soon.
+// connection breaks, they soon connect again.
 func TestSimulationBrokenConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 3, 20*time.Millisecond)
@@ -648,7 +647,7 @@ func TestSimulationAddressChange(t *testing.T) {
 			require.LessOrEqual(t, time.Since(moved), 3*time.Second)
 		}
 		cancel()
-		for range states { // until all that it started has ended
+		for range states { // until all its goroutines have ended
 		}
 	})
 }
