@@ -13,7 +13,7 @@ RUN mkdir /data
 
 FROM scratch
 COPY --from=build /rendezvous /rendezvous
-# A volume that is empty takes over whose directory it covers.
+# An empty volume takes its owner from the directory that it covers.
 COPY --from=build --chown=65532:65532 /data /data
 USER 65532:65532
 ENV RENDEZVOUS_KEY=/data/key

@@ -1,5 +1,5 @@
-# What a developer does here, and what .ci/run does: the same targets. A target
-# shows up in the list that `make` prints by the ## comment on its line.
+# Targets for developers and for .ci/run. `make` lists each target whose line has a comment
+# that starts with ##.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,13 +24,14 @@ help: ## List the targets
 test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
 	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
 
-# What tests start beyond Go programs: found, or installed from Debian's packages.
+# The servers and tools that tests start: found on the machine, or installed from Debian's
+# packages.
 .PHONY: deps
 deps: ## Find or install the servers that tests start
 	.ci/deps
 	.ci/deps-redis
 
-# Every check runs, whichever fails: one lint run shows all there is to mend.
+# All checks run even if one fails, so that one run shows all problems.
 LINTS := lint-code lint-vet lint-modules lint-generated lint-scripts lint-vulns
 
 .PHONY: lint $(LINTS)

@@ -1,6 +1,6 @@
 package rendezvous
 
-// What a peer pays for, and who else pays for it.
+// The cost of requests, and who shares it.
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func callerAt(p peer.ID, addr string) *caller {
 	return &caller{peer: p, addr: a, origin: limit.OriginOf(a)}
 }
 
-// sendAt sends a request at a time, and returns its refusal, or errRate if it was dropped.
+// sendAt sends a request at a time and returns its refusal, or errRate if it was dropped.
 func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time) error {
 	t.Helper()
 	k, verdict := q.charge(c, r, now)
@@ -65,11 +65,11 @@ func discovering(ns string, n int64) *wire.Request {
 	return &wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: n}}
 }
 
-// plain is a storage without the abilities of the memory storage.
+// plain is a storage without the optional methods of the memory storage.
 type plain struct{ Storage }
 
-// TestRefreshAtTheLimit: a peer keeps as many registrations alive as it may have, within
-// its rate, also where the storage does not know what it holds.
+// TestRefreshAtTheLimit: a peer at its quota keeps all registrations alive within its
+// rate, even if the storage cannot report what the peer holds.
 func TestRefreshAtTheLimit(t *testing.T) {
 	for name, s := range map[string]Storage{"memory": testStorage(t), "plain": plain{testStorage(t)}} {
 		key, id := newKey(t, crypto.Ed25519)
@@ -86,8 +86,9 @@ func TestRefreshAtTheLimit(t *testing.T) {
 	}
 }
 
-// TestNeighboursRefresh: sixty identities behind an address in debt do not stop the
-// refresh of a neighbour. They stop what is new, and the neighbour's own debt stops it.
+// TestNeighboursRefresh: sixty identities bring an address into debt. A neighbour at this
+// address can still refresh but not add registrations. The neighbour's own debt stops its
+// refreshes.
 func TestNeighboursRefresh(t *testing.T) {
 	key, id := newKey(t, crypto.Ed25519)
 	envelope := seal(t, key, id, addr)
@@ -113,14 +114,14 @@ func TestNeighboursRefresh(t *testing.T) {
 	}
 }
 
-// TestSignatureChecksArePaid: somebody else's record costs its sender the request and no
-// more. A record of the sender's own costs what its key does.
+// TestSignatureChecksArePaid: a record of another peer costs its sender only the request.
+// A record of the sender costs as much as its type of key.
 func TestSignatureChecksArePaid(t *testing.T) {
 	key, id := newKey(t, crypto.ECDSA) // P-256: two tokens
 	otherKey, other := newKey(t, crypto.ECDSA)
 	for name, test := range map[string]struct {
 		envelope []byte
-		served   int // of a burst of 30
+		served   int // out of a burst of 30
 	}{
 		"another's": {seal(t, otherKey, other, addr), 30},
 		"its own":   {seal(t, key, id, addr), 10},
@@ -138,7 +139,7 @@ func TestSignatureChecksArePaid(t *testing.T) {
 }
 
 // TestEgress: a peer gets a burst of bytes and then its rate, however small its requests
-// are. The largest requests are declined first, and what was not sent is given back.
+// are. The largest requests are declined first, and unsent bytes are credited.
 func TestEgress(t *testing.T) {
 	s := testStorage(t)
 	envelope := make([]byte, 1000)
@@ -167,7 +168,7 @@ func TestEgress(t *testing.T) {
 }
 
 // TestAuthorizerHidesMost: a sample across all namespaces is full although nine of ten
-// registrations are hidden, and the authorizer is asked once about each namespace.
+// registrations are hidden. The authorizer is asked once about each namespace.
 func TestAuthorizerHidesMost(t *testing.T) {
 	s := testStorage(t)
 	for i := range 200 {
@@ -196,8 +197,8 @@ func TestAuthorizerHidesMost(t *testing.T) {
 	}
 }
 
-// TestRefusedStreamsCost: a stream that is refused because the peer has too many costs a
-// token.
+// TestRefusedStreamsCost: a stream costs a token if it is refused because the peer has too
+// many.
 func TestRefusedStreamsCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -213,7 +214,7 @@ func TestRefusedStreamsCost(t *testing.T) {
 	})
 }
 
-// TestStartTwoAtOnce: of services that start on one host at once, one does.
+// TestStartTwoAtOnce: if several services start on one host at once, one of them succeeds.
 func TestStartTwoAtOnce(t *testing.T) {
 	h, s := newHost(t), testStorage(t)
 	for range 20 {

@@ -1,7 +1,7 @@
 package rendezvous
 
 // Guards for the figures of docs/performance.md. They compare counts and ratios, never
-// times, because machines differ and are busy.
+// times, because machines differ in speed and load.
 
 import (
 	"bufio"
@@ -22,7 +22,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// newTestRequests returns what answers the requests of a point over s.
+// newTestRequests returns the request handler of a point over s.
 func newTestRequests(t testing.TB, s Storage, opts ...ServiceOption) *requests {
 	t.Helper()
 	config := defaultServiceConfig()
@@ -30,7 +30,7 @@ func newTestRequests(t testing.TB, s Storage, opts ...ServiceOption) *requests {
 	return newRequests(s, config)
 }
 
-// filledPoint returns a point with that many registrations in namespace "n".
+// filledPoint returns a point with the given number of registrations in namespace "n".
 func filledPoint(t testing.TB, registrations int, opts ...ServiceOption) *requests {
 	t.Helper()
 	s := testStorage(t)
@@ -42,13 +42,13 @@ func filledPoint(t testing.TB, registrations int, opts ...ServiceOption) *reques
 	return newTestRequests(t, s, opts...)
 }
 
-// sink is a stream that takes everything.
+// sink is a stream that accepts all writes.
 type sink struct{ network.Stream }
 
 func (sink) Write(p []byte) (int, error)      { return len(p), nil }
 func (sink) SetWriteDeadline(time.Time) error { return nil }
 
-// testStream returns a stream of a peer that takes everything.
+// testStream returns a stream of a peer that accepts all writes.
 func testStream(q *requests, from peer.ID) *stream {
 	return &stream{
 		Stream:        sink{},
@@ -58,8 +58,7 @@ func testStream(q *requests, from peer.ID) *stream {
 	}
 }
 
-// allocsOf counts the allocations of a point from the bytes of a request to those of its
-// answer.
+// allocsOf counts the allocations of a point from reading a request to writing its answer.
 func allocsOf(t testing.TB, q *requests, from peer.ID, m *pb.Message) float64 {
 	t.Helper()
 	frame, err := wire.ReadFrame(bufio.NewReader(bytes.NewReader(frameOf(t, m))), nil, dialect.MaxRequest)
@@ -76,8 +75,7 @@ func allocsOf(t testing.TB, q *requests, from peer.ID, m *pb.Message) float64 {
 	})
 }
 
-// TestAllocations has bounds with room for pools that were just emptied, as they are at
-// random under the race detector.
+// TestAllocations leaves room for emptied pools: the race detector empties them at random.
 func TestAllocations(t *testing.T) {
 	key, id := newKey(t, crypto.Ed25519)
 	register := registerRequest("n", seal(t, key, id, "/ip4/192.0.2.1/tcp/1"), MaxTTL)
@@ -85,7 +83,7 @@ func TestAllocations(t *testing.T) {
 	for name, opts := range map[string][]ServiceOption{"plain": nil, "with metrics": {WithMetrics(prometheus.NewRegistry())}} {
 		t.Run(name, func(t *testing.T) {
 			few, many := filledPoint(t, 1000, opts...), filledPoint(t, 20_000, opts...)
-			require.LessOrEqual(t, allocsOf(t, few, id, register), 7.0, "a record that is known is not opened again")
+			require.LessOrEqual(t, allocsOf(t, few, id, register), 7.0, "a known record is not opened again")
 			for _, limit := range []int{10, 50, 1000} {
 				allocs := allocsOf(t, many, id, discoverRequest("n", limit))
 				require.LessOrEqual(t, allocs, 11.0, "DISCOVER %d: none for each registration", limit)
@@ -117,8 +115,8 @@ func TestAllocationsOfAnswer(t *testing.T) {
 	}), 20.0)
 }
 
-// TestCostOfSample: drawing a few costs about the same from many. If not, the caches are
-// the reason; a scan would cost a hundred times as much.
+// TestCostOfSample: drawing a few registrations costs about the same from many. A small
+// difference comes from the CPU caches. A scan would cost a hundred times as much.
 func TestCostOfSample(t *testing.T) {
 	few, many := filledPoint(t, 500), filledPoint(t, 50_000)
 	fastest := func(q *requests) time.Duration {

@@ -8,8 +8,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
-// BenchmarkAccept accepts an answer of 50 registrations that were not seen before, and
-// one that was.
+// BenchmarkAccept accepts an answer of 50 new registrations, and the same answer again.
 func BenchmarkAccept(b *testing.B) {
 	h := newHost(b)
 	var answer []wire.Registration

@@ -13,14 +13,14 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// ownEnvelope is a signed record of h.
+// ownEnvelope returns a signed record of h.
 func ownEnvelope(t testing.TB, h host.Host) []byte {
 	t.Helper()
 	return seal(t, h.Peerstore().PrivKey(h.ID()), h.ID(), addr)
 }
 
-// TestAuthorizer: it is asked about each request that is otherwise in order, with
-// what the connection says, and its no is E_NOT_AUTHORIZED on the wire.
+// TestAuthorizer: the authorizer is asked about each valid request, with the data of the
+// connection. Its refusal is E_NOT_AUTHORIZED on the wire.
 func TestAuthorizer(t *testing.T) {
 	point, member, stranger := newHost(t), newHost(t), newHost(t)
 	asked := make(chan Request, 1)
@@ -66,8 +66,8 @@ func TestAuthorizer(t *testing.T) {
 	})
 }
 
-// TestAuthorizerHidesNamespaces: what a peer may not see in its namespace, it does
-// not see by asking across all either.
+// TestAuthorizerHidesNamespaces: a request across all namespaces does not return
+// registrations of namespaces that the peer may not see.
 func TestAuthorizerHidesNamespaces(t *testing.T) {
 	point, member, stranger := newHost(t), newHost(t), newHost(t)
 	s := testStorage(t)
@@ -87,7 +87,7 @@ func TestAuthorizerHidesNamespaces(t *testing.T) {
 	}
 }
 
-// TestAuthorizerTimesOut: one that does not decide in time refuses nobody for good.
+// TestAuthorizerTimesOut: an authorizer that is too slow causes a temporary refusal.
 func TestAuthorizerTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)

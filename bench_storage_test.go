@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a refresh waits for, in memory and over LevelDB.
+// The latency of a refresh, in memory and over LevelDB.
 func BenchmarkRefresh(b *testing.B) {
 	db, err := OpenLevelDB(filepath.Join(b.TempDir(), "db"))
 	require.NoError(b, err)

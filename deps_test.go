@@ -9,8 +9,7 @@ import (
 
 const module = "github.com/status-im/go-waku-rendezvous"
 
-// A program that imports the library gets nothing with it that the library does not
-// need.
+// A program that imports the library gets only the dependencies that the library needs.
 func TestDependenciesOfTheLibrary(t *testing.T) {
 	deps := goList(t, "-deps", ".")
 	if !slices.Contains(deps, module) {
@@ -183,7 +182,7 @@ func within(pkg, tree string) bool {
 	return pkg == tree || strings.HasPrefix(pkg, tree+"/")
 }
 
-// goList returns what go list says, line by line.
+// goList returns the lines of go list's output.
 func goList(t *testing.T, args ...string) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)

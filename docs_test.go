@@ -116,8 +116,8 @@ func documents(t *testing.T) map[string]string {
 // guide is the document whose sh blocks TestGuideCommands in cmd/rendezvous runs.
 const guide = "docs/operating.md"
 
-// run runs a command of a document, or as much of it as a test has time for, or checks
-// that something else runs it. tree is a copy of this repository to run it in.
+// run runs a command of a document, or a shorter form of it, or checks that something else
+// runs it. tree is a copy of this repository to run it in.
 type run func(t *testing.T, tree, command string)
 
 // runs has every command in the documents except those of the program rendezvous, which
@@ -398,8 +398,8 @@ func hasBenchmarks(t *testing.T, _, command string) {
 	require.Regexp(t, `(?m)^Benchmark\S+\s+1\s`, thisTest(t, command, "-test.benchtime", "1x"))
 }
 
-// inNewModule runs a command of the go tool in a new module, with this tree in place of
-// the released module.
+// inNewModule runs a command of the go tool in a new module, with this tree instead of the
+// released module.
 func inNewModule(t *testing.T, _, command string) {
 	t.Helper()
 	here, err := filepath.Abs(".")

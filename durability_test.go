@@ -16,13 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// durabilityChild, in the environment, makes the test binary a process that
-// registers into the database it names until somebody kills it.
+// durabilityChild is an environment variable. With it, the test binary registers into the
+// database that it names until the process is killed.
 const durabilityChild = "RENDEZVOUS_TEST_REGISTER_INTO"
 
-// registerUntilKilled registers ten peers again and again, seven of them for long
-// and the others for a moment, and prints each acknowledgement: the peer, and then
-// what is in its envelope, a version and the deadline on the wall clock.
+// registerUntilKilled registers ten peers again and again, seven of them for long and the
+// others for a moment. It prints each acknowledged registration: the peer, and the content
+// of its envelope, which is a version and the deadline on the wall clock.
 func registerUntilKilled(path string) {
 	db, err := OpenLevelDB(path)
 	if err != nil {
@@ -53,7 +53,7 @@ type acknowledgement struct {
 	deadline time.Time
 }
 
-// What was acknowledged is there after a kill -9, until its deadline and no longer.
+// Acknowledged registrations survive a kill -9 until their deadline, and no longer.
 func TestAcknowledgedSurvivesKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
 	acknowledged := make(map[peer.ID]acknowledgement)
@@ -66,7 +66,7 @@ func TestAcknowledgedSurvivesKill(t *testing.T) {
 }
 
 // registerAndKill kills a registering process at a random moment after its first
-// acknowledgement and collects what it has acknowledged.
+// acknowledgement and returns all acknowledged registrations.
 func registerAndKill(t *testing.T, path string, acknowledged map[peer.ID]acknowledgement) int {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0])
@@ -81,10 +81,10 @@ func registerAndKill(t *testing.T, path string, acknowledged map[peer.ID]acknowl
 		p, envelope, _ := strings.Cut(lines.Text(), " ")
 		acknowledged[peer.ID(p)] = parseAcknowledgement(t, envelope)
 		if n++; n == last {
-			require.NoError(t, child.Process.Kill()) // and reads on, what it said before it died
+			require.NoError(t, child.Process.Kill()) // the loop still reads the output from before
 		}
 	}
-	require.Error(t, child.Wait(), "the child is to be killed")
+	require.Error(t, child.Wait(), "the child was killed")
 	require.GreaterOrEqual(t, n, last)
 	return n
 }
@@ -114,12 +114,12 @@ func expectAcknowledged(t *testing.T, path string, acknowledged map[peer.ID]ackn
 	there := make(map[peer.ID]acknowledgement)
 	for _, r := range got {
 		a := parseAcknowledgement(t, string(r.Envelope))
-		require.True(t, a.deadline.After(before), "%s has risen from the dead", r.Peer)
+		require.True(t, a.deadline.After(before), "%s is served after its deadline", r.Peer)
 		require.WithinDuration(t, a.deadline, r.Deadline, time.Second)
 		there[r.Peer] = a
 	}
-	// The process may have died between keeping a registration and saying so: one
-	// may be newer than what was acknowledged.
+	// The process may have died between storing a registration and acknowledging it. One
+	// registration may be newer than its last acknowledgement.
 	for p, a := range acknowledged {
 		if a.deadline.After(after) {
 			require.GreaterOrEqual(t, there[p].version, a.version, "%s was acknowledged and is lost", p)

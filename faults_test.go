@@ -27,15 +27,15 @@ import (
 
 var errDiskFull = errors.New("no space left on device")
 
-// faultyDB is a database in memory with whatever faults a test sets.
+// faultyDB is a database in memory with the faults that a test sets.
 type faultyDB struct {
 	mu      sync.Mutex
 	entries map[string][]byte
-	put     func(key []byte) error // asked before each Put, without the lock
+	put     func(key []byte) error // called before each Put, without the lock
 	delete  func(key []byte) error
-	next    error // ends each iterator after one key
+	next    error // iterators return it after one key
 	deletes int
-	ignore  bool // iterators pay no attention to their prefix
+	ignore  bool // iterators ignore their prefix
 }
 
 func newFaultyDB() *faultyDB { return &faultyDB{entries: make(map[string][]byte)} }
@@ -80,7 +80,7 @@ func (d *faultyDB) keys() []string {
 	return slices.Sorted(maps.Keys(d.entries))
 }
 
-// records are the keys of registrations.
+// records returns the keys of registrations.
 func (d *faultyDB) records() []string {
 	return slices.DeleteFunc(d.keys(), func(k string) bool { return !strings.HasPrefix(k, dbformat.Prefix) })
 }
@@ -116,7 +116,7 @@ func (i *faultyIterator) Key() []byte   { return []byte(i.keys[i.at]) }
 func (i *faultyIterator) Value() []byte { return i.entries[i.keys[i.at]] }
 func (i *faultyIterator) Error() error  { return i.err }
 
-// captureLog has what is logged until the test's end written to the buffer.
+// captureLog redirects the log to the returned buffer until the test ends.
 func captureLog(t *testing.T) *bytes.Buffer {
 	t.Helper()
 	var buf bytes.Buffer
@@ -181,7 +181,7 @@ func TestFailingDeletesKeepNothingAlive(t *testing.T) {
 		s = NewStorage(db)
 		defer s.Close()
 		require.Empty(t, envelopes(t, s, "ns"))
-		require.Empty(t, db.records(), "the next start deletes it")
+		require.Empty(t, db.records(), "the next start deletes the record")
 	})
 }
 
@@ -195,7 +195,7 @@ func TestDatabaseThatHangs(t *testing.T) {
 		hanging := make(chan error)
 		go func() { hanging <- s.Add(t.Context(), testRecord("ns", "h", 20*time.Second), Quota{}) }()
 		synctest.Wait()
-		for i := range 3 { // these wait for their turn, for as long as their context allows
+		for i := range 3 { // each waits for its turn as long as its context allows
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			require.ErrorIs(t, s.Add(ctx, testRecord("ns", fmt.Sprint(i), 20*time.Second), Quota{}), context.DeadlineExceeded)
 			cancel()
@@ -208,7 +208,7 @@ func TestDatabaseThatHangs(t *testing.T) {
 		go func() { closed <- s.Close() }()
 		require.ErrorIs(t, <-waiting, ErrClosed)
 		close(release)
-		require.NoError(t, <-hanging, "the write was under way when the storage was closed")
+		require.NoError(t, <-hanging, "the write began before the storage was closed")
 		require.NoError(t, <-closed)
 		s = NewStorage(db)
 		defer s.Close()
@@ -230,7 +230,7 @@ func TestIteratorThatFails(t *testing.T) {
 		defer s.Close()
 		require.Len(t, envelopes(t, s, "ns"), 1)
 		require.Contains(t, logged.String(), "bad sector")
-		require.Len(t, db.records(), 3, "what could not be read is not deleted")
+		require.Len(t, db.records(), 3, "unread records are not deleted")
 	})
 }
 
@@ -258,7 +258,7 @@ func TestDatabaseWithAnotherProgramsKeys(t *testing.T) {
 	})
 }
 
-// A record that has any one bit wrong, or an end missing, is not served.
+// A record with one wrong bit, or without its beginning or end, is not served.
 func TestDamagedRecordsAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good := newFaultyDB()
@@ -293,8 +293,8 @@ func TestDamagedRecordsAreDropped(t *testing.T) {
 	})
 }
 
-// twoClocks is a clock whose wall time can be moved by itself. (That of a synctest
-// bubble has wall time only.)
+// twoClocks is a clock with a wall time that moves independently of its monotonic time.
+// (The clock of a synctest bubble has wall time only.)
 type twoClocks struct {
 	start          time.Time
 	passed, jumped atomic.Int64 // nanoseconds
@@ -334,8 +334,8 @@ func TestWallClockJumps(t *testing.T) {
 			require.Len(t, db.records(), 1)
 			require.NoError(t, s.Close())
 
-			// Over a restart there is nothing but the wall clock. One that was set
-			// back keeps nothing for longer than it was to live.
+			// After a restart only the wall clock counts. If it was set back,
+			// registrations still live no longer than their TTL.
 			clock = &twoClocks{start: clock.now().Add(-24 * time.Hour).Round(0)}
 			s = newDurableStorage(db, clock.now)
 			require.Len(t, envelopes(t, s, "ns"), 1)
@@ -378,8 +378,8 @@ func TestOpenLevelDBSaysWhatIsWrong(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// Whatever is wrong with the files, opening fails with an error or what is served
-// was registered.
+// Whatever is wrong with the files, either opening fails with an error or every served
+// registration was registered.
 func TestDamagedFiles(t *testing.T) {
 	pristine := filepath.Join(t.TempDir(), "db")
 	fillDatabase(t, pristine)
@@ -418,7 +418,7 @@ const filled = 2000
 
 func fillDatabase(t *testing.T, path string) {
 	t.Helper()
-	for range 2 { // so that there is a table as well as a log
+	for range 2 { // so that there is a table and a log
 		db, err := OpenLevelDB(path)
 		require.NoError(t, err)
 		s := NewStorage(db)
@@ -443,7 +443,7 @@ func expectNoGarbage(t *testing.T, path string, logged *bytes.Buffer) {
 	for _, r := range got {
 		require.Equal(t, "envelope of "+string(r.Peer), string(r.Envelope))
 	}
-	require.NoError(t, s.Add(t.Context(), testRecord("ns", "new", time.Minute), Quota{}), "it goes on working")
+	require.NoError(t, s.Add(t.Context(), testRecord("ns", "new", time.Minute), Quota{}), "the storage still works")
 	require.NoError(t, s.Close())
 	require.NoError(t, db.Close())
 	t.Logf("%d of %d left; logged: %s", len(got), filled, logged)

@@ -1,7 +1,7 @@
 package rendezvous
 
-// Messages and frames as the generated code reads and writes them, so that tests do not
-// depend on the code that they test.
+// Messages and frames as the generated code reads and writes them. Tests use it so that
+// they do not depend on the code under test.
 
 import (
 	"bufio"

@@ -1,7 +1,7 @@
 package rendezvous
 
-// Bytes from strangers. Seeds are the frames of testdata/vectors; what fuzzing has
-// found is in testdata/fuzz.
+// Fuzz tests of bytes from untrusted peers. Seeds are the frames of testdata/vectors.
+// Inputs that fuzzing has found are in testdata/fuzz.
 
 import (
 	"bufio"
@@ -38,7 +38,8 @@ func contents(t testing.TB, s Storage) map[string]string {
 	return all
 }
 
-// requestPeers returns the messages in the vectors, and the peers whose records they have.
+// requestPeers returns the messages in the vectors and the peers that signed their
+// records.
 func requestPeers(f *testing.F) (bodies [][]byte, peers []peer.ID) {
 	f.Helper()
 	for _, v := range readVectors(f) {
@@ -52,9 +53,9 @@ func requestPeers(f *testing.F) (bodies [][]byte, peers []peer.ID) {
 	return bodies, peers
 }
 
-// FuzzRequest: whatever a peer sends, there is a valid answer or an error that ends
-// its stream; what is refused changes nothing, and what is accepted one registration
-// of its own.
+// FuzzRequest: every request gets a valid answer or an error that ends its stream. A
+// refused request changes nothing. An accepted one changes only one registration of its
+// sender.
 func FuzzRequest(f *testing.F) {
 	bodies, peers := requestPeers(f)
 	for i, body := range bodies {
@@ -142,7 +143,7 @@ func checkAnswer(t testing.TB, q *requests, request *wire.Request, a *answer) {
 	}
 }
 
-// scripted is a host to whom every point answers the same bytes.
+// scripted is a host that gets the same bytes as the answer of every point.
 type scripted struct {
 	host.Host
 	answer []byte
@@ -162,7 +163,7 @@ func (scriptConn) IsClosed() bool                { return false }
 func (scriptConn) Close() error                  { return nil }
 func (scriptConn) RemoteMultiaddr() ma.Multiaddr { return ma.StringCast(addr) }
 
-// script is a stream that takes anything and gives bytes that were chosen before.
+// script is a stream that accepts all writes and returns given bytes.
 type script struct {
 	network.Stream
 	*bytes.Reader
@@ -182,8 +183,8 @@ func (*script) SetWriteDeadline(time.Time) error             { return nil }
 func (*script) Protocol() protocol.ID                        { return RendezvousID_v001 }
 func (*script) Scope() network.StreamScope                   { return new(network.NullScope) }
 
-// FuzzAnswer: whatever a point answers, a client returns an error or what its
-// documentation promises.
+// FuzzAnswer: for every answer of a point, a client returns an error or a result that its
+// documentation allows.
 func FuzzAnswer(f *testing.F) {
 	for _, v := range readVectors(f) {
 		f.Add(unhex(f, v.Frame), v.Decoded.Ns)

@@ -81,7 +81,7 @@ func newKey(t testing.TB, typ int) (crypto.PrivKey, peer.ID) {
 	return key, id
 }
 
-// seal signs a peer record for id with key, whether or not they belong together.
+// seal signs a peer record for id with key, whether or not key belongs to id.
 func seal(t testing.TB, key crypto.PrivKey, id peer.ID, addrs ...string) []byte {
 	t.Helper()
 	rec := peer.NewPeerRecord()

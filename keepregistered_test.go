@@ -15,7 +15,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// keep keeps a client's host registered in "n" until the test ends.
+// keep keeps the host of a client registered in "n" until the test ends.
 func keep(t testing.TB, c *Client) <-chan State {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -23,13 +23,13 @@ func keep(t testing.TB, c *Client) <-chan State {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		cancel()
-		for range states { // until everything has ended
+		for range states { // until all goroutines have ended
 		}
 	})
 	return states
 }
 
-// until reads states up to the first that is as wanted.
+// until reads states up to the first that fulfils a condition.
 func until(t testing.TB, states <-chan State, within time.Duration, wanted func(State) bool) State {
 	t.Helper()
 	late := time.After(within)
@@ -52,8 +52,8 @@ func live(t testing.TB, s Storage, ns string) int {
 	return len(records)
 }
 
-// TestKeepRegistered: from before any point is known, for an hour, through a point's
-// absence, and until the context ends.
+// TestKeepRegistered: the client starts before any point is known. It stays registered for
+// an hour, recovers from an absence of the point, and ends with its context.
 func TestKeepRegistered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -89,7 +89,7 @@ func TestKeepRegistered(t *testing.T) {
 		until(t, states, 2*MaxTTL, func(s State) bool { return !s.Findable() && s.Namespaces[0].Err != nil })
 		time.Sleep(time.Hour)
 		require.NoError(t, service.Start())
-		until(t, states, time.Second, State.Findable) // identify tells that it is back
+		until(t, states, time.Second, State.Findable) // identify reports that the point is back
 
 		cancel()
 		for range states { // it ends
@@ -99,14 +99,14 @@ func TestKeepRegistered(t *testing.T) {
 	})
 }
 
-// TestKeepRegisteredRefreshes at a little over half the TTL, whatever TTL a point
-// grants, and not much more often.
+// TestKeepRegisteredRefreshes: the client refreshes at a little over half the TTL,
+// whatever TTL a point grants, and not much more often.
 func TestKeepRegisteredRefreshes(t *testing.T) {
 	for granted, bounds := range map[time.Duration][2]time.Duration{
 		20 * time.Second: {9 * time.Second, 12 * time.Second},
 		10 * time.Second: {4500 * time.Millisecond, 6 * time.Second},
 		time.Second:      {minRefresh - time.Second, minRefresh},
-		0:                {9 * time.Second, 12 * time.Second}, // a lie
+		0:                {9 * time.Second, 12 * time.Second}, // an invalid TTL
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			hosts := simHosts(t, 2)
@@ -127,7 +127,8 @@ func TestKeepRegisteredRefreshes(t *testing.T) {
 	}
 }
 
-// TestKeepRegisteredWithoutAddresses: that is a state, and ends when there are some.
+// TestKeepRegisteredWithoutAddresses: a host without addresses has a state of its own,
+// which ends when it gets some.
 func TestKeepRegisteredWithoutAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -154,7 +155,7 @@ func TestKeepRegisteredWithoutAddresses(t *testing.T) {
 	})
 }
 
-// TestKeepRegisteredAfterSleep: nobody knows how long a machine has slept; its
+// TestKeepRegisteredAfterSleep: a machine cannot know how long it has slept. Its
 // registrations are made anew when it wakes.
 func TestKeepRegisteredAfterSleep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -177,12 +178,12 @@ func TestKeepRegisteredAfterSleep(t *testing.T) {
 		require.Empty(t, requests)
 		slept.Store(int64(time.Hour))
 		time.Sleep(2 * time.Second)
-		require.Len(t, requests, 1, "at once, and once")
+		require.Len(t, requests, 1, "one request, at once")
 	})
 }
 
-// TestWallClockStep: a wall clock that is set by a few seconds looks like a short sleep. The
-// host registers anew and stays findable.
+// TestWallClockStep: a step of the wall clock by a few seconds looks like a short sleep.
+// The host registers anew and stays findable.
 func TestWallClockStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -206,7 +207,7 @@ func TestWallClockStep(t *testing.T) {
 	})
 }
 
-// TestKeepRegisteredAtAPointThatForgot: one that was restarted does not know anybody.
+// TestKeepRegisteredAtAPointThatForgot: a restarted point has lost all registrations.
 func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -224,7 +225,7 @@ func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 	})
 }
 
-// TestKeepRegisteredRefusesNonsense: at once.
+// TestKeepRegisteredRefusesNonsense: invalid arguments are an error at once.
 func TestKeepRegisteredRefusesNonsense(t *testing.T) {
 	c := NewClient(newHost(t))
 	for _, ns := range [][]string{nil, {""}, {"n", strings.Repeat("n", 257)}} {

@@ -13,7 +13,7 @@ import (
 
 var errFull = errors.New("no space left on device")
 
-// disk is files for LevelDB that can be full.
+// disk is a storage for LevelDB that can be full.
 type disk struct {
 	storage.Storage
 	full bool
@@ -34,14 +34,14 @@ type file struct {
 
 func (f *file) Write(b []byte) (int, error) {
 	if f.disk.full {
-		n, _ := f.Writer.Write(b[:len(b)/2]) // a disk fills up in the middle of something
+		n, _ := f.Writer.Write(b[:len(b)/2]) // a full disk takes a part of a write
 		return n, errFull
 	}
 	return f.Writer.Write(b)
 }
 
-// TestLevelDBWritesAgain: once there is room on the disk again, a database writes
-// again, and has lost nothing that it took.
+// TestLevelDBWritesAgain: once the disk has room again, the database writes again and
+// still has all acknowledged writes.
 func TestLevelDBWritesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{Storage: storage.NewMemStorage()}
@@ -51,7 +51,7 @@ func TestLevelDBWritesAgain(t *testing.T) {
 
 		d.full = true
 		require.ErrorIs(t, l.Put([]byte("during"), []byte("2")), errFull)
-		require.Error(t, l.Put([]byte("during"), []byte("2")), "at once, it is not even tried")
+		require.Error(t, l.Put([]byte("during"), []byte("2")), "fails at once, without an attempt to write")
 		time.Sleep(reopenInterval)
 		require.Error(t, l.Delete([]byte("before")), "still full")
 
@@ -73,7 +73,7 @@ func TestLevelDBWritesAgain(t *testing.T) {
 	})
 }
 
-// levelDBOver is a LevelDB of a database that is open already.
+// levelDBOver returns a LevelDB over an open database.
 func levelDBOver(t testing.TB, db *leveldb.DB) *LevelDB {
 	t.Helper()
 	l, err := newLevelDB(func() (*leveldb.DB, error) { return db, nil })

@@ -10,7 +10,7 @@ import (
 )
 
 // TestLimits: the protocol and the service get more streams than libp2p gives an unknown
-// protocol, one peer gets what it needs, and all other limits stay.
+// protocol, one peer gets what it needs, and all other limits are unchanged.
 func TestLimits(t *testing.T) {
 	scale := func(config rcmgr.ScalingLimitConfig) rcmgr.PartialLimitConfig {
 		limits := config.Scale(1<<30, 4096)
@@ -37,9 +37,9 @@ func TestLimits(t *testing.T) {
 	require.Empty(t, rcmgr.DefaultLimits.ProtocolLimits, "libp2p's own are unchanged")
 }
 
-// TestLimitsAgree: on machines of any size the memory of the service is enough for the
-// streams that it may have, and that of the host for those and for all connections, each
-// with what yamux reserves.
+// TestLimitsAgree, for machines of any size: the memory of the service is enough for all
+// its streams. The memory of the host is enough for those and for all connections,
+// including the memory that yamux reserves.
 func TestLimitsAgree(t *testing.T) {
 	const yamux = 256 << 10
 	for _, machine := range []int64{512 << 20, 1 << 30, 4 << 30, 16 << 30} {
@@ -55,7 +55,7 @@ func TestLimitsAgree(t *testing.T) {
 	}
 }
 
-// TestConnLimits: an address has as many connections as it may have, and no more.
+// TestConnLimits: an address gets as many connections as the limit, and no more.
 func TestConnLimits(t *testing.T) {
 	for _, perIP := range []int{20, 64} {
 		config := rcmgr.DefaultLimits

@@ -17,8 +17,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// gathered returns what is registered, by name and label values such as
-// requests_total{register,ok}; a histogram is how often it was observed.
+// gathered returns the metrics by name and label values, such as
+// requests_total{register,ok}. The value of a histogram is its number of observations.
 func gathered(t testing.TB, reg prometheus.Gatherer) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -66,7 +66,7 @@ func TestServiceMetrics(t *testing.T) {
 	require.NoError(t, err)
 	_, err = bad.next()
 	require.Error(t, err)
-	service.Stop() // and so everything is counted
+	service.Stop() // after Stop everything is counted
 
 	got := gathered(t, reg)
 	for name, want := range map[string]float64{
@@ -79,7 +79,7 @@ func TestServiceMetrics(t *testing.T) {
 		"refused_total{full}":                  0,
 		"discover_registrations":               1,
 		"streams":                              0,
-		"streams_total{ok}":                    1, // which the client keeps
+		"streams_total{ok}":                    1, // the client keeps this stream open
 		"streams_total{protocol_violation}":    1,
 		"storage_duration_seconds{add}":        2,
 		"storage_duration_seconds{sample}":     1,
@@ -92,11 +92,11 @@ func TestServiceMetrics(t *testing.T) {
 	require.Greater(t, got["bytes_total{received}"], 100.0)
 	require.Greater(t, got["bytes_total{sent}"], 100.0)
 	for name := range got {
-		require.Contains(t, before, name, "all label values are there before anybody has asked anything")
+		require.Contains(t, before, name, "all label values exist before the first request")
 	}
 }
 
-// countingStorage holds what a test says.
+// countingStorage returns the counts that a test sets.
 type countingStorage struct {
 	Storage
 	counts Counts
@@ -123,7 +123,7 @@ func TestServiceMetricsReadGauges(t *testing.T) {
 	require.InDelta(t, 14, got["expired_total"], 0)
 
 	two.Stop()
-	require.InDelta(t, 3, gathered(t, reg)["registrations"], 0, "and only while they serve")
+	require.InDelta(t, 3, gathered(t, reg)["registrations"], 0, "only services that run are counted")
 
 	first.err = errors.New("disk on fire")
 	require.NotContains(t, gathered(t, reg), "registrations", "a gauge is missing rather than wrong")
@@ -138,7 +138,7 @@ func TestStorageCountsWhatExpires(t *testing.T) {
 		require.NoError(t, s.Add(t.Context(), r, Quota{}))
 	}
 	require.Zero(t, s.Expired())
-	now = now.Add(2*time.Second + time.Second/10) // what ends in a tick is counted when the tick is over
+	now = now.Add(2*time.Second + time.Second/10) // registrations that expire within a tick are counted at its end
 	s.evict()
 	require.EqualValues(t, 2, s.Expired())
 	require.NoError(t, s.Close())
@@ -176,7 +176,7 @@ func TestClientMetrics(t *testing.T) {
 	require.Error(t, err)
 	_, err = c.Discover(t.Context(), point.ID(), "news", 0)
 	require.NoError(t, err)
-	// What is wrong on this side is no request, and no point's answer.
+	// A local error is not counted as a request or as an answer of a point.
 	_, err = c.Register(t.Context(), point.ID(), "", 0)
 	require.ErrorIs(t, err, ErrInvalidNamespace)
 	_, err = c.Register(t.Context(), point.ID(), "news", -1)
@@ -198,7 +198,7 @@ func TestClientMetrics(t *testing.T) {
 		10*time.Second, 50*time.Millisecond, "a registration ends")
 }
 
-// Counting must make no garbage.
+// Counting does not allocate.
 func TestMetricsDoNotAllocate(t *testing.T) {
 	m, c, id := newServiceMetrics(), newClientMetrics(), peer.ID("a point")
 	failures := []error{ErrPeerLimit, ErrFull, fmt.Errorf("add: %w", ErrFull), errors.New("anything")}

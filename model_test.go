@@ -14,7 +14,7 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/storage"
 )
 
-// model is what a storage does, as plainly as it can be said.
+// model is the simplest implementation of a storage.
 type model map[[2]string]Record
 
 func (m model) add(r Record, q Quota) error {
@@ -44,8 +44,8 @@ func (m model) live(ns string) []Record {
 	return live
 }
 
-// FuzzStorages does the same to the model, to the memory storage and to one over
-// LevelDB, and wants the same of all three. Each three bytes are a step.
+// FuzzStorages runs the same steps on the model, the memory storage and a storage over
+// LevelDB, and compares the results. Each three bytes are a step.
 func FuzzStorages(f *testing.F) {
 	f.Add([]byte("a\x00\x00a\x11\x01s\x00\xffw\x00\x20s\x00\xff"))
 	f.Add([]byte("a\x01\x05a\x01\x01a\x21\x09w\x00\x08r\x00\x00s\x01\x02c\x00\x00"))
@@ -145,6 +145,6 @@ func expectSample(t *testing.T, name string, s Storage, live []Record, ns string
 		require.GreaterOrEqual(t, at, 0, "%s: %q in %q should not be there", name, r.Peer, r.Namespace)
 		require.Equal(t, live[at].Envelope, r.Envelope, name)
 		require.True(t, live[at].Deadline.Equal(r.Deadline), name)
-		live = slices.Delete(live, at, at+1) // none comes twice
+		live = slices.Delete(live, at, at+1) // no registration occurs twice
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// TestOptionsRefuseNonsense: Start tells what is wrong with an option, and with all of them.
+// TestOptionsRefuseNonsense: Start reports all invalid options.
 func TestOptionsRefuseNonsense(t *testing.T) {
 	h, s := newHost(t, libp2p.NoListenAddrs), testStorage(t)
 	for name, opt := range map[string]ServiceOption{
@@ -54,7 +54,7 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 	}
 }
 
-// TestZeroOptions: what zero means to each.
+// TestZeroOptions: the meaning of zero for each option.
 func TestZeroOptions(t *testing.T) {
 	c := defaultServiceConfig()
 	require.NoError(t, applyOptions(&c, []ServiceOption{
@@ -87,7 +87,7 @@ func TestDefaults(t *testing.T) {
 	}, said)
 }
 
-// TestOptions: over the wire.
+// TestOptions checks options over the wire.
 func TestOptions(t *testing.T) {
 	point, h := newHost(t), newHost(t)
 	s := testStorage(t)
@@ -115,7 +115,8 @@ func TestNilOptions(t *testing.T) {
 	require.ErrorContains(t, err, "option 1 is nil")
 }
 
-// TestOnePointForEachHost: a second service does not take the first one's streams.
+// TestOnePointForEachHost: a second service on a host does not take over the streams of
+// the first.
 func TestOnePointForEachHost(t *testing.T) {
 	h := newHost(t)
 	first, second := NewRendezvousService(h, testStorage(t)), NewRendezvousService(h, testStorage(t))
@@ -126,7 +127,7 @@ func TestOnePointForEachHost(t *testing.T) {
 	second.Stop()
 }
 
-// TestUnopenedLevelDB: the database of a call whose error was not looked at is none.
+// TestUnopenedLevelDB: a LevelDB that could not be opened is treated as no database.
 func TestUnopenedLevelDB(t *testing.T) {
 	db, err := OpenLevelDB("")
 	require.ErrorContains(t, err, "a directory is needed")

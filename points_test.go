@@ -1,7 +1,7 @@
 package rendezvous
 
-// Which points a client uses, seen from outside. internal/points has the tests of how it
-// chooses them.
+// Tests of which points a client uses, seen from outside. The tests of how it chooses them
+// are in internal/points.
 
 import (
 	"testing"
@@ -17,15 +17,15 @@ import (
 // rankPoints is points.Rank, for tests with a variable of that name.
 func rankPoints(ids []peer.ID, ns string) []peer.ID { return points.Rank(ids, ns) }
 
-// TestDialBackoffIsIgnored: the host's own dial backoff, after the point was down for
-// long, does not keep the client from a point that is back.
+// TestDialBackoffIsIgnored: the point was down for long, and the host is in its dial
+// backoff. The client still reaches the point as soon as it is back.
 func TestDialBackoffIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 2, 10*time.Millisecond)
 		point, h := sim.hosts[0], sim.hosts[1]
 		startPoint(t, point, testStorage(t))
 		sim.unplug(0, true)
-		for range 10 { // as others on this host do
+		for range 10 { // as other parts of this host do
 			_ = h.Connect(t.Context(), info(point))
 			time.Sleep(time.Minute)
 		}
@@ -36,7 +36,7 @@ func TestDialBackoffIsIgnored(t *testing.T) {
 	})
 }
 
-// TestHostThatIsAPoint: a point that is a peer as well leaves itself out, and is found
+// TestHostThatIsAPoint: a point that is also a peer does not ask itself, and is found
 // through the other points.
 func TestHostThatIsAPoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestOnlyItselfNamed(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoPoints)
 }
 
-// TestNoPointsNamed: WithPoints without a point is an error of every call.
+// TestNoPointsNamed: with WithPoints without a point, every call returns an error.
 func TestNoPointsNamed(t *testing.T) {
 	h, stranger := newHost(t), newHost(t)
 	startPoint(t, stranger, testStorage(t))

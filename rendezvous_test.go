@@ -17,9 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestGossipsub starts twenty gossipsub nodes that know nothing but a point, half of
-// them over TCP and half over QUIC, and waits until a message of one has reached the
-// others. Then a quarter of them leave, and as many others come.
+// TestGossipsub starts twenty gossipsub nodes that know only a point, half of them over
+// TCP and half over QUIC. It waits until a message of one has reached the others. Then a
+// quarter of the nodes leave, and as many new ones come.
 func TestGossipsub(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -57,7 +57,8 @@ type realNode struct {
 func startRealNode(ctx context.Context, t testing.TB, point host.Host, i int) *realNode {
 	t.Helper()
 	n := &realNode{host: newHost(t, libp2p.ListenAddrStrings([]string{overTCP, overQUIC}[i%2]))}
-	// With the point named, or met like any other peer.
+	// Either with the point as an option, or with a connection to it like to any other
+	// peer.
 	var opts []ClientOption
 	if i/2%2 == 0 {
 		opts = append(opts, WithPoints(info(point)))
@@ -75,8 +76,8 @@ func startRealNode(ctx context.Context, t testing.TB, point host.Host, i int) *r
 
 func (n *realNode) lonely() bool { return len(n.topic.ListPeers()) < pubsub.GossipSubDlo }
 
-// publish says something until everyone has heard it: what is published before the
-// publisher's mesh has formed is lost.
+// publish publishes a text until every node has received it. Messages from before the
+// publisher's mesh has formed are lost.
 func publish(ctx context.Context, t testing.TB, nodes []*realNode, text string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
@@ -85,7 +86,7 @@ func publish(ctx context.Context, t testing.TB, nodes []*realNode, text string) 
 	defer cancel()
 	publishing.Go(func() {
 		for ctx.Err() == nil {
-			_ = nodes[0].topic.Publish(ctx, []byte(text)) // where it fails, somebody hears nothing
+			_ = nodes[0].topic.Publish(ctx, []byte(text)) // if it fails, some node does not receive the text
 			select {
 			case <-time.After(time.Second):
 			case <-ctx.Done():
@@ -94,15 +95,15 @@ func publish(ctx context.Context, t testing.TB, nodes []*realNode, text string) 
 	})
 	for i, n := range nodes {
 		m, err := n.sub.Next(ctx)
-		for err == nil && string(m.GetData()) != text { // from before
+		for err == nil && string(m.GetData()) != text { // a message from before
 			m, err = n.sub.Next(ctx)
 		}
 		require.NoError(t, err, "node %d", i)
 	}
 }
 
-// TestRestart: a point that is started again on the same database still knows who
-// is alive, also when nobody closed anything but the service.
+// TestRestart: a point that restarts on the same database still has all live
+// registrations, even if only the service was closed.
 func TestRestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	point, h := newHost(t), newHost(t)
@@ -121,7 +122,7 @@ func TestRestart(t *testing.T) {
 	before, err := c.Discover(t.Context(), point.ID(), "n0", 0)
 	require.NoError(t, err)
 	service.Stop()
-	require.NoError(t, db.Close()) // as the end of a process does; its storage was not closed
+	require.NoError(t, db.Close()) // as at the end of a process: the storage was not closed
 
 	db, err = OpenLevelDB(dir)
 	require.NoError(t, err)
@@ -136,6 +137,6 @@ func TestRestart(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, found, 1)
 		require.Equal(t, before[0].Peer, found[0].Peer)
-		require.LessOrEqual(t, found[0].TTL, before[0].TTL, "a restart gives nobody more time")
+		require.LessOrEqual(t, found[0].TTL, before[0].TTL, "a restart extends no registration")
 	}
 }

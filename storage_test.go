@@ -13,8 +13,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/storagetest"
 )
 
-// Every storage of this package keeps the contract. What the files of a database
-// outlive is a reopened storage's to show.
+// Every storage of this package fulfils the contract. Registrations outlive a storage if
+// its files do: the reopened storages show that.
 func TestStorages(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -45,7 +45,7 @@ func TestStorages(t *testing.T) {
 	}
 }
 
-// By the real clock the suite asks the same, of storages that no bubble holds.
+// The suite on the real clock, outside a synctest bubble.
 func TestStorageByTheRealClock(t *testing.T) {
 	storagetest.Run(t, func(*testing.T) rendezvous.Storage { return rendezvous.NewMemoryStorage() },
 		storagetest.RealTime(), storagetest.Resolution(time.Millisecond))
@@ -84,7 +84,7 @@ func overHandWritten(t *testing.T, path string) rendezvous.Storage {
 	}}
 }
 
-// handWritten is an adapter as users have it.
+// handWritten is an adapter such as users write.
 type handWritten struct{ db *leveldb.DB }
 
 func (h *handWritten) Put(k, v []byte) error { return h.db.Put(k, v, nil) }

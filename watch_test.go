@@ -17,8 +17,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// TestWatch: Watch reports the peers that are there, then who joins and who leaves, but
-// not the host itself.
+// TestWatch: Watch reports the peers that are present, then each peer that joins or
+// leaves, but not the host itself.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 4)
@@ -37,7 +37,7 @@ func TestWatch(t *testing.T) {
 		require.Equal(t, hosts[2].ID(), e.Peer.ID)
 		require.ElementsMatch(t, hosts[2].Addrs(), e.Peer.Addrs)
 
-		time.Sleep(time.Minute) // it has become quiet
+		time.Sleep(time.Minute) // the pace of queries has slowed down
 		until, leave := context.WithCancel(t.Context())
 		states, err := NewClient(hosts[3], point).KeepRegistered(until, "n")
 		require.NoError(t, err)
@@ -49,7 +49,7 @@ func TestWatch(t *testing.T) {
 
 		time.Sleep(time.Minute)
 		leave()
-		for range states { // until it has ended
+		for range states { // until its goroutines have ended
 		}
 		begun = time.Now()
 		e = <-events
@@ -58,13 +58,13 @@ func TestWatch(t *testing.T) {
 		require.LessOrEqual(t, time.Since(begun), MaxTTL+2*time.Second)
 		cancel()
 		for range events {
-			require.Fail(t, "nothing else has happened")
+			require.Fail(t, "Watch reports an event that did not happen")
 		}
 	})
 }
 
-// TestWatchThroughOutages: the point is out of reach for five seconds, again and again.
-// Nobody has left, and nobody is said to. Then somebody leaves.
+// TestWatchThroughOutages: the point is out of reach for five seconds, again and again. No
+// peer has left, and Watch reports none as gone. Then a peer leaves.
 func TestWatchThroughOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 4, 10*time.Millisecond)
@@ -96,7 +96,7 @@ func TestWatchThroughOutages(t *testing.T) {
 		time.Sleep(time.Minute)
 		require.Empty(t, pending(events))
 		leave()
-		for range states { // until it has ended
+		for range states { // until its goroutines have ended
 		}
 		left := time.Now()
 		e := <-events
@@ -109,8 +109,8 @@ func TestWatchThroughOutages(t *testing.T) {
 	})
 }
 
-// TestSilenceIsLogged once a minute, with its reason: no point answers a search, and a host
-// has no address to register.
+// TestSilenceIsLogged: the log says once a minute, with the reason, that no point answers
+// a search or that a host has no address to register.
 func TestSilenceIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := countLogs(t)
@@ -143,7 +143,7 @@ func TestSilenceIsLogged(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Minute)
 		require.Zero(t, count("answers"))
-		service.Stop() // it would answer on the stream that the client has kept
+		service.Stop() // otherwise it answers on the stream that the client has kept
 		hostilePoint(hosts[0], func(st network.Stream, _ *pb.Message) { _ = st.Reset() })
 		time.Sleep(5*time.Minute + 30*time.Second)
 		require.InDelta(t, 5, count("answers"), 1)
@@ -186,8 +186,8 @@ func (c relayedConn) Stat() network.ConnStats {
 	return s
 }
 
-// TestWatchOverRelay: of 950 peers, each answer has what fits through the relay. After a
-// while all are told of, and nobody is said to have left by mistake.
+// TestWatchOverRelay: the relay limits each answer to a part of 950 peers. After a while
+// Watch has reported all of them, and none as gone.
 func TestWatchOverRelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const peers = 950
@@ -228,8 +228,8 @@ func visit(t testing.TB, s Storage, ns string, n int) {
 	}
 }
 
-// TestWatchSlowReader: a slow reader is told the present. What it missed takes no more
-// memory than there are peers.
+// TestWatchSlowReader: a slow reader gets the present state. Missed events take no more
+// memory than one per peer.
 func TestWatchSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := simHosts(t, 2)
@@ -239,7 +239,7 @@ func TestWatchSlowReader(t *testing.T) {
 		defer cancel()
 		events, err := NewClient(hosts[1], WithPoints(info(hosts[0]))).Watch(ctx, "n")
 		require.NoError(t, err)
-		for range 20 { // two hundred come and go
+		for range 20 { // two hundred peers come and go
 			visit(t, storage, "n", 10)
 			time.Sleep(30 * time.Second)
 		}

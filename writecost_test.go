@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// countingDB counts what is written to a database.
+// countingDB counts the writes to a database.
 type countingDB struct {
 	DB
 	puts, deletes, bytes int
@@ -29,9 +29,9 @@ func (d *countingDB) Delete(k []byte) error {
 	return d.DB.Delete(k)
 }
 
-// An hour of peers that register every ten seconds, and of which a tenth makes way
-// for others each minute, leaves a database on the disk that is no larger than it
-// was after a few minutes. What is written is in docs/storage.md.
+// For an hour, peers register every ten seconds, and each minute new peers replace a tenth
+// of them. The database on disk does not become larger than it was after a few minutes.
+// docs/storage.md describes what is written.
 func TestChurnLeavesTheDatabaseSmall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		t.Cleanup(func() { time.Sleep(time.Minute) }) // LevelDB's goroutines end after its Close
