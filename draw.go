@@ -73,8 +73,8 @@ func (d *draw) reserve(ctx context.Context, n, bytes int) error {
 	if n > smallSample {
 		ctx, cancel := context.WithTimeout(ctx, largeWait)
 		defer cancel()
-		if err := d.draws.large.Wait(ctx, d.peer); err != nil {
-			return err
+		if d.draws.large.Wait(ctx, d.peer) != nil {
+			return errTooMany // the peer's own large draws take too long
 		}
 		d.large = true
 		memory = discoverMemory
