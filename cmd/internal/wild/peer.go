@@ -85,6 +85,11 @@ func (c peerConfig) newHost() (host.Host, error) {
 	if c.Transport != overTCP {
 		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
 	}
+	if c.Transport == overQUIC {
+		// After minutes without a network, libp2p believes that UDP does not work here. A
+		// host without TCP has nothing else to try: see docs/findability.md.
+		opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil))
+	}
 	return libp2p.New(opts...)
 }
 
