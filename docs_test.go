@@ -465,7 +465,7 @@ var ofOthers = []string{
 	"floodsub:",                 // gossipsub's
 	"process_cpu_seconds_total", // of Prometheus' client for Go
 	"gonum.org/v1/plot", "container/heap", "tidwall/btree", "cockroachdb/swiss", "puzpuzpuz/xsync",
-	"SIGSTOP",                        // the kernel's
+	"SIGSTOP",                                                                  // the kernel's
 	"libp2p.UDPBlackHoleSuccessCounter(nil)", "link-5s", "link-30s", "link-5m", // faults of make wild
 	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
