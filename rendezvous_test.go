@@ -113,7 +113,8 @@ func TestRestart(t *testing.T) {
 
 	db, err := OpenLevelDB(dir)
 	require.NoError(t, err)
-	service := NewRendezvousService(point, NewStorage(db))
+	first := NewStorage(db)
+	service := NewRendezvousService(point, first)
 	require.NoError(t, service.Start())
 	for i := range namespaces {
 		_, err := c.Register(t.Context(), point.ID(), fmt.Sprint("n", i), 0)
@@ -123,6 +124,7 @@ func TestRestart(t *testing.T) {
 	require.NoError(t, err)
 	service.Stop()
 	require.NoError(t, db.Close()) // as at the end of a process: the storage was not closed
+	require.NoError(t, first.Close()) // its timer would end with the process
 
 	db, err = OpenLevelDB(dir)
 	require.NoError(t, err)
