@@ -123,7 +123,7 @@ func TestRestart(t *testing.T) {
 	before, err := c.Discover(t.Context(), point.ID(), "n0", 0)
 	require.NoError(t, err)
 	service.Stop()
-	require.NoError(t, db.Close()) // as at the end of a process: the storage was not closed
+	require.NoError(t, db.Close())    // as at the end of a process: the storage was not closed
 	require.NoError(t, first.Close()) // its timer would end with the process
 
 	db, err = OpenLevelDB(dir)
