@@ -202,7 +202,13 @@ func (s *durableStorage) load() {
 			obsolete = append(obsolete, bytes.Clone(key))
 		default:
 			loaded++
-			s.loadOne((*Record)(&stored))
+			s.loadOne(&Record{
+				Namespace: stored.Namespace,
+				Peer:      stored.Peer,
+				Envelope:  stored.Envelope,
+				Deadline:  stored.Deadline,
+				Origin:    stored.Origin,
+			})
 		}
 	}))
 	for _, key := range obsolete {

@@ -20,6 +20,13 @@ type Record struct {
 	// Deadline is when the registration ends. It is live before its deadline, and gone
 	// at its deadline.
 	Deadline time.Time
+	// Fresh is until when samples may contain the registration, at most its Deadline. The
+	// zero Time stands for the Deadline. The Deadline of a record that was sampled is the
+	// end of its freshness, and its Fresh may be zero.
+	Fresh time.Time
+	// Kind is the kind of the envelope. A registration of another kind than the usual one
+	// is in no sample.
+	Kind RecordKind
 	// Origin is the IP address that the registration came from, for
 	// [Quota].PerOrigin. The zero Addr has no limit. A point sets the address of the
 	// relay for a relayed connection, and none for loopback. The records of a sample
@@ -27,8 +34,23 @@ type Record struct {
 	Origin netip.Addr
 }
 
+// RecordKind is a kind of signed peer record. Programs read one of them only.
+type RecordKind uint8
+
+const (
+	// KindPeerRecord is the usual kind, that of libp2p's specification.
+	KindPeerRecord RecordKind = iota
+	// KindRoutingState is the kind that rust-libp2p signs and reads: the same record in an
+	// envelope of another domain and payload type.
+	KindRoutingState
+)
+
 // Quota is how much a storage may hold. Zero means no limit. A quota counts live
 // registrations; replacing one that is live is never refused.
+//
+// A registration that was added with a Fresh before its Deadline is a lasting one. Lasting
+// registrations may take half of Total and half of Bytes. Replacing a registration by a
+// lasting one, if it was none, counts as a new one for that, and may be refused.
 type Quota struct {
 	// PerPeer limits the registrations of one peer, over all namespaces.
 	PerPeer int
@@ -110,6 +132,50 @@ type Storage interface {
 	// not close a [DB] that the storage was given: whoever opened it closes it.
 	Close() error
 }
+
+// Pager is a [Storage] that can also list registrations in the order in which they were
+// added or last replaced, as the standard protocol needs it. See WithStandardProtocol.
+//
+// The first Page may make the storage begin to keep that order, so that a point that does
+// not serve the standard protocol does not pay for it. Registrations that were there before
+// are in any order then. Start calls Page once for that.
+type Pager interface {
+	Storage
+
+	// Page returns the first n live registrations of a namespace and a kind that come
+	// after a cursor, in order, and the cursor at their end. For the namespace "" it pages
+	// through all namespaces. The zero Cursor is before the first registration. Whoever
+	// follows the cursors sees each registration once, and then once more each time that
+	// it was replaced since; none that stays live is skipped. Page stops before the
+	// namespaces and envelopes exceed maxBytes, as Sample does, but returns one
+	// registration at least, if there is any. For n below 1 it returns none, and the
+	// cursor that it was given or an equal one.
+	//
+	// A cursor that the storage did not make, or that it no longer understands, is the
+	// zero Cursor. One of another namespace or kind may be. A cursor is understood after
+	// the storage was opened again, and by other points that share it, as far as
+	// registrations survive that.
+	//
+	// The envelopes belong to the storage as those of a sample do. The records have their
+	// Deadline.
+	Page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error)
+
+	// Remove ends the registrations of a peer in a namespace, of either kind, or in all
+	// namespaces for "". Ending none is no error.
+	Remove(ctx context.Context, namespace string, p peer.ID) error
+
+	// Renew makes all live registrations of the peers fresh until a time, but not beyond
+	// their Deadline, and shortens no freshness. It does not change the order. A storage
+	// need not keep it across a restart.
+	Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error
+}
+
+// Cursor is a place in the order of a [Pager]'s registrations: at most [MaxCursorSize]
+// bytes of printable ASCII, which only the storage understands.
+type Cursor string
+
+// MaxCursorSize is the size of the longest [Cursor], in bytes.
+const MaxCursorSize = 255
 
 // Iterator walks over keys in ascending byte order. It starts before the first key.
 // Key and Value are valid until the next move and must not be written to. An Iterator
