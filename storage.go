@@ -160,7 +160,7 @@ type Pager interface {
 	// Deadline.
 	Page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error)
 
-	// Remove ends the registrations of a peer in a namespace, of either kind, or in all
+	// Remove ends the registration of a peer in a namespace, or all of the peer's in all
 	// namespaces for "". Ending none is no error.
 	Remove(ctx context.Context, namespace string, p peer.ID) error
 
