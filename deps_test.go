@@ -22,6 +22,30 @@ func TestDependenciesOfTheLibrary(t *testing.T) {
 	}
 }
 
+// The go.mod of a program that imports the library names, beside the modules that
+// go-libp2p brings, these. What only the command, the storage on Redis, the examples and
+// the tests need stays out of it.
+func TestModulesOfAnImporter(t *testing.T) {
+	const modules = "{{with .Module}}{{.Path}}{{end}}"
+	brought := goList(t, "-deps", "-f", modules, "github.com/libp2p/go-libp2p")
+	var more []string
+	for _, m := range goList(t, "-deps", "-f", modules, ".") {
+		if m != "" && !slices.Contains(brought, m) && !slices.Contains(more, m) {
+			more = append(more, m)
+		}
+	}
+	slices.Sort(more)
+	want := []string{
+		"github.com/golang/snappy", // of goleveldb
+		"github.com/hashicorp/golang-lru/v2",
+		module,
+		"github.com/syndtr/goleveldb",
+	}
+	if !slices.Equal(more, want) {
+		t.Errorf("an importer gets the modules %q, not %q", more, want)
+	}
+}
+
 // Only tests, and packages made for tests, import testing.
 func TestOnlyTestsImportTesting(t *testing.T) {
 	for _, line := range goList(t, "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...") {
