@@ -218,7 +218,7 @@ func (q *requests) checkRecord(c *caller, envelope []byte, k known, now time.Tim
 	if k.verified {
 		return RecordCached, nil
 	}
-	_, err := peerrecord.OpenPaid(envelope, c.peer, func(key crypto.PubKey) error {
+	_, err := peerrecord.OpenPaid(envelope, c.peer, peerrecord.Usual, func(key crypto.PubKey) error {
 		if q.rates.Charge(c.peer, c.origin, limit.SignatureCheck(key), now) != limit.Serve {
 			return errTooMany
 		}

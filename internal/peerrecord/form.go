@@ -47,13 +47,14 @@ var envelopeForm = message{
 }
 
 // checkForm checks that an envelope has the fields of a signed peer record and no others,
-// and that its key is the owner's, if there is one. It returns that key.
-func checkForm(envelope []byte, owner peer.ID) (crypto.PubKey, error) {
+// that it is of a kind, and that its key is the owner's, if there is one. It returns that
+// key.
+func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error) {
 	parts := make(map[protowire.Number][]byte, len(envelopeForm))
 	if !envelopeForm.matches(envelope, parts) {
 		return nil, invalid("signed peer record is malformed")
 	}
-	if !bytes.Equal(parts[envelopePayloadType], peer.PeerRecordEnvelopePayloadType) {
+	if !bytes.Equal(parts[envelopePayloadType], kind.payloadType()) {
 		return nil, invalid("envelope has no peer record")
 	}
 	if owner == "" {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p"
@@ -130,6 +131,93 @@ func TestOpenVectors(t *testing.T) {
 		types[signed.PublicKey.Type().String()] = true
 	}
 	require.Len(t, types, 4)
+}
+
+// unsigned is what the vectors call what is no envelope.
+const unsigned = "unsigned PeerInfo"
+
+// TestKinds opens the records of other programs, each as the kind that it is and as the
+// other one.
+func TestKinds(t *testing.T) {
+	text, err := os.ReadFile("../wire/testdata/vectors/standard.json")
+	require.NoError(t, err)
+	var all []struct {
+		Name    string `json:"name"`
+		Decoded struct {
+			Kind     string `json:"record_kind"`
+			PeerID   string `json:"peer_id"`
+			Record   string `json:"signed_peer_record_hex"`
+			PeerInfo string `json:"peer_info_hex"`
+		} `json:"decoded"`
+	}
+	require.NoError(t, json.Unmarshal(text, &all))
+	kinds := map[string]Kind{"standard": Usual, "rust": RoutingState, unsigned: Usual}
+	seen := make(map[string]int)
+	for _, v := range all {
+		kind, known := kinds[v.Decoded.Kind]
+		envelope, err := hex.DecodeString(v.Decoded.Record + v.Decoded.PeerInfo)
+		require.NoError(t, err)
+		if !known || len(envelope) == 0 || strings.Contains(v.Name, "without addresses") {
+			continue
+		}
+		seen[v.Decoded.Kind]++
+		t.Run(v.Name, func(t *testing.T) {
+			require.Equal(t, kind, KindOf(envelope))
+			id, err := peer.Decode(v.Decoded.PeerID)
+			require.NoError(t, err)
+			r, err := OpenPaid(envelope, id, kind, nil)
+			var invalid *InvalidError
+			if v.Decoded.Kind == unsigned {
+				require.ErrorAs(t, err, &invalid)
+				require.Contains(t, invalid.Reason, "malformed")
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, id, r.ID)
+			require.NotEmpty(t, r.Addrs)
+			_, err = OpenPaid(envelope, id, 1-kind, nil)
+			require.ErrorAs(t, err, &invalid)
+			require.Contains(t, invalid.Reason, "no peer record")
+			_, err = Open(envelope, id)
+			require.Equal(t, kind == Usual, err == nil, "%v", err)
+		})
+	}
+	require.Equal(t, map[string]int{"standard": 20, "rust": 2, unsigned: 1}, seen)
+}
+
+// TestKindByItsDomain: a kind is verified by its own domain, whatever the payload type says.
+func TestKindByItsDomain(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	rec := peer.NewPeerRecord()
+	rec.PeerID, rec.Addrs = id, multiaddrs(publicAddr)
+	good := sealRecord(t, key, &routingState{*rec})
+	require.Equal(t, RoutingState, KindOf(good))
+	_, err := OpenPaid(good, id, RoutingState, nil)
+	require.NoError(t, err)
+	usual := seal(t, key, id, publicAddr)
+	require.Equal(t, Usual, KindOf(usual))
+	for name, envelope := range map[string][]byte{
+		"the other domain": inField(t, usual, envelopePayloadType, func([]byte) []byte { return []byte(routingStateType) }),
+		"the other type":   inField(t, good, envelopePayloadType, func([]byte) []byte { return peer.PeerRecordEnvelopePayloadType }),
+	} {
+		_, err := OpenPaid(envelope, id, KindOf(envelope), nil)
+		require.ErrorContains(t, err, "does not verify", name)
+	}
+}
+
+// TestKindOf: nothing of what it is given is trusted.
+func TestKindOf(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	rec := peer.NewPeerRecord()
+	rec.PeerID, rec.Addrs = id, multiaddrs(publicAddr)
+	good := sealRecord(t, key, &routingState{*rec})
+	require.Zero(t, testing.AllocsPerRun(10, func() { KindOf(good) }))
+	for i := range good {
+		KindOf(good[:i])
+	}
+	for _, envelope := range [][]byte{nil, {0x12}, {0x12, 200}, {0x33, 0x34}, []byte("garbage")} {
+		require.Equal(t, Usual, KindOf(envelope))
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

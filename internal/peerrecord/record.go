@@ -6,7 +6,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -37,22 +36,23 @@ func (r *Record) AppendUsable(dst []ma.Multiaddr, reach Reach) []ma.Multiaddr {
 	return dst
 }
 
-// Open verifies an envelope: its size, its form, its signature in the domain of peer
-// records, and the addresses in it. The record must be the one of owner, which is checked
-// before the signature; the owner "" stands for any peer. The error is an
+// Open verifies an envelope of the usual kind: its size, its form, its signature in the
+// domain of peer records, and the addresses in it. The record must be the one of owner,
+// which is checked before the signature; the owner "" stands for any peer. The error is an
 // [*InvalidError]. The record has a copy of the envelope.
 func Open(envelope []byte, owner peer.ID) (*Record, error) {
-	return OpenPaid(envelope, owner, nil)
+	return OpenPaid(envelope, owner, Usual, nil)
 }
 
-// OpenPaid is Open for an owner who pays for the check of the signature. It calls pay,
-// unless that is nil, with the owner's key when nothing but the check is left that costs
-// much. An error of pay is returned as it is, and nothing is checked.
-func OpenPaid(envelope []byte, owner peer.ID, pay func(crypto.PubKey) error) (*Record, error) {
+// OpenPaid is Open for an envelope of any one kind, and for an owner who pays for the
+// check of the signature. It calls pay, unless that is nil, with the owner's key when
+// nothing but the check is left that costs much. An error of pay is returned as it is, and
+// nothing is checked.
+func OpenPaid(envelope []byte, owner peer.ID, kind Kind, pay func(crypto.PubKey) error) (*Record, error) {
 	if err := checkSize(envelope); err != nil {
 		return nil, err
 	}
-	key, err := checkForm(envelope, owner)
+	key, err := checkForm(envelope, owner, kind)
 	if err != nil {
 		return nil, err
 	}
@@ -61,15 +61,11 @@ func OpenPaid(envelope []byte, owner peer.ID, pay func(crypto.PubKey) error) (*R
 			return nil, err
 		}
 	}
-	signed, opened, err := record.ConsumeEnvelope(envelope, peer.PeerRecordEnvelopeDomain)
+	signed, rec, err := kind.consume(envelope)
 	if err != nil {
 		return nil, &InvalidError{"signed peer record does not verify", err}
 	}
-	rec, ok := opened.(*peer.PeerRecord)
-	switch {
-	case !ok:
-		return nil, invalid("envelope has no peer record")
-	case !rec.PeerID.MatchesPublicKey(signed.PublicKey):
+	if !rec.PeerID.MatchesPublicKey(signed.PublicKey) {
 		return nil, invalid("signed peer record is not of the peer that signed it")
 	}
 	if err := checkAddrs(rec.Addrs); err != nil {

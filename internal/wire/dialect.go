@@ -10,9 +10,10 @@ import (
 // messages have for types and fields. It may be used by many goroutines at the same
 // time, and is never changed.
 type Dialect struct {
-	ID         protocol.ID
-	MaxRequest int // bytes of a request, without its length
-	MaxAnswer  int // bytes of an answer's frame, that is, with its length
+	ID           protocol.ID
+	MaxRequest   int // bytes of a request, without its length
+	MaxAnswer    int // bytes of an answer's frame, that is, with its length
+	MaxNamespace int // bytes
 
 	numbers
 }

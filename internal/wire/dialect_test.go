@@ -8,43 +8,13 @@ import (
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
-// standard is libp2p's own protocol, as a second table: nothing in this package may be
-// tied to the numbers of the first.
-var standard = &Dialect{
-	ID:         "/rendezvous/1.0.0",
-	MaxRequest: 16 << 10,
-	MaxAnswer:  1 << 20,
-	numbers: numbers{
-		// MessageType: REGISTER=0 REGISTER_RESPONSE=1 UNREGISTER=2 DISCOVER=3 DISCOVER_RESPONSE=4
-		// Message: 1 type · 2 register · 3 registerResponse · 4 unregister · 5 discover · 6 discoverResponse
-		typ: 1,
-		parts: [kinds]part{
-			Register:         {typ: 0, field: 2},
-			RegisterResponse: {typ: 1, field: 3},
-			Unregister:       {typ: 2, field: 4},
-			Discover:         {typ: 3, field: 5},
-			DiscoverResponse: {typ: 4, field: 6},
-		},
-		// Register: 1 ns string · 2 signedPeerRecord bytes · 3 ttl uint64
-		register: registrationNumbers{namespace: 1, envelope: 2, ttl: 3},
-		// RegisterResponse: 1 status · 2 statusText string · 3 ttl uint64
-		registerAnswer: registerAnswerNumbers{statusNumbers: statusNumbers{status: 1, text: 2}, ttl: 3},
-		// Unregister: 1 ns string
-		unregister: unregisterNumbers{namespace: 1},
-		// Discover: 1 ns string · 2 limit uint64 · 3 cookie bytes
-		discover: queryNumbers{namespace: 1, limit: 2, cookie: 3},
-		// DiscoverResponse: 1 repeated Register registrations · 2 cookie bytes · 3 status · 4 statusText string
-		discoverAnswer: discoverAnswerNumbers{registrations: 1, cookie: 2, statusNumbers: statusNumbers{status: 3, text: 4}},
-		unsigned:       true,
-		writeZeros:     true,
-	},
-}
-
 // shuffled is nobody's protocol: each of its numbers means something else in the others.
+// Nothing in this package may be tied to the numbers of one protocol.
 var shuffled = &Dialect{
-	ID:         "/shuffled",
-	MaxRequest: 16 << 10,
-	MaxAnswer:  64 << 10,
+	ID:           "/shuffled",
+	MaxRequest:   16 << 10,
+	MaxAnswer:    64 << 10,
+	MaxNamespace: 100,
 	numbers: numbers{
 		typ: 15,
 		parts: [kinds]part{
@@ -62,7 +32,7 @@ var shuffled = &Dialect{
 	},
 }
 
-var dialects = []*Dialect{Waku, standard, shuffled}
+var dialects = []*Dialect{Waku, Standard, shuffled}
 
 // TestTables: numbers are those of one-byte tags and no two are the same. A protocol
 // has all that it needs, and whole messages.
@@ -72,6 +42,7 @@ func TestTables(t *testing.T) {
 			require.NotEmpty(t, d.ID)
 			require.Positive(t, d.MaxRequest)
 			require.Positive(t, d.MaxAnswer)
+			require.Positive(t, d.MaxNamespace)
 
 			types := make(map[uint8]Kind)
 			parts := []number{d.typ}
@@ -137,6 +108,6 @@ func TestKind(t *testing.T) {
 	require.Equal(t, Register, Waku.kind(1<<32), "an enumeration has 32 bits")
 	require.Equal(t, Unknown, Waku.kind(1<<31))
 	require.Equal(t, Unknown, Waku.kind(1<<8))
-	require.Equal(t, Unregister, standard.kind(2))
+	require.Equal(t, Unregister, Standard.kind(2))
 	require.Equal(t, Unknown, shuffled.kind(0))
 }

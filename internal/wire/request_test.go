@@ -163,10 +163,10 @@ func TestAppendRequest(t *testing.T) {
 // TestLargeNumbers: what does not fit into an int64 is not negative.
 func TestLargeNumbers(t *testing.T) {
 	for _, v := range []uint64{1 << 63, math.MaxUint64} {
-		register := standard.appendHeader(nil, Register, sizeVarint(v))
-		register = appendVarint(register, standard.register.ttl, v)
+		register := Standard.appendHeader(nil, Register, sizeVarint(v))
+		register = appendVarint(register, Standard.register.ttl, v)
 		var r Request
-		require.NoError(t, standard.ParseRequest(&r, cutFrame(t, register)))
+		require.NoError(t, Standard.ParseRequest(&r, cutFrame(t, register)))
 		require.Equal(t, int64(math.MaxInt64), r.Register.TTL)
 		require.NoError(t, Waku.ParseRequest(&r, cutFrame(t, register)))
 		require.Negative(t, r.Register.TTL)

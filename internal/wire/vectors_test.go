@@ -114,7 +114,7 @@ func TestVectors(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, map[protocol.ID]int{Waku.ID: 48, standard.ID: 54}, same, "frames that this package writes as well")
+	require.Equal(t, map[protocol.ID]int{Waku.ID: 48, Standard.ID: 54}, same, "frames that this package writes as well")
 }
 
 // checkRequest checks that a message is parsed as what it says. It returns the frame

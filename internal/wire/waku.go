@@ -3,9 +3,10 @@ package wire
 // Waku is the protocol /vac/waku/rendezvous/0.0.1. Its messages are those of
 // pb/rendezvous.proto, in proto3.
 var Waku = &Dialect{
-	ID:         "/vac/waku/rendezvous/0.0.1",
-	MaxRequest: 16 << 10,
-	MaxAnswer:  4 << 20,
+	ID:           "/vac/waku/rendezvous/0.0.1",
+	MaxRequest:   16 << 10,
+	MaxAnswer:    4 << 20,
+	MaxNamespace: 256,
 	numbers: numbers{
 		// MessageType: REGISTER=0 REGISTER_RESPONSE=1 DISCOVER=2 DISCOVER_RESPONSE=3
 		// Message: 1 type · 2 register · 3 registerResponse · 4 discover · 5 discoverResponse
