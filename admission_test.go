@@ -69,48 +69,107 @@ func discovering(ns string, n int64) *wire.Request {
 type plain struct{ Storage }
 
 // TestRefreshAtTheLimit: a peer at its quota keeps all registrations alive within its
-// rate, even if the storage cannot report what the peer holds.
+// rate, twice in each TTL, even if the storage cannot report what the peer holds.
 func TestRefreshAtTheLimit(t *testing.T) {
-	for name, s := range map[string]Storage{"memory": testStorage(t), "plain": plain{testStorage(t)}} {
+	eachStorage(t, func(t *testing.T, s Storage) {
 		key, id := newKey(t, crypto.Ed25519)
 		envelope := seal(t, key, id, addr)
-		q, c, now := newTestRequests(t, s), callerAt(id, "/ip4/192.0.2.1/tcp/1"), time.Now()
+		q, c := newTestRequests(t, s), callerAt(id, "/ip4/192.0.2.1/tcp/1")
 		for i := range 1000 {
-			now = now.Add(time.Second / 55)
-			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i), envelope), now))
+			time.Sleep(time.Second / 55)
+			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i), envelope), time.Now()))
 		}
 		for i := range 3000 {
-			now = now.Add(12 * time.Second / 1000)
-			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i%1000), envelope), now), "%s: refresh %d", name, i)
+			time.Sleep(MaxTTL / 2 / 1000)
+			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i%1000), envelope), time.Now()), "refresh %d", i)
 		}
-	}
+	})
 }
 
 // TestNeighboursRefresh: sixty identities bring an address into debt. A neighbour at this
-// address can still refresh but not add registrations. The neighbour's own debt stops its
-// refreshes.
+// address can still refresh what is due but not add registrations. The neighbour's own
+// debt stops its refreshes.
 func TestNeighboursRefresh(t *testing.T) {
-	key, id := newKey(t, crypto.Ed25519)
-	envelope := seal(t, key, id, addr)
-	for name, s := range map[string]Storage{"memory": testStorage(t), "plain": plain{testStorage(t)}} {
-		q, now := newTestRequests(t, s), time.Now()
+	eachStorage(t, func(t *testing.T, s Storage) {
+		key, id := newKey(t, crypto.Ed25519)
+		envelope := seal(t, key, id, addr)
+		q := newTestRequests(t, s)
 		const here = "/ip4/192.0.2.1/tcp/1"
 		neighbour := callerAt(id, here)
-		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), now))
+		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), time.Now()))
+		time.Sleep(MaxTTL / 2)
 		for i := range 60 {
 			greedy := callerAt(peer.ID(fmt.Sprint(i)), here)
 			for range 1000 {
-				_ = sendAt(t, q, greedy, discovering("n", 1), now)
+				_ = sendAt(t, q, greedy, discovering("n", 1), time.Now())
 			}
 		}
-		require.ErrorIs(t, sendAt(t, q, neighbour, discovering("n", 1), now), errRate, name)
-		require.ErrorIs(t, sendAt(t, q, neighbour, registering("m", envelope), now), errRate, name)
-		require.False(t, q.rates.InDebt(id, now), "its stream is read")
-		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), now), name)
+		require.ErrorIs(t, sendAt(t, q, neighbour, discovering("n", 1), time.Now()), errRate)
+		require.ErrorIs(t, sendAt(t, q, neighbour, registering("m", envelope), time.Now()), errRate)
+		require.False(t, q.rates.InDebt(id, time.Now()), "its stream is read")
+		require.NoError(t, sendAt(t, q, neighbour, registering("n", envelope), time.Now()))
+		require.ErrorIs(t, sendAt(t, q, neighbour, registering("n", envelope), time.Now()), errRate, "the next one is not due yet")
+		time.Sleep(MaxTTL / 2) // the address is out of debt
 		for range 10_000 {
-			_ = sendAt(t, q, neighbour, registering("n", envelope), now)
+			_ = sendAt(t, q, neighbour, discovering("n", 1), time.Now())
 		}
-		require.True(t, q.rates.InDebt(id, now), name)
+		require.True(t, q.rates.InDebt(id, time.Now()))
+		require.ErrorIs(t, sendAt(t, q, neighbour, registering("n", envelope), time.Now()), errRate)
+	})
+}
+
+// TestEarlyRefreshesCost: a refresh is cheap, and not charged to the address, only if it is
+// due. However a peer mixes its TTLs, it gets no more cheap ones than one per quarter of
+// the longest TTL, and one for each request that it pays for.
+func TestEarlyRefreshesCost(t *testing.T) {
+	const seconds, perSecond = 60, 100
+	for name, test := range map[string]struct {
+		ttl         func(i int) int64
+		every       int // so many hundredths of a second
+		cheap, paid int
+	}{
+		"each due":               {func(int) int64 { return 20 }, 500, 11, 1},
+		"too early":              {func(int) int64 { return 20 }, 499, 0, 12},
+		"at any time":            {func(int) int64 { return 0 }, 1, 0, 6000},
+		"of the shortest TTL":    {func(int) int64 { return 1 }, 1, 0, 6000},
+		"shortened and extended": {func(i int) int64 { return 1 + 19*int64(i%2) }, 1, 3000, 3000},
+		"of no valid TTL":        {func(i int) int64 { return 20 + int64(i%2) }, 1, 0, 6000},
+	} {
+		eachStorage(t, func(t *testing.T, s Storage) {
+			key, id := newKey(t, crypto.Ed25519)
+			envelope := seal(t, key, id, addr)
+			q, c := newTestRequests(t, s, WithRateLimit(0, 0)), callerAt(id, "/ip4/192.0.2.1/tcp/1")
+			cheap, paid := 0, 0
+			for i := range seconds * perSecond / test.every {
+				r := registering("n", envelope)
+				r.Register.TTL = test.ttl(i)
+				if q.knows(id, r, time.Now()).refresh {
+					cheap++
+				} else {
+					paid++
+				}
+				err := sendAt(t, q, c, r, time.Now())
+				if r.Register.TTL <= 20 {
+					require.NoError(t, err)
+				}
+				time.Sleep(time.Duration(test.every) * time.Second / perSecond)
+			}
+			require.Equal(t, test.cheap, cheap, name)
+			require.Equal(t, test.paid, paid, name)
+		})
+	}
+}
+
+// eachStorage runs a test in virtual time with the memory storage, and with one that cannot
+// report what a peer holds.
+func eachStorage(t *testing.T, test func(t *testing.T, s Storage)) {
+	for name, wrap := range map[string]func(Storage) Storage{
+		"memory": func(s Storage) Storage { return s },
+		"plain":  func(s Storage) Storage { return plain{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, wrap(testStorage(t))) })
+		})
 	}
 }
 

@@ -207,14 +207,14 @@ func (s *memoryStorage) Expired() uint64 {
 }
 
 // hasEnvelope reports whether the peer registered exactly this envelope last, so that its
-// signature was checked then, and whether the peer is registered in the namespace, too.
-func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified, live bool) {
+// signature was checked then, and how long the peer is still registered in the namespace.
+func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || !s.registry.HasEnvelope(p, envelope) {
-		return false, false
+		return false, 0
 	}
-	return true, s.registry.Has(namespace, p)
+	return true, time.Duration(s.registry.Deadline(namespace, p) - s.elapsed(s.now()))
 }
 
 func (s *memoryStorage) Close() error {

@@ -62,13 +62,15 @@ func defaultServiceConfig() serviceConfig {
 // A request costs a token, and the check of a record's signature as many as its key is
 // slow: 1 for Ed25519, and more for others. A refresh, which is the same record for a
 // live registration, costs a quarter token, so a peer can keep 1000 registrations alive.
-// A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
+// It does so only if it is due: if it makes the registration last longer by at least a
+// quarter of the longest TTL, or 5 seconds if that is less. An earlier one costs as much as
+// any request. A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
 // declined request costs a quarter token; a full bucket of debt closes the stream.
 //
 // All peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a
 // peer's rate and burst, because a peer can have any number of identities. Those of an
 // IPv6 /56 share four times as much as a /64, and those of a /48 sixteen times. A refresh
-// is charged to its peer only, so nobody else at its address can prevent it.
+// that is due is charged to its peer only, so nobody else at its address can prevent it.
 //
 // burst is at least 1, and an empty bucket must fill within an hour, because the point
 // remembers the peer until then.

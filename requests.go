@@ -74,24 +74,24 @@ func (q *requests) sweep(now time.Time) {
 type known struct {
 	namespace string // of the request
 	verified  bool   // the peer has registered these bytes before
-	live      bool   // and they are registered in the namespace: the request is a refresh
+	refresh   bool   // they are registered in the namespace, and it is time to refresh that
 }
 
-// charge charges the caller for a request. A refresh costs its own peer a little, and
-// nobody else can prevent it.
+// charge charges the caller for a request. A refresh that is due costs its own peer a
+// little, and nobody else can prevent it.
 func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
 	k := q.knows(c.peer, r, now)
-	if k.live {
+	if k.refresh {
 		return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
 	}
 	return k, q.rates.Charge(c.peer, c.origin, limit.Request, now)
 }
 
-// verifier is a [Storage] that knows whether it holds an envelope of a peer, and whether
-// the peer is registered in a namespace. The signature of a refresh with the same bytes
-// need not be checked again.
+// verifier is a [Storage] that knows whether it holds an envelope of a peer, and how long
+// the peer is still registered in a namespace. The signature of a refresh with the same
+// bytes need not be checked again.
 type verifier interface {
-	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified, live bool)
+	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left time.Duration)
 }
 
 // knows returns what the point knows of a request.
@@ -100,12 +100,27 @@ func (q *requests) knows(p peer.ID, r *wire.Request, now time.Time) (k known) {
 		return known{}
 	}
 	k.namespace = string(r.Register.Namespace)
+	var left time.Duration
 	if v, ok := q.storage.(verifier); ok {
-		k.verified, k.live = v.hasEnvelope(k.namespace, p, r.Register.Envelope)
+		k.verified, left = v.hasEnvelope(k.namespace, p, r.Register.Envelope)
 	} else {
-		k.verified, k.live = q.recent.Lookup(k.namespace, p, r.Register.Envelope, now)
+		k.verified, left = q.recent.Lookup(k.namespace, p, r.Register.Envelope, now)
 	}
+	k.refresh = left > 0 && q.due(r.Register.TTL, left)
 	return k
+}
+
+// refreshesPerTTL is how many refreshes of one registration are cheap in the longest TTL,
+// or in the protocol's if that is shorter. Clients of this library send fewer than two.
+const refreshesPerTTL = 4
+
+// due reports whether a refresh that asks for a TTL is due for a registration that has
+// left to live: whether it makes that last longer, by enough. So an address that is over
+// its rate can send no more of them than its registrations need. The TTL of the request
+// before does not matter: whoever shortens a registration pays for a request.
+func (q *requests) due(ttl int64, left time.Duration) bool {
+	granted, err := grantTTL(ttl, q.config.ttl, q.config.maxTTL)
+	return err == nil && granted+grace-left >= min(q.config.maxTTL, MaxTTL)/refreshesPerTTL
 }
 
 // answer is the answer to a request.

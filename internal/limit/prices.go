@@ -11,7 +11,7 @@ import (
 const (
 	// Request is the price of any request.
 	Request = 1.0
-	// Refresh is the price of registering the same bytes again while they are live.
+	// Refresh is the price of registering the same bytes again when that is due.
 	Refresh = 0.25
 )
 

@@ -17,7 +17,7 @@ const maxRecent = 1 << 16
 // Methods may be called by many goroutines at the same time.
 type Recent struct {
 	mu         sync.Mutex
-	young, old map[entry]time.Time // until when it is live
+	young, old map[entry]time.Time // until when it is live; no entry is in both
 }
 
 // entry is the hash of a peer, an envelope and a namespace. The hash is a strong one,
@@ -34,7 +34,11 @@ func (r *Recent) Add(namespace string, p peer.ID, envelope []byte, deadline time
 	verified, registered := entriesOf(namespace, p, envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.add(verified, deadline)
+	if last := r.deadline(verified); last.After(deadline) {
+		r.add(verified, last)
+	} else {
+		r.add(verified, deadline)
+	}
 	r.add(registered, deadline)
 }
 
@@ -43,24 +47,26 @@ func (r *Recent) add(e entry, deadline time.Time) {
 	if len(r.young) >= maxRecent {
 		r.old, r.young = r.young, make(map[entry]time.Time)
 	}
-	if r.young[e].Before(deadline) {
-		r.young[e] = deadline
-	}
+	delete(r.old, e)
+	r.young[e] = deadline
 }
 
 // Lookup reports whether the peer has registered the envelope anywhere, so that its
-// signature was checked, and whether it is live in the namespace, so that the request
-// would refresh it.
-func (r *Recent) Lookup(namespace string, p peer.ID, envelope []byte, now time.Time) (verified, live bool) {
+// signature was checked, and how long it is still live in the namespace, at most 0 if it
+// is not.
+func (r *Recent) Lookup(namespace string, p peer.ID, envelope []byte, now time.Time) (verified bool, left time.Duration) {
 	v, l := entriesOf(namespace, p, envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.holds(v, now), r.holds(l, now)
+	return r.deadline(v).After(now), r.deadline(l).Sub(now)
 }
 
-// holds reports whether an entry is live. r.mu is held.
-func (r *Recent) holds(e entry, now time.Time) bool {
-	return r.young[e].After(now) || r.old[e].After(now)
+// deadline returns until when an entry is live. r.mu is held.
+func (r *Recent) deadline(e entry) time.Time {
+	if deadline, ok := r.young[e]; ok {
+		return deadline
+	}
+	return r.old[e]
 }
 
 // Sweep forgets what is no longer live.

@@ -10,8 +10,8 @@ import (
 func TestRecent(t *testing.T) {
 	r, now := NewRecent(), time.Now()
 	lookup := func(ns, p, envelope string, at time.Time) [2]bool {
-		verified, live := r.Lookup(ns, nth(len(p)), []byte(envelope), at)
-		return [2]bool{verified, live}
+		verified, left := r.Lookup(ns, nth(len(p)), []byte(envelope), at)
+		return [2]bool{verified, left > 0}
 	}
 	require.Equal(t, [2]bool{}, lookup("n", "p", "e", now))
 	r.Add("n", nth(1), []byte("e"), now.Add(time.Second))
@@ -24,6 +24,24 @@ func TestRecent(t *testing.T) {
 	require.Empty(t, r.young)
 }
 
+// TestRecentShortened: the last registration in a namespace decides how long it is live
+// there, also if it ends sooner than the one before. The envelope stays verified.
+func TestRecentShortened(t *testing.T) {
+	r, now := NewRecent(), time.Now()
+	r.Add("n", "p", []byte("e"), now.Add(time.Minute))
+	for i := range maxRecent/2 + 1 { // the first entries are in the old generation now
+		r.Add("n", nth(i), nil, now.Add(time.Minute))
+	}
+	r.Add("n", "p", []byte("e"), now.Add(time.Second))
+	verified, left := r.Lookup("n", "p", []byte("e"), now)
+	require.True(t, verified)
+	require.Equal(t, time.Second, left)
+	r.Sweep(now.Add(time.Second))
+	verified, left = r.Lookup("n", "p", []byte("e"), now.Add(time.Second))
+	require.True(t, verified)
+	require.LessOrEqual(t, left, time.Duration(0), "the old generation does not bring it back")
+}
+
 // TestRecentIsBounded: what is refreshed stays, however much else there is.
 func TestRecentIsBounded(t *testing.T) {
 	r, now := NewRecent(), time.Now()
@@ -34,10 +52,10 @@ func TestRecentIsBounded(t *testing.T) {
 		r.Add("n", nth(i), nil, now.Add(time.Minute))
 		require.LessOrEqual(t, len(r.young)+len(r.old), 2*maxRecent+2)
 	}
-	_, live := r.Lookup("n", "p", []byte("e"), now)
-	require.True(t, live)
-	_, live = r.Lookup("n", nth(0), nil, now)
-	require.False(t, live)
+	_, left := r.Lookup("n", "p", []byte("e"), now)
+	require.Positive(t, left)
+	_, left = r.Lookup("n", nth(0), nil, now)
+	require.LessOrEqual(t, left, time.Duration(0))
 	r.Sweep(now.Add(time.Hour))
 	require.Empty(t, r.young)
 	require.Empty(t, r.old)

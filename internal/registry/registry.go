@@ -301,6 +301,15 @@ func (x *Registry) Has(namespace string, p peer.ID) bool {
 	return x.registrants.get(p).find(namespace) != nil
 }
 
+// Deadline returns when the registration of p in a namespace ends, and 0 if the registry
+// holds none.
+func (x *Registry) Deadline(namespace string, p peer.ID) int64 {
+	if r := x.registrants.get(p).find(namespace); r != nil {
+		return r.deadline
+	}
+	return 0
+}
+
 // HasEnvelope reports whether envelope is what p registered last. It is false once all
 // registrations of p are evicted.
 func (x *Registry) HasEnvelope(p peer.ID, envelope []byte) bool {

@@ -31,6 +31,7 @@ func TestRegistrationEndsAtItsDeadline(t *testing.T) {
 	require.Empty(t, f.Sample(nil, "n", 10, 0, f.now))
 	require.Empty(t, f.Sample(nil, "", 10, 0, f.now))
 	require.True(t, f.Has("n", "p"), "it is not evicted yet")
+	require.Equal(t, f.now, f.Deadline("n", "p"))
 	require.Equal(t, 1, f.Len())
 	require.Zero(t, f.Expired())
 
@@ -55,6 +56,8 @@ func TestUnknown(t *testing.T) {
 	require.NoError(t, f.register("n", "p", "envelope", second, unlimited))
 	require.False(t, f.Has("n", "other"))
 	require.False(t, f.Has("other", "p"))
+	require.Zero(t, f.Deadline("n", "other"))
+	require.Zero(t, f.Deadline("other", "p"))
 	require.False(t, f.HasEnvelope("other", []byte("envelope")))
 	require.False(t, f.HasEnvelope("other", nil))
 	require.Empty(t, f.Sample(nil, "other", 10, 0, f.now))
