@@ -50,7 +50,7 @@ func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time
 	for _, f := range a.found {
 		sent += len(f.Envelope) + len(f.Namespace)
 	}
-	d.end(sent, now)
+	d.end(sent, true, now)
 	if a.refusal != nil {
 		return a.refusal
 	}

@@ -61,7 +61,7 @@ func (d *draws) begin(ctx context.Context, p peer.ID, o limit.Origin, scope netw
 	}
 	drawn.charged = bytes
 	if err := drawn.reserve(ctx, n, bytes); err != nil {
-		drawn.end(0, now)
+		drawn.end(0, true, now)
 		return nil, err
 	}
 	return drawn, nil
@@ -112,8 +112,10 @@ func (d *draw) check(found []wire.Found) error {
 	return d.book(held - d.memory)
 }
 
-// end gives everything back and settles the charge. sent is the size of the answer.
-func (d *draw) end(sent int, now time.Time) {
+// end gives everything back and settles the charge. sent is the size of the answer. If the
+// peer has not taken the answer, nothing is given back of the charge, because what it was
+// for is drawn.
+func (d *draw) end(sent int, taken bool, now time.Time) {
 	if d == nil {
 		return
 	}
@@ -122,6 +124,9 @@ func (d *draw) end(sent int, now time.Time) {
 	}
 	if d.large {
 		d.draws.large.Leave(d.peer)
+	}
+	if !taken {
+		sent = max(sent, d.charged)
 	}
 	d.draws.egress.Settle(d.peer, d.origin, float64(sent-d.charged), now)
 }

@@ -103,6 +103,7 @@ var (
 	errResource = errors.New("resource limit reached")
 	errRate     = errors.New("far over the rate limit")
 	errPanic    = errors.New("panic")
+	errGone     = errors.New("the peer has gone")
 )
 
 // storageError marks an error as a storage's. Peers are told nothing of its text,

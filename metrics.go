@@ -228,9 +228,16 @@ func (m *serviceMetrics) RequestAnswered(e RequestAnswered) {
 func (m *serviceMetrics) StorageCalled(e StorageCalled) {
 	s := m.storage[e.Op]
 	s.duration.Observe(e.Duration.Seconds())
-	if e.Err != nil && !errors.Is(e.Err, ErrPeerLimit) && !errors.Is(e.Err, ErrFull) {
+	if storageFailed(e.Err) {
 		s.failures.Inc()
 	}
+}
+
+// storageFailed reports whether an error of a storage is a failure. A limit is none, nor is a
+// call that was cancelled because the peer has gone.
+func storageFailed(err error) bool {
+	return err != nil && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, ErrOriginLimit) &&
+		!errors.Is(err, ErrFull) && !errors.Is(err, context.Canceled)
 }
 
 // Describe implements [prometheus.Collector].

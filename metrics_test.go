@@ -260,3 +260,17 @@ func TestMetricsLabelsAreComplete(t *testing.T) {
 		m.StreamEnded(StreamEnded{Err: err})
 	}
 }
+
+// TestLimitsAreNoFailures: a storage that reaches a limit, or whose caller has gone, has not
+// failed.
+func TestLimitsAreNoFailures(t *testing.T) {
+	m := newServiceMetrics()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(m)
+	for _, err := range []error{nil, ErrPeerLimit, ErrOriginLimit, ErrFull, context.Canceled} {
+		m.StorageCalled(StorageCalled{Op: StorageAdd, Err: err})
+	}
+	require.Zero(t, gathered(t, reg)["storage_errors_total{add}"])
+	m.StorageCalled(StorageCalled{Op: StorageAdd, Err: ErrUnreachable})
+	require.InDelta(t, 1, gathered(t, reg)["storage_errors_total{add}"], 0)
+}

@@ -96,7 +96,7 @@ func WithRateLimit(perSecond float64, burst int) ServiceOption {
 // [WithRateLimit].
 //
 // A request is charged before it is carried out, with its limit times the average size of
-// a registration, and what is too much is given back once it is answered. If there is not
+// a registration, and what is too much is given back once the peer has its answer. If there is not
 // enough for it, it is answered E_UNAVAILABLE. So the largest requests are declined first.
 // An empty bucket must fill within an hour.
 func WithEgressLimit(bytesPerSecond, burst int) ServiceOption {

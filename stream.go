@@ -31,9 +31,10 @@ type stream struct {
 	requests *requests
 	caller   caller
 	*streamBuffers
-	reserved      int // bytes of requestMemory
-	unread        int // size of a request that was read and not answered
-	sent          int // bytes of the answer that is being written
+	peeking       chan struct{} // closed when nobody else uses reader any more; nil: nobody does
+	reserved      int           // bytes of requestMemory
+	unread        int           // size of a request that was read and not answered
+	sent          int           // bytes of the answer that is being written
 	readDeadline  time.Time
 	writeDeadline time.Time
 }
@@ -57,6 +58,7 @@ func newStream(st network.Stream, q *requests) *stream {
 
 // release returns the stream's memory. The stream has ended.
 func (s *stream) release() {
+	s.awaitPeek() // the stream has ended, so this is soon
 	if s.reserved > 0 {
 		s.Scope().ReleaseMemory(s.reserved)
 	}
@@ -98,6 +100,7 @@ func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
 		return errStopping
 	}
+	s.awaitPeek()
 	if err := s.readFrame(); err != nil {
 		switch {
 		case errors.Is(err, io.EOF):
@@ -153,20 +156,55 @@ func (s *stream) reply(ctx context.Context) error {
 	return s.write(ctx, &a)
 }
 
-// replyDiscover answers a DISCOVER.
-func (s *stream) replyDiscover(ctx context.Context, now time.Time) error {
+// replyDiscover answers a DISCOVER. A storage that copies may take long, so it stops if the
+// stream ends meanwhile.
+func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
+	if s.requests.draws.copies {
+		var cancel context.CancelCauseFunc
+		ctx, cancel = context.WithCancelCause(ctx)
+		defer cancel(nil)
+		s.peek(cancel)
+	}
 	n := grantLimit(s.request.Discover.Limit, s.requests.config.discoverLimit)
 	d, declined := s.requests.draws.begin(ctx, s.caller.peer, s.caller.origin, s.Scope(), n, now)
-	defer func() { d.end(s.sent, time.Now()) }()
 	s.sent = 0
+	defer func() { d.end(s.sent, err == nil, time.Now()) }()
 	a, err := s.requests.answer(ctx, &s.caller, &s.request, known{}, d, declined, now)
 	if err != nil {
 		return err
 	}
 	defer a.release()
+	if gone := context.Cause(ctx); errors.Is(gone, errGone) {
+		return gone
+	}
 	err = s.write(ctx, &a)
 	s.requests.draws.size.add(s.sent, a.Registrations)
 	return err
+}
+
+// peek calls cancel if the stream is reset before the peer sends its next request. It waits
+// for that in another goroutine, which uses reader. A peer that has sent more already, or
+// that has half-closed the stream, is not watched: it has paid for its answer anyway.
+func (s *stream) peek(cancel context.CancelCauseFunc) {
+	if s.reader.Buffered() > 0 {
+		return
+	}
+	peeking := make(chan struct{})
+	s.peeking = peeking
+	go func() {
+		defer close(peeking)
+		if _, err := s.reader.Peek(1); errors.Is(err, network.ErrReset) {
+			cancel(fmt.Errorf("%w: %w", errGone, err))
+		}
+	}()
+}
+
+// awaitPeek waits until the goroutine of peek has ended.
+func (s *stream) awaitPeek() {
+	if s.peeking != nil {
+		<-s.peeking
+		s.peeking = nil
+	}
 }
 
 // write writes an answer, and reports it to the metrics.

@@ -1,0 +1,163 @@
+package rendezvous
+
+// What a DISCOVER costs whose peer does not wait for its answer.
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
+)
+
+// slowStorage is a storage that waits in Sample, as for a database, until the context ends
+// or answer is closed.
+type slowStorage struct {
+	Storage
+	begun  chan struct{} // receives for each Sample that has begun
+	ended  chan error    // receives the error of each Sample
+	answer chan struct{}
+}
+
+func newSlowStorage(t testing.TB) *slowStorage {
+	return &slowStorage{
+		Storage: testStorage(t),
+		begun:   make(chan struct{}, 100),
+		ended:   make(chan error, 100),
+		answer:  make(chan struct{}),
+	}
+}
+
+func (s *slowStorage) Sample(ctx context.Context, ns string, n, maxBytes int) (records []Record, err error) {
+	s.begun <- struct{}{}
+	defer func() { s.ended <- err }()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-s.answer:
+		return s.Storage.Sample(ctx, ns, n, maxBytes)
+	}
+}
+
+// TestResetCancelsDraw: a storage that waits stops soon after the stream is reset or its
+// connection closed, long before the request's time is up. It counts as no failure of the
+// storage.
+func TestResetCancelsDraw(t *testing.T) {
+	for _, transport := range []string{overTCP, overQUIC} {
+		for name, end := range map[string]func(*rawStream){
+			"reset": func(st *rawStream) { _ = st.Reset() },
+			"close": func(st *rawStream) { _ = st.Conn().Close() },
+		} {
+			t.Run(name+" "+transport, func(t *testing.T) {
+				lines, reg, s := countLogs(t), prometheus.NewRegistry(), newSlowStorage(t)
+				point, h := newHostOver(t, transport), newHostOver(t, transport)
+				startPoint(t, point, s, WithMetrics(reg))
+				connect(t, h, point)
+				for range 5 {
+					connect(t, h, point)
+					st := openRaw(t, h, point.ID())
+					_, err := st.Write(frameOf(t, discoverRequest("n", 1000)))
+					require.NoError(t, err)
+					<-s.begun
+					begun := time.Now()
+					end(st)
+					require.ErrorIs(t, <-s.ended, context.Canceled)
+					require.Less(t, time.Since(begun), requestTimeout, "not by the request's own time")
+				}
+				require.Empty(t, lines.lines)
+				require.Zero(t, gathered(t, reg)["storage_errors_total{sample}"])
+			})
+		}
+	}
+}
+
+// TestUntakenAnswersCost: a peer that resets its streams pays for the answers that it does
+// not take, so it is refused as soon as if it had read them.
+func TestUntakenAnswersCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, s := simHosts(t, 2), newSlowStorage(t)
+		startPoint(t, hosts[0], s, WithEgressLimit(100, 10*100*usualSize))
+		connect(t, hosts[1], hosts[0])
+		for range 10 {
+			st := openRaw(t, hosts[1], hosts[0].ID())
+			_, err := st.Write(frameOf(t, discoverRequest("n", 100)))
+			require.NoError(t, err)
+			<-s.begun
+			require.NoError(t, st.Reset())
+			require.ErrorIs(t, <-s.ended, context.Canceled)
+		}
+		synctest.Wait()
+		d := openRaw(t, hosts[1], hosts[0].ID()).ask(discoverRequest("n", 100)).GetDiscoverResponse()
+		require.Equal(t, pb.Message_E_UNAVAILABLE, d.GetStatus())
+		require.Equal(t, errEgress.Text, d.GetStatusText())
+		require.Empty(t, s.begun, "it was refused before anything was drawn")
+	})
+}
+
+// TestDrawsOfPatientPeers: a peer that sends its next request early, or half-closes the
+// stream, gets its answers. So does one whose stream has served slow draws before.
+func TestDrawsOfPatientPeers(t *testing.T) {
+	for _, transport := range []string{overTCP, overQUIC} {
+		s := newSlowStorage(t)
+		point, h := newHostOver(t, transport), newHostOver(t, transport)
+		startPoint(t, point, s)
+		connect(t, h, point)
+		send := func(st *rawStream, requests ...*pb.Message) {
+			for _, r := range requests {
+				_, err := st.Write(frameOf(t, r))
+				require.NoError(t, err)
+			}
+		}
+		discover, register := discoverRequest("n", 100), registerRequest("n", ownEnvelope(t, h), 0)
+		early, halfClosed := openRaw(t, h, point.ID()), openRaw(t, h, point.ID())
+		send(early, discover)
+		<-s.begun
+		send(early, register, discover, register)
+		send(halfClosed, discover)
+		require.NoError(t, halfClosed.CloseWrite())
+		<-s.begun
+		close(s.answer)
+		requireAnswers(t, early, pb.Message_DISCOVER_RESPONSE, pb.Message_REGISTER_RESPONSE, pb.Message_DISCOVER_RESPONSE, pb.Message_REGISTER_RESPONSE)
+		send(early, discover)
+		requireAnswers(t, early, pb.Message_DISCOVER_RESPONSE)
+		requireAnswers(t, halfClosed, pb.Message_DISCOVER_RESPONSE)
+		_, err := halfClosed.next()
+		require.Error(t, err)
+	}
+}
+
+// requireAnswers reads successful answers of these types.
+func requireAnswers(t *testing.T, st *rawStream, types ...pb.Message_MessageType) {
+	t.Helper()
+	for _, want := range types {
+		m, err := st.next()
+		require.NoError(t, err)
+		require.Equal(t, want, m.GetType())
+		require.Equal(t, pb.Message_OK, m.GetDiscoverResponse().GetStatus())
+		require.Equal(t, pb.Message_OK, m.GetRegisterResponse().GetStatus())
+	}
+}
+
+// TestStopDuringDraw: Stop ends a draw that waits.
+func TestStopDuringDraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, s := simHosts(t, 2), newSlowStorage(t)
+		service := startPoint(t, hosts[0], s)
+		connect(t, hosts[1], hosts[0])
+		ask := func(h host.Host) {
+			_, err := openRaw(t, h, hosts[0].ID()).Write(frameOf(t, discoverRequest("n", 100)))
+			require.NoError(t, err)
+			<-s.begun
+		}
+		ask(hosts[1])
+		begun := time.Now()
+		service.Stop()
+		require.LessOrEqual(t, time.Since(begun), stopTimeout)
+		require.ErrorIs(t, <-s.ended, context.Canceled)
+	})
+}
