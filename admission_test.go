@@ -72,6 +72,7 @@ type plain struct{ Storage }
 // rate, twice in each TTL, even if the storage cannot report what the peer holds.
 func TestRefreshAtTheLimit(t *testing.T) {
 	eachStorage(t, func(t *testing.T, s Storage) {
+		t.Helper()
 		key, id := newKey(t, crypto.Ed25519)
 		envelope := seal(t, key, id, addr)
 		q, c := newTestRequests(t, s), callerAt(id, "/ip4/192.0.2.1/tcp/1")
@@ -91,6 +92,7 @@ func TestRefreshAtTheLimit(t *testing.T) {
 // debt stops its refreshes.
 func TestNeighboursRefresh(t *testing.T) {
 	eachStorage(t, func(t *testing.T, s Storage) {
+		t.Helper()
 		key, id := newKey(t, crypto.Ed25519)
 		envelope := seal(t, key, id, addr)
 		q := newTestRequests(t, s)
@@ -136,6 +138,7 @@ func TestEarlyRefreshesCost(t *testing.T) {
 		"of no valid TTL":        {func(i int) int64 { return 20 + int64(i%2) }, 1, 0, 6000},
 	} {
 		eachStorage(t, func(t *testing.T, s Storage) {
+			t.Helper()
 			key, id := newKey(t, crypto.Ed25519)
 			envelope := seal(t, key, id, addr)
 			q, c := newTestRequests(t, s, WithRateLimit(0, 0)), callerAt(id, "/ip4/192.0.2.1/tcp/1")
@@ -163,6 +166,7 @@ func TestEarlyRefreshesCost(t *testing.T) {
 // eachStorage runs a test in virtual time with the memory storage, and with one that cannot
 // report what a peer holds.
 func eachStorage(t *testing.T, test func(t *testing.T, s Storage)) {
+	t.Helper()
 	for name, wrap := range map[string]func(Storage) Storage{
 		"memory": func(s Storage) Storage { return s },
 		"plain":  func(s Storage) Storage { return plain{s} },

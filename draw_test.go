@@ -25,6 +25,7 @@ type slowStorage struct {
 }
 
 func newSlowStorage(t testing.TB) *slowStorage {
+	t.Helper()
 	return &slowStorage{
 		Storage: testStorage(t),
 		begun:   make(chan struct{}, 100),
