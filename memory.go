@@ -28,7 +28,8 @@ const (
 )
 
 // NewMemoryStorage returns a storage whose registrations are lost with the process. It
-// has no goroutine while it is empty, so a storage that is never closed is no leak.
+// has no goroutine while it is empty, so a storage that is never closed is no leak. It is a
+// [Pager].
 func NewMemoryStorage() Storage { return newMemoryStorage(time.Now, nil) }
 
 type memoryStorage struct {
@@ -64,11 +65,11 @@ func (s *memoryStorage) Add(ctx context.Context, r Record, q Quota) error {
 	return s.retry(func() error { return s.add(&r, q) })
 }
 
-// retry calls add with the lock held, and again while the registry is behind. Others may
+// retry calls f with the lock held, and again while the registry is behind. Others may
 // use the registry in between, so that nobody waits for a large eviction.
-func (s *memoryStorage) retry(add func() error) error {
+func (s *memoryStorage) retry(f func() error) error {
 	for {
-		err := s.locked(add)
+		err := s.locked(f)
 		if !errors.Is(err, registry.ErrBehind) {
 			return err
 		}
@@ -102,6 +103,8 @@ func (s *memoryStorage) entry(r *Record, now time.Time) registry.Entry {
 		Peer:      r.Peer,
 		Envelope:  r.Envelope,
 		Deadline:  s.elapsed(now) + int64(clampLife(r.Deadline.Sub(now))),
+		Fresh:     s.elapsed(now) + int64(freshFor(r, now)),
+		Kind:      registry.Kind(r.Kind),
 		Origin:    registry.OriginOf(r.Origin),
 	}
 }
@@ -117,24 +120,38 @@ func (s *memoryStorage) admit(e *registry.Entry, q Quota, now time.Time) (regist
 // clampLife bounds the time that a registration has left.
 func clampLife(left time.Duration) time.Duration { return min(max(left, 0), longestLife) }
 
+// freshFor returns how long a record stays fresh.
+func freshFor(r *Record, now time.Time) time.Duration {
+	if r.Fresh.IsZero() || r.Fresh.After(r.Deadline) {
+		return clampLife(r.Deadline.Sub(now))
+	}
+	return clampLife(r.Fresh.Sub(now))
+}
+
 // elapsed converts now to the registry's time, which begins at 1.
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error) {
 	var records []Record
 	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, now time.Time, elapsed int64) {
-		records = make([]Record, len(drawn))
-		// This loop follows pointers. It does nothing else, so the processor loads what
-		// they point to from memory at the same time.
-		for i := range drawn {
-			records[i].Namespace, records[i].Peer = drawn[i].Namespace(), drawn[i].Peer()
-		}
-		for i := range drawn {
-			records[i].Envelope = drawn[i].Envelope()
-			records[i].Deadline = now.Add(time.Duration(drawn[i].Deadline() - elapsed))
-		}
+		records = recordsOf(drawn, now, elapsed)
 	})
 	return records, err
+}
+
+// recordsOf returns slots as records. Elapsed is now in the registry's time.
+func recordsOf(slots []registry.Slot, now time.Time, elapsed int64) []Record {
+	records := make([]Record, len(slots))
+	// This loop follows pointers. It does nothing else, so the processor loads what they
+	// point to from memory at the same time.
+	for i := range slots {
+		records[i].Namespace, records[i].Peer = slots[i].Namespace(), slots[i].Peer()
+	}
+	for i := range slots {
+		records[i].Envelope = slots[i].Envelope()
+		records[i].Deadline = now.Add(time.Duration(slots[i].Deadline() - elapsed))
+	}
+	return records
 }
 
 // appendSample appends a sample to dst in the form in which an answer needs it.
@@ -182,6 +199,74 @@ func (s *memoryStorage) reuse(drawn []registry.Slot) {
 	if cap(drawn) <= 2*MaxDiscoverLimit {
 		s.drawn = drawn
 	}
+}
+
+// Page implements [Pager].
+func (s *memoryStorage) Page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", fmt.Errorf("page through registrations: %w", err)
+	}
+	var records []Record
+	var end string
+	err := s.retry(func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		now := s.now()
+		elapsed := s.elapsed(now)
+		var page []registry.Slot
+		var err error
+		page, end, err = s.registry.Page(s.drawn[:0], namespace, registry.Kind(kind), string(after), n, maxBytes, elapsed)
+		if err != nil {
+			return err
+		}
+		records = recordsOf(page, now, elapsed)
+		for i := range records {
+			records[i].Kind = kind
+		}
+		s.reuse(page)
+		return nil
+	})
+	return records, Cursor(end), err
+}
+
+// Remove implements [Pager].
+func (s *memoryStorage) Remove(ctx context.Context, namespace string, p peer.ID) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("remove a registration: %w", err)
+	}
+	return s.locked(func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		s.registry.Remove(namespace, p)
+		return nil
+	})
+}
+
+// Renew implements [Pager]. It takes the lock for each peer anew, so that nobody waits for
+// many.
+func (s *memoryStorage) Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error {
+	for _, p := range peers {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("renew registrations: %w", err)
+		}
+		if err := s.locked(func() error { return s.renew(p, fresh) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// renew renews the registrations of a peer. s.mu is held.
+func (s *memoryStorage) renew(p peer.ID, fresh time.Time) error {
+	if s.closed {
+		return ErrClosed
+	}
+	now := s.now()
+	elapsed := s.elapsed(now)
+	s.registry.Renew(p, elapsed+int64(clampLife(fresh.Sub(now))), elapsed)
+	return nil
 }
 
 func (s *memoryStorage) Counts(ctx context.Context) (Counts, error) {

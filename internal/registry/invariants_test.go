@@ -19,40 +19,48 @@ func checkInvariants(t *testing.T, x *Registry, now int64) {
 	for id, p := range registrants {
 		require.Equal(t, id, p.id)
 		require.False(t, p.empty(), "%q has no registrations", id)
-		all := p.more
-		if p.hasFirst() {
-			all = append([]*Registration{&p.first}, all...)
-		}
-		for _, r := range all {
+		for _, r := range p.all() {
 			require.Same(t, p, r.registrant)
 			require.Same(t, namespaces[r.namespace.name], r.namespace)
 			registrations[r] = true
 			members[r.namespace]++
 		}
-		for i := 1; i < len(p.more); i++ {
-			require.Less(t, p.more[i-1].namespace.name, p.more[i].namespace.name, "registrations of %q are out of order", id)
+		require.False(t, p.more != nil && len(*p.more) == 0, "an empty list holds on to memory")
+		others := p.others()
+		for i := 1; i < len(others); i++ {
+			require.Less(t, others[i-1].namespace.name, others[i].namespace.name, "registrations of %q are out of order", id)
 		}
-		for _, r := range p.more[len(p.more):cap(p.more)] {
+		for _, r := range others[len(others):cap(others)] {
 			require.Nil(t, r, "an unused place holds on to memory")
 		}
-		checkRoom(t, p.more)
+		checkRoom(t, others)
 	}
 	require.Len(t, registrations, x.Len())
 
 	require.Len(t, namespaces, x.Namespaces())
-	checkPool(t, &x.all, registrations, now)
+	sampled := make(map[*Registration]bool)
+	for r := range registrations {
+		if r.place == nil || r.place.track.key.kind == usual {
+			sampled[r] = true
+		}
+	}
+	checkPool(t, &x.all, sampled, now)
 	for name, ns := range namespaces {
 		require.Equal(t, name, ns.name)
 		require.Positive(t, ns.members)
 		require.Equal(t, members[ns], ns.members, "members of %q", name)
 		in := make(map[*Registration]bool)
-		for r := range registrations {
+		for r := range sampled {
 			if r.namespace == ns {
 				in[r] = true
 			}
 		}
 		checkPool(t, &ns.pool, in, now)
 	}
+	for r := range registrations {
+		require.Equal(t, x.all.deadlineOf(r) > now, r.namespace.pool.deadlineOf(r) > now, "a registration is fresh in one pool only")
+	}
+	checkOrder(t, x.order, registrations, now)
 	checkWheel(t, &x.wheel, registrations, now)
 	checkSums(t, x, registrations)
 }
@@ -79,7 +87,56 @@ func checkSums(t *testing.T, x *Registry, registrations map[*Registration]bool) 
 	require.Equal(t, net48, entriesOf(t, &x.origins.net48))
 }
 
-// checkPool checks that the pool has one slot for each registration, unless it has expired.
+// checkOrder checks that each registration has its place, in the track of its namespace and in
+// that of all, and that what is counted is right.
+func checkOrder(t *testing.T, o *order, registrations map[*Registration]bool, now int64) {
+	t.Helper()
+	if o == nil {
+		for r := range registrations {
+			require.Nil(t, r.place)
+		}
+		return
+	}
+	var size int64
+	var lasting usage
+	inTracks := make(map[trackKey]int)
+	for r := range registrations {
+		p := r.place
+		if p == nil {
+			require.LessOrEqual(t, r.deadline, now, "a live registration has no place")
+			continue
+		}
+		require.Same(t, r, p.registration)
+		require.Equal(t, r.deadline, p.deadline)
+		require.Equal(t, r.namespace, p.track.key.namespace)
+		require.Less(t, p.sequence, o.next)
+		require.Positive(t, p.sequence)
+		for _, tr := range []*track{p.track, o.all[p.track.key.kind]} {
+			got, _ := tr.places.Get(p.sequence)
+			require.Same(t, p, got)
+			inTracks[tr.key]++
+		}
+		size += int64(len(p.envelope))
+		if p.lasting {
+			lasting.count++
+			lasting.bytes += int64(len(r.namespace.name) + len(r.registrant.id) + len(p.envelope))
+		}
+	}
+	require.Equal(t, size, o.size)
+	require.Equal(t, lasting, o.lasting)
+	tracks := entriesOf(t, &o.tracks)
+	for kind, tr := range o.all {
+		require.Equal(t, trackKey{nil, kind}, tr.key)
+		tracks[tr.key] = tr
+	}
+	for key, tr := range tracks {
+		require.Equal(t, key, tr.key)
+		require.Equal(t, inTracks[key], tr.places.Len())
+		require.True(t, key.namespace == nil || tr.places.Len() > 0, "an empty track holds on to memory")
+	}
+}
+
+// checkPool checks that the pool has one slot for each registration, unless it is not fresh.
 func checkPool(t *testing.T, p *pool, registrations map[*Registration]bool, now int64) {
 	t.Helper()
 	size := 0
@@ -87,14 +144,19 @@ func checkPool(t *testing.T, p *pool, registrations map[*Registration]bool, now 
 		size += len(s.envelope)
 		require.True(t, registrations[s.registration], "a slot has a registration that does not belong there")
 		require.Equal(t, i, int(s.registration.positions[p.kind]))
-		require.Equal(t, s.registration.deadline, s.deadline)
+		if pl := s.registration.place; pl == nil || !pl.lasting {
+			require.Equal(t, s.registration.deadline, s.deadline)
+		} else {
+			require.LessOrEqual(t, s.deadline, s.registration.deadline)
+			require.Equal(t, pl.envelope, s.envelope)
+		}
 	}
 	require.EqualValues(t, size, p.size)
 	held := 0
 	for r := range registrations {
 		if p.holds(r) {
 			held++
-		} else {
+		} else if r.place == nil || !r.place.lasting {
 			require.LessOrEqual(t, r.deadline, now, "a live registration was dropped")
 		}
 	}

@@ -2,10 +2,12 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,17 +25,54 @@ const (
 // the registry says that it has evicted it.
 type model struct {
 	held map[key]content
+	next int                // place in the order
 	last map[peer.ID]string // envelope that each peer registered last
 }
 
 type content struct {
 	envelope string
 	deadline int64
+	fresh    int64
+	kind     Kind
 	origin   netip.Addr // invalid: none
+	at       int        // its place in the order
 }
+
+func (c content) lasting() bool { return c.fresh < c.deadline }
 
 func newModel() *model {
 	return &model{held: make(map[key]content), last: make(map[peer.ID]string)}
+}
+
+// fresh returns what may be sampled at now.
+func (m *model) fresh(namespace string, now int64) map[key]content {
+	fresh := m.live(namespace, now)
+	for k, c := range fresh {
+		if c.fresh <= now || c.kind != 0 {
+			delete(fresh, k)
+		}
+	}
+	return fresh
+}
+
+// page returns the page that there must be after a place in the order.
+func (m *model) page(namespace string, kind Kind, after, n, maxBytes int, now int64) (keys []key) {
+	live := m.live(namespace, now)
+	for k, c := range live {
+		if c.kind == kind && c.at > after {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b key) int { return cmp.Compare(live[a].at, live[b].at) })
+	keys = keys[:min(max(n, 0), len(keys))]
+	left := maxBytes
+	for i, k := range keys {
+		left -= len(k.namespace) + len(live[k].envelope)
+		if i > 0 && maxBytes > 0 && left < 0 {
+			return keys[:i]
+		}
+	}
+	return keys
 }
 
 // live returns what is live at now in a namespace, or in all for "".
@@ -59,8 +98,12 @@ func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origi
 		old = content{}
 	}
 	hasRoom := hasRoomAt(live, old.origin, c.origin, q.PerOrigin)
+	lastingFull := c.lasting() && !(refresh && old.lasting()) && lastingExceeds(live, k, c, q)
 	if refresh {
-		if !hasRoom {
+		switch {
+		case lastingFull:
+			return true, netip.Addr{}, ErrFull
+		case !hasRoom:
 			return true, old.origin, nil
 		}
 		return true, c.origin, nil
@@ -76,10 +119,22 @@ func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origi
 		return false, netip.Addr{}, ErrPeerLimit
 	case !hasRoom:
 		return false, netip.Addr{}, ErrOriginLimit
-	case q.Total > 0 && len(live) >= q.Total, q.Bytes > 0 && bytesOf(live)+size(k, c) > q.Bytes:
+	case lastingFull, q.Total > 0 && len(live) >= q.Total, q.Bytes > 0 && bytesOf(live)+size(k, c) > q.Bytes:
 		return false, netip.Addr{}, ErrFull
 	}
 	return false, c.origin, nil
+}
+
+// lastingExceeds reports whether a further lasting registration is over half of a quota.
+func lastingExceeds(live map[key]content, k key, c content, q Quota) bool {
+	lasting := make(map[key]content)
+	for other, o := range live {
+		if o.lasting() {
+			lasting[other] = o
+		}
+	}
+	return q.Total > 0 && len(lasting)+1 > max(1, q.Total/2) ||
+		q.Bytes > 0 && bytesOf(lasting)+size(k, c) > max(1, q.Bytes/2)
 }
 
 // hasRoomAt reports whether another registration may count at an address, if it is a new
@@ -121,6 +176,8 @@ func bytesOf(registrations map[key]content) (sum int64) {
 }
 
 func (m *model) put(k key, c content) {
+	m.next++
+	c.at = m.next
 	m.held[k] = c
 	m.last[k.peer] = c.envelope
 }
@@ -154,6 +211,17 @@ type play struct {
 	behind  int    // how often Admit was
 	slots   []Slot // of earlier samples, which must stay as they were
 	want    []sampled
+	walkers [4]walker
+	unusual bool // whether there are registrations that need the order
+	ordered bool // whether the model knows the order
+}
+
+// walker follows cursors.
+type walker struct {
+	namespace string
+	kind      Kind
+	cursor    string
+	at        int // the place in the order that the cursor must be after
 }
 
 type sampled struct {
@@ -162,7 +230,8 @@ type sampled struct {
 }
 
 func contentOf(s Slot) sampled {
-	return sampled{key{s.Namespace(), s.Peer()}, content{string(s.Envelope()), s.Deadline(), s.registration.origin.Addr()}}
+	c := content{envelope: string(s.Envelope()), deadline: s.Deadline(), origin: s.registration.origin.Addr()}
+	return sampled{key{s.Namespace(), s.Peer()}, c}
 }
 
 // playSteps plays all steps. It checks the inside of the registry after every few of them,
@@ -175,6 +244,7 @@ func playSteps(t *testing.T, steps []byte, checkEvery int) *play {
 			t.Logf("what was done last:\n\t%s", strings.Join(p.story[max(0, len(p.story)-100):], "\n\t"))
 		}
 	})
+	p.unusual = p.next(2) == 1
 	for n := 0; p.step(t); n++ {
 		p.compare(t)
 		if n%checkEvery == 0 {
@@ -257,7 +327,12 @@ func envelopeOf(p peer.ID, i int) string { return fmt.Sprintf("%q %0*d", string(
 
 // content returns what a peer registers for a time.
 func (p *play) content(id peer.ID, ttl int64) content {
-	return content{envelopeOf(id, p.next(3)), p.now + ttl, p.address()}
+	c := content{envelope: envelopeOf(id, p.next(3)), deadline: p.now + ttl, fresh: p.now + ttl, origin: p.address()}
+	if p.unusual && p.next(2) == 0 {
+		c.kind = Kind(max(0, p.next(6)-3))
+		c.fresh = min(c.deadline, p.now+p.duration())
+	}
+	return c
 }
 
 // limit returns a limit up to most. Half are none.
@@ -273,12 +348,18 @@ func (p *play) step(t *testing.T) bool {
 		return false
 	}
 	switch op := p.next(64); {
-	case op < 32:
+	case op < 28:
 		k := key{p.namespace(), p.peer()}
 		p.register(t, k, p.content(k.peer, p.duration()), p.quota)
-	case op < 36:
-		p.sample(t, p.namespace(), p.next(70), p.maxBytes())
+	case op < 33:
+		p.page(t, &p.walkers[p.next(len(p.walkers))], p.next(70), p.maxBytes())
+	case op < 34:
+		p.restart(&p.walkers[p.next(len(p.walkers))])
+	case op < 37:
+		p.renewOrRemove(p.next(3), p.namespace(), p.peer())
 	case op < 40:
+		p.sample(t, p.namespace(), p.next(70), p.maxBytes())
+	case op < 44:
 		p.sample(t, "", p.next(256), p.maxBytes())
 	case op < 52:
 		d := p.duration()
@@ -291,6 +372,8 @@ func (p *play) step(t *testing.T) bool {
 	case op < 62:
 		p.quota = Quota{PerPeer: p.limit(24), PerOrigin: p.limit(4), Total: p.limit(100), Bytes: 64 * int64(p.limit(100))}
 		p.tell("quota %+v", p.quota)
+	case op == 62 && p.next(2) == 0:
+		p.unusual = !p.unusual
 	case op == 62: // more than one Admit can evict
 		c := p.content("", p.duration())
 		for i := range mostForOne + 20 {
@@ -310,7 +393,10 @@ func (p *play) register(t *testing.T, k key, c content, q Quota) {
 	p.tell("register %q in %q for %v at %d from %v with %q",
 		string(k.peer), k.namespace, time.Duration(c.deadline-p.now), p.now, c.origin, c.envelope)
 	refresh, origin, want := p.model.admit(k, c, q, p.now)
-	e := Entry{k.namespace, k.peer, []byte(c.envelope), c.deadline, OriginOf(c.origin)}
+	e := Entry{
+		Namespace: k.namespace, Peer: k.peer, Envelope: []byte(c.envelope),
+		Deadline: c.deadline, Fresh: c.fresh, Kind: c.kind, Origin: OriginOf(c.origin),
+	}
 	a, err := p.admit(t, &e, q)
 	require.ErrorIs(t, err, want)
 	p.forget(t)
@@ -345,7 +431,7 @@ func (p *play) admit(t *testing.T, e *Entry, q Quota) (Admission, error) {
 func (p *play) sample(t *testing.T, namespace string, n, maxBytes int) {
 	t.Helper()
 	p.tell("sample %d of %q at %d, at most %d bytes", n, namespace, p.now, maxBytes)
-	live := p.model.live(namespace, p.now)
+	live := p.model.fresh(namespace, p.now)
 	want := min(n, len(live))
 	before := Slot{deadline: 42}
 	got := p.Sample([]Slot{before}, namespace, n, maxBytes, p.now)
@@ -355,7 +441,8 @@ func (p *play) sample(t *testing.T, namespace string, n, maxBytes int) {
 	for _, s := range got {
 		c := contentOf(s)
 		require.Contains(t, live, c.key, "it is not live, or comes twice")
-		require.Equal(t, live[c.key], c.content)
+		w := live[c.key]
+		require.Equal(t, content{envelope: w.envelope, deadline: w.fresh, origin: w.origin}, c.content)
 		delete(live, c.key)
 		left -= len(c.namespace) + len(c.envelope)
 		if len(p.slots) < 100 {
@@ -376,6 +463,102 @@ func (p *play) sample(t *testing.T, namespace string, n, maxBytes int) {
 		largest = max(largest, len(k.namespace)+len(c.envelope))
 	}
 	require.Greater(t, largest, left, "every other one would have had room")
+}
+
+// page requires the page after a walker's cursor, and moves the walker.
+func (p *play) page(t *testing.T, w *walker, n, maxBytes int) {
+	t.Helper()
+	p.tell("page %d of %q, kind %d, after %q at %d, at most %d bytes", n, w.namespace, w.kind, w.cursor, p.now, maxBytes)
+	p.Order(42, 1)
+	p.learnOrder(t)
+	want := p.model.page(w.namespace, w.kind, w.at, n, maxBytes, p.now)
+	got, cursor := p.pageOf(t, w.namespace, w.kind, w.cursor, n, maxBytes)
+	require.Len(t, got, len(want))
+	for i, s := range got {
+		c, held := contentOf(s), p.model.held[want[i]]
+		require.Equal(t, want[i], c.key, "registration %d of a page", i)
+		require.Equal(t, content{envelope: held.envelope, deadline: held.deadline, origin: held.origin}, c.content)
+		w.at = held.at
+	}
+	require.LessOrEqual(t, len(cursor), 255)
+	w.cursor = cursor
+}
+
+// pageOf calls Page until it is no longer behind.
+func (p *play) pageOf(t *testing.T, namespace string, kind Kind, after string, n, maxBytes int) ([]Slot, string) {
+	t.Helper()
+	for most := 2 + p.Len()/mostForOne; ; most-- {
+		before := Slot{deadline: 42}
+		got, cursor, err := p.Page([]Slot{before}, namespace, kind, after, n, maxBytes, p.now)
+		require.Equal(t, before, got[0], "what was in dst")
+		if err == nil {
+			return got[1:], cursor
+		}
+		require.ErrorIs(t, err, ErrBehind)
+		require.Len(t, got, 1)
+		require.Positive(t, most, "Page is behind again and again")
+		p.behind++
+	}
+}
+
+// restart makes a walker begin, in one namespace or in all, with a cursor that means nothing.
+func (p *play) restart(w *walker) {
+	cursors := []string{
+		"", "-", "0", "000000000000002a-", "000000000000002a-0", "000000000000002a--1", "000000000000002a-00", "000000000000002a-+1",
+		"000000000000002b-1", "000000000000002A-1", "2a-1", "000000000000002a-fffffffffffffff0", "000000000000002a-10000000000000000", "\x00\xff", strings.Repeat("9", 300),
+	}
+	*w = walker{namespace: p.namespace(), kind: Kind(p.next(3)), cursor: cursors[p.next(len(cursors))]}
+	if p.next(4) != 0 {
+		w.namespace = ""
+	}
+}
+
+// learnOrder lets the model know the order when it has begun. Registrations from before are in
+// any order.
+func (p *play) learnOrder(t *testing.T) {
+	t.Helper()
+	if p.ordered || !p.Ordered() {
+		return
+	}
+	p.ordered = true
+	for kind := range Kind(3) {
+		all, _ := p.pageOf(t, "", kind, "", 1<<30, 0)
+		require.Len(t, all, len(p.model.page("", kind, -1, 1<<30, 0, p.now)), "registrations of kind %d", kind)
+		for _, s := range all {
+			c := contentOf(s)
+			held := p.model.held[c.key]
+			require.Equal(t, kind, held.kind)
+			p.model.next++
+			held.at = p.model.next
+			p.model.held[c.key] = held
+		}
+	}
+}
+
+// renewOrRemove removes a registration of a peer or all, or renews all.
+func (p *play) renewOrRemove(what int, namespace string, id peer.ID) {
+	if what == 0 {
+		fresh := p.now + p.duration()
+		p.tell("renew %q until %d", string(id), fresh)
+		p.Renew(id, fresh, p.now)
+		for k, c := range p.model.live("", p.now) {
+			if k.peer == id {
+				c.fresh = max(c.fresh, min(fresh, c.deadline))
+				p.model.held[k] = c
+			}
+		}
+		return
+	}
+	if what == 1 {
+		namespace = ""
+	}
+	p.tell("remove %q in %q", string(id), namespace)
+	p.Remove(namespace, id)
+	for k := range p.model.held {
+		if k.peer == id && (namespace == "" || namespace == k.namespace) {
+			p.model.remove(k)
+		}
+	}
 }
 
 func (p *play) evictSome(t *testing.T, most int) {
@@ -410,6 +593,7 @@ func (p *play) forget(t *testing.T) {
 // compare compares what the registry says of itself with the model.
 func (p *play) compare(t *testing.T) {
 	t.Helper()
+	p.learnOrder(t)
 	p.forget(t)
 	require.Len(t, p.model.held, p.Len())
 	require.Equal(t, p.model.namespaces(), p.Namespaces())

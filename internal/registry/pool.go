@@ -30,16 +30,17 @@ func (s Slot) Envelope() []byte {
 	return unsafe.Slice(unsafe.StringData(s.envelope), len(s.envelope)) //nolint:gosec // a copy would be most of what a sample costs
 }
 
-// Deadline returns when the registration ends.
+// Deadline returns when the registration ends, or until when it is fresh if it was sampled.
 func (s Slot) Deadline() int64 { return s.deadline }
 
 // pool is a set of registrations in no particular order. A registration is in two pools
 // and has its position in each, so that the pool can remove it by moving the last slot into its
 // place.
 //
-// A pool may drop a slot whose registration has expired, as it finds them while it samples.
-// It does not tell the registration, because that would be another cache miss. Until
-// the registration is evicted its position is then out of date.
+// The deadline of a slot is when the registration is no longer fresh. A pool may drop a slot
+// whose deadline has passed, as it finds them while it samples. It does not tell the
+// registration, because that would be another cache miss. Until the registration is put
+// again, renewed or evicted, its position is then out of date.
 type pool struct {
 	slots []Slot
 	kind  poolKind
@@ -71,11 +72,23 @@ func (p *pool) holds(r *Registration) bool {
 	return i < len(p.slots) && p.slots[i].registration == r
 }
 
-// refresh updates the slot of r, which is live and therefore here.
-func (p *pool) refresh(r *Registration, envelope string) {
-	s := &p.slots[r.positions[p.kind]]
-	p.size += int64(len(envelope) - len(s.envelope))
-	*s = Slot{r.deadline, envelope, r}
+// deadlineOf returns the deadline in the slot of r, or 0 if it is not here.
+func (p *pool) deadlineOf(r *Registration) int64 {
+	if !p.holds(r) {
+		return 0
+	}
+	return p.slots[r.positions[p.kind]].deadline
+}
+
+// put updates the slot of a registration, or adds it if it is not here.
+func (p *pool) put(s Slot) {
+	if !p.holds(s.registration) {
+		p.add(s)
+		return
+	}
+	old := &p.slots[s.registration.positions[p.kind]]
+	p.size += int64(len(s.envelope) - len(old.envelope))
+	*old = s
 }
 
 // remove removes r, unless it was dropped.

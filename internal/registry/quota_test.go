@@ -137,7 +137,10 @@ func TestRefreshOverEveryLimit(t *testing.T) {
 		require.NoError(t, f.registerFrom(addr, numbered(i), "p", second, unlimited))
 	}
 	require.NoError(t, f.registerFrom(addr, numbered(1), "p", 10*second, q))
-	require.NoError(t, f.put(&Entry{numbered(2), "p", make([]byte, 1000), f.now + 10*second, OriginOf(netip.MustParseAddr(addr))}, q))
+	require.NoError(t, f.put(&Entry{
+		Namespace: numbered(2), Peer: "p", Envelope: make([]byte, 1000),
+		Deadline: f.now + 10*second, Origin: OriginOf(netip.MustParseAddr(addr)),
+	}, q))
 	f.now += second
 	require.ErrorIs(t, f.registerFrom(addr, numbered(0), "p", second, q), ErrPeerLimit, "it has expired, and would be a new one")
 	require.Len(t, f.Sample(nil, "", 10, 0, f.now), 2)

@@ -16,8 +16,9 @@ type registrant struct {
 	// first is the peer's first registration. Most peers have no other, and need no
 	// further memory then. It is used once only, because slots point to it.
 	first Registration
-	// more has all registrations but first, in the order of their namespaces' names.
-	more []*Registration
+	// more has all registrations but first, in the order of their namespaces' names. It
+	// is nil if there are none. A slice here would be two words more for each peer.
+	more *[]*Registration
 }
 
 func newRegistrant(id peer.ID) *registrant {
@@ -29,7 +30,27 @@ func newRegistrant(id peer.ID) *registrant {
 func (p *registrant) hasFirst() bool { return p.first.next != nil }
 
 // empty reports whether the peer has no registrations.
-func (p *registrant) empty() bool { return !p.hasFirst() && len(p.more) == 0 }
+func (p *registrant) empty() bool { return !p.hasFirst() && p.more == nil }
+
+// others returns all registrations but first.
+func (p *registrant) others() []*Registration {
+	if p.more == nil {
+		return nil
+	}
+	return *p.more
+}
+
+// all returns a copy of the list of all registrations.
+func (p *registrant) all() []*Registration {
+	if p == nil {
+		return nil
+	}
+	var all []*Registration
+	if p.hasFirst() {
+		all = append(all, &p.first)
+	}
+	return append(all, p.others()...)
+}
 
 // newRegistration returns memory for another registration.
 func (p *registrant) newRegistration() *Registration {
@@ -41,7 +62,7 @@ func (p *registrant) newRegistration() *Registration {
 
 // search returns where in more the registration in a namespace is, or else belongs.
 func (p *registrant) search(namespace string) (at int, found bool) {
-	return slices.BinarySearchFunc(p.more, namespace, func(r *Registration, namespace string) int {
+	return slices.BinarySearchFunc(p.others(), namespace, func(r *Registration, namespace string) int {
 		return strings.Compare(r.namespace.name, namespace)
 	})
 }
@@ -58,18 +79,18 @@ func (p *registrant) find(namespace string) *Registration {
 	if !found {
 		return nil
 	}
-	return p.more[at]
+	return p.others()[at]
 }
 
 // live reports whether at least n registrations, one or more, are live at now.
 func (p *registrant) live(now int64, n int) bool {
-	if p == nil || len(p.more)+1 < n {
+	if p == nil || len(p.others())+1 < n {
 		return false
 	}
 	if p.hasFirst() && p.first.deadline > now {
 		n--
 	}
-	for _, r := range p.more {
+	for _, r := range p.others() {
 		if r.deadline > now {
 			n--
 		}
@@ -82,8 +103,11 @@ func (p *registrant) add(r *Registration) {
 	if r == &p.first {
 		return
 	}
+	if p.more == nil {
+		p.more = new([]*Registration)
+	}
 	at, _ := p.search(r.namespace.name)
-	p.more = slices.Insert(p.more, at, r)
+	*p.more = slices.Insert(*p.more, at, r)
 }
 
 // remove removes r, which is no longer in the wheel.
@@ -91,8 +115,12 @@ func (p *registrant) remove(r *Registration) {
 	if r == &p.first {
 		return
 	}
+	if len(*p.more) == 1 {
+		p.more = nil
+		return
+	}
 	at, _ := p.search(r.namespace.name)
-	p.more = shrink(slices.Delete(p.more, at, at+1))
+	*p.more = shrink(slices.Delete(*p.more, at, at+1))
 }
 
 // intern returns envelope as a string: the one that the peer registered last if the bytes

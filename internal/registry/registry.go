@@ -6,11 +6,15 @@
 // counts against no [Quota], but it uses memory until it is evicted: by [Registry.Evict],
 // which the owner calls every now and then, or by [Registry.Admit] when it is in the way.
 //
+// A registration is fresh for as long as it lives, or until an earlier time. What is
+// fresh and of the usual kind is sampled.
+//
 // There are three ways to a registration. A registrant is a peer with all its
 // registrations, and finds one by its namespace. A pool is an array from which samples
 // are drawn; there is one for each namespace and one for all of them together. The wheel
-// finds the registrations that may have expired. What a call costs does not depend on how
-// many registrations there are.
+// finds the registrations that may have expired. A fourth is the order, once it is needed: pages
+// of it have all that is live. What a call costs does not depend on how many registrations
+// there are, beyond a logarithm in the order.
 //
 // The package knows no lock, clock or goroutine; its owner has those. Times are numbers of
 // nanoseconds since a moment that the owner chooses. They are above zero, and now never
@@ -19,6 +23,7 @@ package registry
 
 import (
 	"errors"
+	"math/rand/v2"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -51,8 +56,33 @@ type Entry struct {
 	Peer      peer.ID
 	Envelope  []byte
 	Deadline  int64
-	Origin    Origin
+	// Fresh is until when it may be sampled, at most the Deadline, which 0 stands for.
+	Fresh int64
+	// Kind is the kind of the envelope. Only kind 0 is sampled.
+	Kind   Kind
+	Origin Origin
+	// Sequence is the place in the order that the registration had in an earlier
+	// registry. It has the last place for 0, or if the place is not free.
+	Sequence uint64
 }
+
+// fresh returns until when e may be sampled.
+func (e *Entry) fresh() int64 {
+	if e.Fresh == 0 {
+		return e.Deadline
+	}
+	return min(e.Fresh, e.Deadline)
+}
+
+// lasting reports whether e is live for longer than it is fresh.
+func (e *Entry) lasting() bool { return e.fresh() < e.Deadline }
+
+// NeedsOrder reports whether a registry that holds e keeps the order. What is not sampled
+// for as long as it is live must be found there.
+func (e *Entry) NeedsOrder() bool { return e.Kind != usual || e.lasting() }
+
+// size is what e counts against a quota of bytes.
+func (e *Entry) size() int64 { return namesSize(e.Namespace, e.Peer) + int64(len(e.Envelope)) }
 
 // Admission is a decision of [Registry.Admit].
 type Admission struct {
@@ -60,6 +90,7 @@ type Admission struct {
 	// Origin is where the registration counts: where it comes from, or where it counted
 	// until now.
 	Origin Origin
+	now    int64
 }
 
 // Registry holds registrations. One goroutine at a time may use it.
@@ -73,6 +104,8 @@ type Registry struct {
 	names       int64 // bytes of namespaces and peer IDs, one of each per registration
 	evicted     uint64
 	expired     func(namespace string, p peer.ID)
+	order       *order   // nil until it is needed
+	paged       []*place // memory of the last page, for the next one
 }
 
 // New returns an empty registry. If expired is not nil, the registry calls it for each
@@ -87,6 +120,9 @@ func New(expired func(namespace string, p peer.ID)) *Registry {
 // also be [ErrBehind].
 //
 // A refresh that comes from another origin counts there if q allows it.
+//
+// Lasting registrations, which live longer than they are fresh, may take half of the total
+// and of the bytes. A refresh that makes a registration lasting may be refused for that.
 func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 	owner := x.registrants.get(e.Peer)
 	r := owner.find(e.Namespace)
@@ -100,32 +136,51 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 	err := x.evictUntil(now, func() error { return x.exceeded(r, e, q) })
 	switch {
 	case err == nil:
-		return Admission{r, e.Origin}, nil
-	case r != nil && !errors.Is(err, ErrBehind):
-		return Admission{r, r.origin}, nil
+		return Admission{r, e.Origin, now}, nil
+	case r != nil && errors.Is(err, ErrOriginLimit):
+		return Admission{r, r.origin, now}, nil
 	default:
 		return Admission{}, err
 	}
 }
 
 // exceeded returns the error of a quota that e would exceed if it refreshed r, or if
-// it were new, for a nil r. Registrations count until they are evicted.
+// it were new, for a nil r. Registrations count until they are evicted. That a refresh
+// has no room at its origin comes last, because it is not refused for that.
 func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
+	full := x.lastingExceeds(r, e, q)
 	var from Origin
 	if r != nil {
 		from = r.origin
 	}
 	switch {
+	case r != nil && full:
+		return ErrFull
 	case !x.origins.hasRoom(from, e.Origin, q.PerOrigin):
 		return ErrOriginLimit
 	case r != nil:
 		return nil
-	case q.Total > 0 && x.count >= q.Total,
-		q.Bytes > 0 && x.Bytes()+namesSize(e.Namespace, e.Peer)+int64(len(e.Envelope)) > q.Bytes:
+	case full,
+		q.Total > 0 && x.count >= q.Total,
+		q.Bytes > 0 && x.Bytes()+e.size() > q.Bytes:
 		return ErrFull
 	default:
 		return nil
 	}
+}
+
+// lastingExceeds reports whether lasting registrations would take more than their half of a
+// quota if e refreshed r.
+func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
+	if !e.lasting() || r != nil && r.place != nil && r.place.lasting {
+		return false
+	}
+	var now usage
+	if x.order != nil {
+		now = x.order.lasting
+	}
+	return q.Total > 0 && now.count >= max(1, q.Total/2) ||
+		q.Bytes > 0 && now.bytes+e.size() > max(1, q.Bytes/2)
 }
 
 // mostForOne is how many registrations an Admit looks at to find expired ones.
@@ -148,19 +203,20 @@ func (x *Registry) evictUntil(now int64, exceeded func() error) error {
 // It copies the envelope, unless the peer registered the same bytes last, in whatever
 // namespace: then the registrations share them.
 func (x *Registry) Put(a Admission, e *Entry) {
-	if r := a.refreshes; r != nil {
-		x.refresh(r, r.registrant.intern(e.Envelope), e.Deadline)
-		if a.Origin != r.origin {
-			x.origins.remove(r.origin)
-			x.origins.add(a.Origin)
-			r.origin = a.Origin
-		}
-		return
+	if x.order == nil && e.NeedsOrder() {
+		x.Order(rand.Uint64(), 1)
 	}
-	p := x.registrant(e.Peer)
-	r := p.newRegistration()
-	*r = Registration{namespace: x.namespace(e.Namespace), registrant: p, deadline: e.Deadline, origin: a.Origin}
-	x.add(r, p.intern(e.Envelope))
+	r := a.refreshes
+	if r == nil {
+		r = x.add(e, a.Origin)
+	} else {
+		x.refresh(r, e.Deadline, a.Origin)
+	}
+	envelope := r.registrant.intern(e.Envelope)
+	if x.order != nil {
+		x.order.put(r, envelope, e)
+	}
+	x.sampled(Slot{e.fresh(), envelope, r}, e.Kind == usual && e.fresh() > a.now)
 }
 
 // namespace returns the namespace with a name, and adds it if it is new.
@@ -183,29 +239,178 @@ func (x *Registry) registrant(id peer.ID) *registrant {
 	return p
 }
 
-func (x *Registry) add(r *Registration, envelope string) {
+// add adds a new registration, which is in no pool yet.
+func (x *Registry) add(e *Entry, from Origin) *Registration {
+	p := x.registrant(e.Peer)
+	r := p.newRegistration()
+	*r = Registration{namespace: x.namespace(e.Namespace), registrant: p, deadline: e.Deadline, origin: from}
 	x.count++
-	x.names += namesSize(r.namespace.name, r.registrant.id)
-	x.origins.add(r.origin)
+	x.names += namesSize(e.Namespace, e.Peer)
+	x.origins.add(from)
 	r.namespace.members++
-	s := Slot{r.deadline, envelope, r}
-	r.namespace.pool.add(s)
-	x.all.add(s)
 	x.wheel.add(r)
-	r.registrant.add(r)
+	p.add(r)
+	return r
 }
 
-// refresh gives r, which is live, another envelope and deadline.
-func (x *Registry) refresh(r *Registration, envelope string, deadline int64) {
+// refresh gives r, which is live, another deadline and origin.
+func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
 	// A later deadline is seen when the wheel comes to the old one.
 	move := deadline < r.deadline || x.wheel.isCurrent(deadline)
 	r.deadline = deadline
-	r.namespace.pool.refresh(r, envelope)
-	x.all.refresh(r, envelope)
 	if move {
 		x.wheel.remove(r)
 		x.wheel.add(r)
 	}
+	if from != r.origin {
+		x.origins.remove(r.origin)
+		x.origins.add(from)
+		r.origin = from
+	}
+}
+
+// sampled makes the registration of s one that is sampled, or one that is not.
+func (x *Registry) sampled(s Slot, may bool) {
+	r := s.registration
+	if may {
+		r.namespace.pool.put(s)
+		x.all.put(s)
+	} else {
+		r.namespace.pool.remove(r)
+		x.all.remove(r)
+	}
+}
+
+// Ordered reports whether the registry keeps the order.
+func (x *Registry) Ordered() bool { return x.order != nil }
+
+// Order begins to keep the order, with the registrations there are first, in any order.
+// Next is the first sequence that is given out, above 0. The cursors of an earlier registry
+// with the same identity are understood; it gave out no sequence from next on. It does
+// nothing if the order is kept already.
+func (x *Registry) Order(identity, next uint64) {
+	if x.order != nil {
+		return
+	}
+	x.order = newOrder(identity, next)
+	for p := range x.registrants.values {
+		for _, r := range p.all() {
+			if x.all.holds(r) { // or else it has expired
+				envelope := x.all.slots[r.positions[ofAll]].envelope
+				x.order.put(r, envelope, &Entry{Deadline: r.deadline})
+			}
+		}
+	}
+}
+
+// Next returns the sequence that the next Put gives out, or 0 if no order is kept.
+func (x *Registry) Next() uint64 {
+	if x.order == nil {
+		return 0
+	}
+	return x.order.next
+}
+
+// Page appends to dst the first n registrations of a namespace and a kind that come after a
+// cursor and are live at now, in the order in which they were put last, and returns the
+// cursor at their end. For the namespace "" it pages through all namespaces. A cursor that
+// the registry does not know is before the first. It leaves out what would exceed maxBytes,
+// as [Registry.Sample] does, but never the first one. If n is below one, it appends none.
+//
+// It evicts expired registrations that are in the way. If these are many, it returns
+// [ErrBehind] and nothing else, and the caller tries again.
+func (x *Registry) Page(dst []Slot, namespace string, kind Kind, after string, n, maxBytes int, now int64) ([]Slot, string, error) {
+	x.Order(rand.Uint64(), 1)
+	sequence := x.order.parse(after)
+	ns := x.namespaces.get(namespace)
+	if ns == nil && namespace != "" {
+		return dst, x.order.cursor(sequence), nil
+	}
+	from := len(dst)
+	dst, err := x.follow(dst, x.order.track(ns, kind), sequence, n, now)
+	if err != nil {
+		return dst[:from], "", err
+	}
+	if len(dst) == from {
+		return dst, x.order.cursor(sequence), nil
+	}
+	if maxBytes > 0 {
+		first := &dst[from]
+		dst = cut(dst, from+1, namespace, maxBytes-len(nameIn(namespace, first))-len(first.envelope))
+	}
+	return dst, x.order.cursor(dst[len(dst)-1].registration.place.sequence), nil
+}
+
+// follow appends n registrations of a track that come after a sequence and are live at now.
+// It evicts what it finds expired, and returns ErrBehind if that is much.
+func (x *Registry) follow(dst []Slot, t *track, after uint64, n int, now int64) ([]Slot, error) {
+	var expired []*Registration
+	for n > 0 && len(expired) < mostForOne {
+		// Two loops, since the second waits for memory, and does so for many places at a time
+		// only if it does little else.
+		x.paged = t.follow(x.paged[:0], after, min(n, longestStep))
+		if len(x.paged) == 0 {
+			break
+		}
+		for _, p := range x.paged {
+			if p.deadline <= now {
+				expired = append(expired, p.registration)
+				continue
+			}
+			dst = append(dst, Slot{p.deadline, p.envelope, p.registration})
+			n--
+		}
+		after = x.paged[len(x.paged)-1].sequence
+	}
+	clear(x.paged) // so that nothing is kept alive
+	for _, r := range expired {
+		x.evict(r)
+	}
+	if len(expired) >= mostForOne {
+		return dst, ErrBehind
+	}
+	return dst, nil
+}
+
+// longestStep is how many places of the order are looked at together.
+const longestStep = 1024
+
+// Renew makes the registrations of p that are live at now fresh until a time, unless they
+// are fresh for longer or end earlier. It does not change the order.
+func (x *Registry) Renew(p peer.ID, fresh, now int64) {
+	if x.order == nil {
+		return // all are fresh until they end
+	}
+	for _, r := range x.registrants.get(p).all() {
+		pl := r.place
+		until := min(fresh, r.deadline)
+		if pl == nil || pl.track.key.kind != usual || until <= now || until <= x.all.deadlineOf(r) {
+			continue
+		}
+		x.sampled(Slot{until, pl.envelope, r}, true)
+	}
+}
+
+// Remove removes the registration of p in a namespace, or all of p for "".
+func (x *Registry) Remove(namespace string, p peer.ID) {
+	owner := x.registrants.get(p)
+	if namespace == "" {
+		for _, r := range owner.all() {
+			x.remove(r)
+		}
+	} else if r := owner.find(namespace); r != nil {
+		x.remove(r)
+	}
+}
+
+// NamespacesOf returns the namespaces in which the registry holds a registration of p.
+// These may have expired.
+func (x *Registry) NamespacesOf(p peer.ID) []string {
+	var names []string
+	for _, r := range x.registrants.get(p).all() {
+		names = append(names, r.namespace.name)
+	}
+	return names
 }
 
 // Evict removes expired registrations. It looks at no more than most registrations, and
@@ -237,14 +442,26 @@ func (x *Registry) evictOne(now int64) bool {
 	return ok
 }
 
-// evict removes r, which has expired, and its registrant and namespace if it was their last.
+// evict removes r, which has expired.
 func (x *Registry) evict(r *Registration) {
+	namespace, p := r.namespace.name, r.registrant.id
+	x.evicted++
+	x.remove(r)
+	if x.expired != nil {
+		x.expired(namespace, p)
+	}
+}
+
+// remove removes r, and its registrant and namespace if it was their last.
+func (x *Registry) remove(r *Registration) {
 	x.count--
 	x.names -= namesSize(r.namespace.name, r.registrant.id)
 	x.origins.remove(r.origin)
-	x.evicted++
 	x.wheel.remove(r)
 	x.all.remove(r)
+	if x.order != nil {
+		x.order.remove(r)
+	}
 	p := r.registrant
 	p.remove(r)
 	if p.empty() {
@@ -254,9 +471,6 @@ func (x *Registry) evict(r *Registration) {
 	ns.pool.remove(r)
 	if ns.members--; ns.members == 0 {
 		x.namespaces.delete(ns.name)
-	}
-	if x.expired != nil {
-		x.expired(ns.name, p.id)
 	}
 }
 
@@ -283,16 +497,20 @@ func (x *Registry) Sample(dst []Slot, namespace string, n, maxBytes int, now int
 func cut(slots []Slot, n int, namespace string, maxBytes int) []Slot {
 	for i := n; i < len(slots); i++ {
 		s := &slots[i]
-		name := namespace
-		if name == "" {
-			name = s.Namespace()
-		}
-		if maxBytes -= len(name) + len(s.envelope); maxBytes < 0 {
+		if maxBytes -= len(nameIn(namespace, s)) + len(s.envelope); maxBytes < 0 {
 			clear(slots[i:])
 			return slots[:i]
 		}
 	}
 	return slots
+}
+
+// nameIn returns the namespace of a slot of a namespace, or of any for "".
+func nameIn(namespace string, s *Slot) string {
+	if namespace != "" {
+		return namespace
+	}
+	return s.Namespace()
 }
 
 // Has reports whether the registry holds a registration of p in a namespace. The
@@ -323,7 +541,12 @@ func (x *Registry) Len() int { return x.count }
 
 // Bytes returns the size of the namespaces, peer IDs and envelopes of the registrations.
 // Expired ones may count until they are evicted.
-func (x *Registry) Bytes() int64 { return x.names + x.all.size }
+func (x *Registry) Bytes() int64 {
+	if x.order != nil {
+		return x.names + x.order.size
+	}
+	return x.names + x.all.size
+}
 
 // Namespaces returns how many namespaces those registrations are in.
 func (x *Registry) Namespaces() int { return x.namespaces.len() }

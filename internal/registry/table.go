@@ -32,6 +32,17 @@ func (t *table[K, V]) get(k K) V { return t.shard(k).entries[k] }
 
 func (t *table[K, V]) len() int { return t.count }
 
+// values iterates over the values, in no order.
+func (t *table[K, V]) values(yield func(V) bool) {
+	for i := range t.shards {
+		for _, v := range t.shards[i].entries {
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
 // update sets the value of a key that is there.
 func (t *table[K, V]) update(k K, v V) { t.shard(k).entries[k] = v }
 

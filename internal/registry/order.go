@@ -1,0 +1,170 @@
+package registry
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/btree"
+)
+
+// Kind is a kind of envelope. Samples contain the usual one only, and a page contains one.
+type Kind uint8
+
+// usual is the kind that is sampled.
+const usual Kind = 0
+
+// order keeps all registrations in the order in which they were added or last replaced.
+//
+// It costs about as much memory as the rest of the registry, so a registry has none until
+// it is asked for a page, or has to hold a registration that is not in the pools for as
+// long as it is live.
+type order struct {
+	identity uint64 // of the sequences: cursors of another one mean nothing here
+	next     uint64 // sequence of the next registration that is put
+	size     int64  // of all envelopes, in bytes
+	lasting  usage
+	all      map[Kind]*track
+	tracks   table[trackKey, *track]
+}
+
+// usage is how much of a quota registrations take.
+type usage struct {
+	count int
+	bytes int64
+}
+
+// place is the place of a registration in the order. It has what a page says of the
+// registration, as a slot has for a sample.
+type place struct {
+	registration *Registration
+	envelope     string
+	deadline     int64
+	sequence     uint64
+	track        *track
+	lasting      bool
+}
+
+// track is the order of the registrations of a namespace and a kind, or of a kind in all
+// namespaces, by their sequences.
+type track struct {
+	key    trackKey
+	places btree.Map[uint64, *place]
+}
+
+// trackKey identifies a track. The namespace is nil for all.
+type trackKey struct {
+	namespace *namespace
+	kind      Kind
+}
+
+func newOrder(identity, next uint64) *order {
+	return &order{identity: identity, next: next, all: make(map[Kind]*track)}
+}
+
+// put gives r the last place, or that of the sequence of e if it has one.
+func (o *order) put(r *Registration, envelope string, e *Entry) {
+	p := r.place
+	if p == nil {
+		p = &place{registration: r}
+		r.place = p
+	} else {
+		o.leave(p)
+	}
+	p.envelope, p.deadline, p.lasting = envelope, e.Deadline, e.lasting()
+	o.enter(p, e.Kind, e.Sequence)
+}
+
+// remove removes r. It has no place if it had expired before the order began.
+func (o *order) remove(r *Registration) {
+	if r.place != nil {
+		o.leave(r.place)
+		r.place = nil
+	}
+}
+
+// enter adds a place to its tracks, at a sequence that was given out before, or at the next
+// one for 0.
+func (o *order) enter(p *place, kind Kind, sequence uint64) {
+	all := o.all[kind]
+	if all == nil {
+		all = &track{key: trackKey{nil, kind}}
+		o.all[kind] = all
+	}
+	if sequence == 0 || sequence >= o.next || all.has(sequence) {
+		sequence = o.next
+		o.next++
+	}
+	key := trackKey{p.registration.namespace, kind}
+	t := o.tracks.get(key)
+	if t == nil {
+		t = &track{key: key}
+		o.tracks.add(key, t)
+	}
+	p.sequence, p.track = sequence, t
+	all.places.Load(sequence, p) // as Set, but faster at the end
+	t.places.Load(sequence, p)
+	o.count(p, +1)
+}
+
+// leave takes back an enter.
+func (o *order) leave(p *place) {
+	o.count(p, -1)
+	o.all[p.track.key.kind].places.Delete(p.sequence)
+	p.track.places.Delete(p.sequence)
+	if p.track.places.Len() == 0 {
+		o.tracks.delete(p.track.key)
+	}
+}
+
+// count adds n times a place to what is counted.
+func (o *order) count(p *place, n int) {
+	o.size += int64(n * len(p.envelope))
+	if p.lasting {
+		r := p.registration
+		o.lasting.count += n
+		o.lasting.bytes += int64(n) * (namesSize(r.namespace.name, r.registrant.id) + int64(len(p.envelope)))
+	}
+}
+
+// track returns the track of a namespace and a kind, or of all for nil. It may be nil.
+func (o *order) track(ns *namespace, kind Kind) *track {
+	if ns == nil {
+		return o.all[kind]
+	}
+	return o.tracks.get(trackKey{ns, kind})
+}
+
+// has reports whether a sequence is taken.
+func (t *track) has(sequence uint64) bool {
+	_, has := t.places.Get(sequence)
+	return has
+}
+
+// follow appends to dst the first n places after a sequence. A nil track has none.
+func (t *track) follow(dst []*place, after uint64, n int) []*place {
+	if t == nil || n < 1 {
+		return dst
+	}
+	t.places.Ascend(after+1, func(_ uint64, p *place) bool {
+		dst = append(dst, p)
+		n--
+		return n > 0
+	})
+	return dst
+}
+
+// cursor returns the cursor after a sequence. Cursors are printable ASCII.
+func (o *order) cursor(sequence uint64) string {
+	return fmt.Sprintf("%016x-%x", o.identity, sequence)
+}
+
+// parse returns the sequence of a cursor, or 0 if it is none that was given out.
+func (o *order) parse(cursor string) uint64 {
+	_, digits, _ := strings.Cut(cursor, "-")
+	sequence, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil || sequence >= o.next || o.cursor(sequence) != cursor {
+		return 0
+	}
+	return sequence
+}
