@@ -25,7 +25,7 @@ import (
 // callerAt is a peer at an address.
 func callerAt(p peer.ID, addr string) *caller {
 	a := ma.StringCast(addr)
-	return &caller{peer: p, addr: a, origin: limit.OriginOf(a)}
+	return &caller{peer: p, addr: a, origin: limit.OriginOf(a), dialect: wire.Waku}
 }
 
 // sendAt sends a request at a time and returns its refusal, or errRate if it was dropped.
@@ -146,7 +146,7 @@ func TestEarlyRefreshesCost(t *testing.T) {
 			for i := range seconds * perSecond / test.every {
 				r := registering("n", envelope)
 				r.Register.TTL = test.ttl(i)
-				if q.knows(id, r, time.Now()).refresh {
+				if q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now()).refresh {
 					cheap++
 				} else {
 					paid++

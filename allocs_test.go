@@ -53,7 +53,8 @@ func testStream(q *requests, from peer.ID) *stream {
 	return &stream{
 		Stream:        sink{},
 		requests:      q,
-		caller:        caller{peer: from},
+		dialect:       wire.Waku,
+		caller:        caller{peer: from, dialect: wire.Waku},
 		streamBuffers: &streamBuffers{reader: bufio.NewReader(nil)},
 	}
 }
@@ -61,14 +62,14 @@ func testStream(q *requests, from peer.ID) *stream {
 // allocsOf counts the allocations of a point from reading a request to writing its answer.
 func allocsOf(t testing.TB, q *requests, from peer.ID, m *pb.Message) float64 {
 	t.Helper()
-	frame, err := wire.ReadFrame(bufio.NewReader(bytes.NewReader(frameOf(t, m))), nil, dialect.MaxRequest)
+	frame, err := wire.ReadFrame(bufio.NewReader(bytes.NewReader(frameOf(t, m))), nil, wire.Waku.MaxRequest)
 	require.NoError(t, err)
 	s := testStream(q, from)
 	buf := make([]byte, 0, 1<<10)
 	return testing.AllocsPerRun(200, func() {
 		s.frame = buf
-		require.NoError(t, dialect.ParseRequest(&s.request, frame))
-		a, err := q.answer(t.Context(), &s.caller, &s.request, q.knows(from, &s.request, time.Now()), nil, nil, time.Now())
+		require.NoError(t, wire.Waku.ParseRequest(&s.request, frame))
+		a, err := q.answer(t.Context(), &s.caller, &s.request, q.knows(&s.caller, &s.request, time.Now()), nil, nil, time.Now())
 		require.NoError(t, err)
 		require.NoError(t, s.write(t.Context(), &a))
 		a.release()
@@ -102,13 +103,13 @@ func TestAllocationsOfAnswer(t *testing.T) {
 		found = append(found, wire.Found{Namespace: "n", Envelope: e, TTL: 20})
 	}
 	var out bytes.Buffer
-	_, err := dialect.WriteFound(&out, nil, found, nil)
+	_, err := wire.Waku.WriteFound(&out, nil, found, nil)
 	require.NoError(t, err)
-	frame, err := wire.ReadFrame(bufio.NewReader(&out), nil, dialect.MaxAnswer)
+	frame, err := wire.ReadFrame(bufio.NewReader(&out), nil, wire.Waku.MaxAnswer)
 	require.NoError(t, err)
 	var a wire.Answer
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
-		require.NoError(t, dialect.ParseAnswer(&a, frame, len(found)))
+		require.NoError(t, wire.Waku.ParseAnswer(&a, frame, len(found)))
 		accepted, err := c.asker.accept(t.Context(), "a point", "n", a.Discover.Registrations, new(RequestEnded))
 		require.NoError(t, err)
 		require.Len(t, accepted, len(found))

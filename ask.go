@@ -98,7 +98,7 @@ func (s *silence) searched(ns string, err error) {
 
 // register sends a REGISTER to a point and returns the TTL that the point granted.
 func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (time.Duration, error) {
-	if err := checkNamespace(ns); err != nil {
+	if err := checkNamespace(ns, MaxNamespaceSize); err != nil {
 		return 0, err
 	}
 	if ttl < 0 {
@@ -123,7 +123,7 @@ func sendRegister(ctx context.Context, point *points.Point, ns string, envelope 
 		asked = DefaultTTL
 	}
 	request := wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: seconds}}
-	err = send(ctx, point, &request, dialect.MaxRequest, 0, func(answer *wire.Answer) error {
+	err = send(ctx, point, &request, wire.Waku.MaxRequest, 0, func(answer *wire.Answer) error {
 		r := &answer.Register
 		if answer.Kind != wire.RegisterResponse || !r.Present {
 			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
@@ -139,7 +139,7 @@ func sendRegister(ctx context.Context, point *points.Point, ns string, envelope 
 
 // discover sends a DISCOVER to a point and returns the valid registrations in the answer.
 func (a *asker) discover(ctx context.Context, point *points.Point, ns string, limit int) ([]Registration, error) {
-	if err := checkNamespaceSize(ns); err != nil {
+	if err := checkNamespaceSize(ns, MaxNamespaceSize); err != nil {
 		return nil, err
 	}
 	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
@@ -212,7 +212,7 @@ var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 // most size bytes and limit registrations. The answer is valid until read returns.
 func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit int, read func(*wire.Answer) error) error {
 	return point.RoundTrip(ctx, points.Request{
-		Append:    func(dst []byte, _ protocol.ID) []byte { return dialect.AppendRequest(dst, r) },
+		Append:    func(dst []byte, _ protocol.ID) []byte { return wire.Waku.AppendRequest(dst, r) },
 		MaxAnswer: size,
 		Urgent:    r.Kind == wire.Register,
 		Read: func(frame []byte, _ protocol.ID) error {
@@ -221,7 +221,7 @@ func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit
 				clear(answer.Discover.Registrations) // parts of frame
 				answers.Put(answer)
 			}()
-			if err := dialect.ParseAnswer(answer, frame, limit); err != nil {
+			if err := wire.Waku.ParseAnswer(answer, frame, limit); err != nil {
 				return fmt.Errorf("read answer: %w", err)
 			}
 			return read(answer)
@@ -233,7 +233,7 @@ func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit
 // bytes. The client does not read a longer one.
 func answerSize(limit int) int {
 	const perRegistration = peerrecord.MaxSize + MaxNamespaceSize + 32
-	return min(dialect.MaxAnswer, dialect.MaxRequest+limit*perRegistration)
+	return min(wire.Waku.MaxAnswer, wire.Waku.MaxRequest+limit*perRegistration)
 }
 
 // maxInvalidRecords is how many invalid records an answer may have. To find out that a

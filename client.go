@@ -64,7 +64,7 @@ func (c *Client) check(ns string) error {
 	if c.err != nil {
 		return c.err
 	}
-	return checkNamespace(ns)
+	return checkNamespace(ns, MaxNamespaceSize)
 }
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up to whole

@@ -140,8 +140,8 @@ const usualSize = 300
 
 func (a *averageSize) init() { a.bytes.Store(usualSize) }
 
-// expect returns how many bytes an answer of n registrations may take.
-func (a *averageSize) expect(n int) int { return min(n*int(a.bytes.Load()), dialect.MaxAnswer) }
+// expect returns how many bytes an answer of n registrations may take in any protocol.
+func (a *averageSize) expect(n int) int { return min(n*int(a.bytes.Load()), wire.Waku.MaxAnswer) }
 
 // add counts an answer. Concurrent calls may lose one of them.
 func (a *averageSize) add(bytes, n int) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -58,6 +59,34 @@ func ExampleWithRateLimit() {
 	// 10s false
 	// 10s false
 	// 0s true
+}
+
+// A point that serves libp2p's own protocol as well, also under the ID that js-libp2p's
+// client uses.
+func ExampleWithStandardProtocol() {
+	const canvas = "/canvas/rendezvous/1.0.0"
+	h := exampleHost() // with rendezvous.Limits(&limits, canvas)
+	defer h.Close()
+	storage := rendezvous.NewMemoryStorage()
+	defer storage.Close()
+	service := rendezvous.NewRendezvousService(h, storage,
+		rendezvous.WithStandardProtocol(2*time.Hour, 72*time.Hour),
+		rendezvous.WithStandardID(canvas),
+	)
+	if err := service.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer service.Stop()
+
+	for _, id := range h.Mux().Protocols() {
+		if strings.Contains(string(id), "rendezvous") {
+			fmt.Println(id)
+		}
+	}
+	// Unordered output:
+	// /vac/waku/rendezvous/0.0.1
+	// /rendezvous/1.0.0
+	// /canvas/rendezvous/1.0.0
 }
 
 // What a point counts, for Prometheus to fetch.

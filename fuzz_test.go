@@ -76,11 +76,11 @@ func FuzzRequest(f *testing.F) {
 		f.Add(body, byte(0))
 	}
 	f.Fuzz(func(t *testing.T, body []byte, who byte) {
-		if len(body) > dialect.MaxRequest {
+		if len(body) > wire.Waku.MaxRequest {
 			return
 		}
 		var r wire.Request
-		if err := dialect.ParseRequest(&r, body); err != nil {
+		if err := wire.Waku.ParseRequest(&r, body); err != nil {
 			require.ErrorIs(t, err, ErrProtocol)
 			return
 		}
@@ -91,7 +91,7 @@ func FuzzRequest(f *testing.F) {
 		before := contents(t, s)
 		q := newTestRequests(t, s)
 		from := peers[int(who)%len(peers)]
-		a, err := q.answer(t.Context(), &caller{peer: from}, &r, q.knows(from, &r, time.Now()), nil, nil, time.Now())
+		a, err := q.answer(t.Context(), &caller{peer: from, dialect: wire.Waku}, &r, q.knows(&caller{peer: from, dialect: wire.Waku}, &r, time.Now()), nil, nil, time.Now())
 		if err != nil {
 			require.ErrorIs(t, err, ErrProtocol)
 			require.Equal(t, before, contents(t, s))
@@ -122,7 +122,7 @@ func checkAnswer(t testing.TB, q *requests, request *wire.Request, a *answer) {
 	s.Stream, s.request = out, *request
 	require.NoError(t, s.write(t.Context(), a))
 	require.Equal(t, out.bytes.Len(), a.Sent)
-	require.LessOrEqual(t, out.bytes.Len(), dialect.MaxAnswer)
+	require.LessOrEqual(t, out.bytes.Len(), wire.Waku.MaxAnswer)
 	m, err := readMessage(bufio.NewReader(&out.bytes))
 	require.NoError(t, err)
 	r, d := m.GetRegisterResponse(), m.GetDiscoverResponse()

@@ -30,6 +30,7 @@ import (
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -210,7 +211,7 @@ func TestHeldStreams(t *testing.T) {
 		connect(t, hosts[1], point)
 		const streams = maxStreamsPerPeer
 		for range streams {
-			_, err := openRaw(t, hosts[1], point.ID()).Write(protowire.AppendVarint(nil, uint64(dialect.MaxRequest)))
+			_, err := openRaw(t, hosts[1], point.ID()).Write(protowire.AppendVarint(nil, uint64(wire.Waku.MaxRequest)))
 			require.NoError(t, err)
 		}
 		time.Sleep(time.Second / 2)

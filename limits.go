@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/x/rate"
 )
@@ -27,7 +28,7 @@ const streamMemory = int64(requestMemory + discoverMemory)
 // inbound streams for all peers together. That is too few for a point, and enough for a
 // peer that only asks points.
 //
-// Limits sets the limits of the protocol and of the service, for all peers and for each
+// Limits sets the limits of the protocols, of further IDs of [WithStandardID] and of the service, for all peers and for each
 // peer, and adds the point's share to the limits of the whole host and of streams that
 // are still being negotiated. Each stream that it allows has the memory that a request and
 // a large answer take. Call it once for each config.
@@ -35,12 +36,16 @@ const streamMemory = int64(requestMemory + discoverMemory)
 // It does not change the limits on connections; [ConnLimits] does for each address. A busy
 // point needs more of them in config.SystemBaseLimit and config.SystemLimitIncrease, and
 // 256 KiB more memory there for each, because that is what yamux reserves.
-func Limits(config *rcmgr.ScalingLimitConfig) {
+func Limits(config *rcmgr.ScalingLimitConfig, further ...protocol.ID) {
+	ids := append([]protocol.ID{RendezvousID_v001, StandardID}, further...)
+
 	// All peers: streams are short, so this allows thousands of requests per second.
 	all := rcmgr.BaseLimit{StreamsInbound: 1024, StreamsOutbound: 512, Streams: 1536, Memory: 1024 * streamMemory}
 	increase := rcmgr.BaseLimitIncrease{StreamsInbound: 8192, StreamsOutbound: 2048, Streams: 10240, Memory: 8192 * streamMemory}
 	config.AddServiceLimit(ServiceName, all, increase)
-	config.AddProtocolLimit(RendezvousID_v001, all, increase)
+	for _, id := range ids {
+		config.AddProtocolLimit(id, all, increase)
+	}
 	addStreams(&config.SystemBaseLimit, all)
 	addStreams(&config.TransientBaseLimit, all)
 	addIncrease(&config.SystemLimitIncrease, increase)
@@ -49,7 +54,9 @@ func Limits(config *rcmgr.ScalingLimitConfig) {
 	// One peer: the same on every machine.
 	one := rcmgr.BaseLimit{StreamsInbound: maxStreamsPerPeer, StreamsOutbound: maxStreamsPerPeer, Streams: 2 * maxStreamsPerPeer, Memory: 16 << 20}
 	config.AddServicePeerLimit(ServiceName, one, rcmgr.BaseLimitIncrease{})
-	config.AddProtocolPeerLimit(RendezvousID_v001, one, rcmgr.BaseLimitIncrease{})
+	for _, id := range ids {
+		config.AddProtocolPeerLimit(id, one, rcmgr.BaseLimitIncrease{})
+	}
 }
 
 func addStreams(to *rcmgr.BaseLimit, more rcmgr.BaseLimit) {

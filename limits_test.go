@@ -7,6 +7,8 @@ import (
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
 // TestLimits: the protocol and the service get more streams than libp2p gives an unknown
@@ -50,7 +52,7 @@ func TestLimitsAgree(t *testing.T) {
 		system, service, peer := limits.System, limits.Service[ServiceName], limits.ServicePeer[ServiceName]
 		require.GreaterOrEqual(t, int64(service.Memory), int64(service.StreamsInbound)*streamMemory, machine)
 		require.GreaterOrEqual(t, int64(system.Memory), int64(service.Memory)+int64(system.Conns)*yamux, machine)
-		require.GreaterOrEqual(t, int64(peer.Memory), int64(peer.StreamsInbound)*requestMemory+maxLargeDraws*int64(discoverMemory+dialect.MaxAnswer), machine)
+		require.GreaterOrEqual(t, int64(peer.Memory), int64(peer.StreamsInbound)*requestMemory+maxLargeDraws*int64(discoverMemory+wire.Waku.MaxAnswer), machine)
 		require.Less(t, int64(service.Memory), machine/2, "no more than half of the machine")
 	}
 }

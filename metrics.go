@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/internal/collectors"
@@ -33,13 +34,16 @@ type MetricsTracer interface {
 	StreamEnded(StreamEnded)
 	// RequestAnswered is called when an answer was written, or could not be.
 	RequestAnswered(RequestAnswered)
-	// StorageCalled is called after each Add and Sample. The tracer of [WithMetrics]
+	// StorageCalled is called after each call but Counts. The tracer of [WithMetrics]
 	// also reports its own Counts.
 	StorageCalled(StorageCalled)
 }
 
 // StreamEnded describes a stream that has ended.
 type StreamEnded struct {
+	// Protocol is the protocol of the stream: [RendezvousID_v001] or [StandardID], also if
+	// the stream has a further ID of [WithStandardID].
+	Protocol protocol.ID
 	// Err is why the stream was reset, nil if it ended in good order.
 	Err error
 	// Unanswered is the size of a last request that was read and not answered, in
@@ -47,10 +51,13 @@ type StreamEnded struct {
 	Unanswered int
 }
 
-// RequestAnswered describes a request and its answer.
+// RequestAnswered describes a request and its answer. An UNREGISTER has none, and is
+// described when it was carried out.
 type RequestAnswered struct {
-	Type   RequestType
-	Status Status
+	// Protocol is the protocol of the stream, as StreamEnded has it.
+	Protocol protocol.ID
+	Type     RequestType
+	Status   Status
 	// Reason is why the request was refused, NotRefused if it was not.
 	Reason Reason
 	// Duration is the time from the request read to its answer ready.
@@ -76,11 +83,16 @@ type RequestType string
 
 // The request types.
 const (
-	RequestRegister RequestType = "register"
-	RequestDiscover RequestType = "discover"
+	RequestRegister   RequestType = "register"
+	RequestDiscover   RequestType = "discover"
+	RequestUnregister RequestType = "unregister" // of the standard protocol only
 )
 
-var requestTypes = []RequestType{RequestRegister, RequestDiscover}
+// requestTypes are the request types of each protocol.
+var requestTypes = map[protocol.ID][]RequestType{
+	RendezvousID_v001: {RequestRegister, RequestDiscover},
+	StandardID:        {RequestRegister, RequestDiscover, RequestUnregister},
+}
 
 // RecordCheck says how a signed peer record was verified, as a metric label.
 type RecordCheck string
@@ -101,9 +113,12 @@ const (
 	StorageAdd    StorageOp = "add"
 	StorageSample StorageOp = "sample"
 	StorageCounts StorageOp = "counts"
+	StoragePage   StorageOp = "page" // this and the following: of a [Pager]
+	StorageRemove StorageOp = "remove"
+	StorageRenew  StorageOp = "renew"
 )
 
-var storageOps = []StorageOp{StorageAdd, StorageSample, StorageCounts}
+var storageOps = []StorageOp{StorageAdd, StorageSample, StorageCounts, StoragePage, StorageRemove, StorageRenew}
 
 // ExpiryCounter is a [Storage] that counts the registrations that expire in it. It is
 // optional.
@@ -118,9 +133,9 @@ type ExpiryCounter interface {
 type serviceMetrics struct {
 	collectors.Set
 	open          prometheus.Gauge
-	streams       map[string]prometheus.Counter
+	streams       map[streamLabels]prometheus.Counter
 	bytes         map[string]prometheus.Counter
-	requests      map[RequestType]requestMetrics
+	requests      map[requestLabels]requestMetrics
 	refused       map[Reason]prometheus.Counter
 	registrations prometheus.Histogram
 	records       map[RecordCheck]prometheus.Counter
@@ -132,6 +147,18 @@ type serviceMetrics struct {
 	mu      sync.Mutex
 	serving []*Storage // the storages of started points, each at its own address
 }
+
+// streamLabels tell streams apart, and requestLabels requests.
+type (
+	streamLabels struct {
+		protocol protocol.ID
+		result   string
+	}
+	requestLabels struct {
+		protocol protocol.ID
+		typ      RequestType
+	}
+)
 
 // requestMetrics are the metrics of one type of request.
 type requestMetrics struct {
@@ -147,7 +174,8 @@ type storageMetrics struct {
 
 func newServiceMetrics() *serviceMetrics {
 	m := &serviceMetrics{
-		requests:   make(map[RequestType]requestMetrics),
+		streams:    make(map[streamLabels]prometheus.Counter),
+		requests:   make(map[requestLabels]requestMetrics),
 		refused:    make(map[Reason]prometheus.Counter),
 		records:    make(map[RecordCheck]prometheus.Counter),
 		storage:    make(map[StorageOp]storageMetrics),
@@ -156,16 +184,21 @@ func newServiceMetrics() *serviceMetrics {
 		expired:    collectors.Desc("expired_total", "Registrations that ended without being refreshed in time."),
 	}
 	m.open = m.Gauge("streams", "Open streams.")
-	m.streams = m.Counters("streams_total", "Streams that have ended, by result.", "result", streamResults...)
 	m.bytes = m.Counters("bytes_total", "Bytes of requests and answers.", "direction", "received", "sent")
-	durations := m.Durations("request_duration_seconds", "Time from a request read to its answer ready.", "type")
-	requests := m.CounterVec("requests_total", "Requests that were answered, by type and status.", "type", "status")
-	for _, t := range requestTypes {
-		r := requestMetrics{duration: durations.WithLabelValues(string(t)), statuses: make(map[Status]prometheus.Counter)}
-		for s, label := range statusLabels {
-			r.statuses[s] = requests.WithLabelValues(string(t), label)
+	streams := m.CounterVec("streams_total", "Streams that have ended, by protocol and result.", "protocol", "result")
+	durations := m.Durations("request_duration_seconds", "Time from a request read to its answer ready.", "protocol", "type")
+	requests := m.CounterVec("requests_total", "Requests that were answered, by protocol, type and status.", "protocol", "type", "status")
+	for p, types := range requestTypes {
+		for _, result := range streamResults {
+			m.streams[streamLabels{p, result}] = streams.WithLabelValues(string(p), result)
 		}
-		m.requests[t] = r
+		for _, t := range types {
+			r := requestMetrics{duration: durations.WithLabelValues(string(p), string(t)), statuses: make(map[Status]prometheus.Counter)}
+			for s, label := range statusLabels {
+				r.statuses[s] = requests.WithLabelValues(string(p), string(t), label)
+			}
+			m.requests[requestLabels{p, t}] = r
+		}
 	}
 	refused := m.CounterVec("refused_total", "Requests that were refused, by reason.", "reason")
 	for _, r := range reasons {
@@ -201,14 +234,16 @@ func (m *serviceMetrics) StreamOpened() { m.open.Inc() }
 
 func (m *serviceMetrics) StreamEnded(e StreamEnded) {
 	m.open.Dec()
-	m.streams[streamResult(e.Err)].Inc()
+	if c, ok := m.streams[streamLabels{e.Protocol, streamResult(e.Err)}]; ok {
+		c.Inc()
+	}
 	m.bytes["received"].Add(float64(e.Unanswered))
 }
 
 func (m *serviceMetrics) RequestAnswered(e RequestAnswered) {
 	m.bytes["received"].Add(float64(e.Received))
 	m.bytes["sent"].Add(float64(e.Sent))
-	r, ok := m.requests[e.Type]
+	r, ok := m.requests[requestLabels{e.Protocol, e.Type}]
 	if !ok {
 		return
 	}

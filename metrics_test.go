@@ -46,6 +46,9 @@ func labelValues(m *dto.Metric) string {
 	return "{" + strings.Join(values, ",") + "}"
 }
 
+// waku is the protocol as a label.
+const waku = string(RendezvousID_v001)
+
 func TestServiceMetrics(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	point, h := newHost(t), newHost(t)
@@ -70,20 +73,20 @@ func TestServiceMetrics(t *testing.T) {
 
 	got := gathered(t, reg)
 	for name, want := range map[string]float64{
-		"requests_total{ok,register}":          2,
-		"requests_total{invalid_ttl,register}": 1,
-		"requests_total{ok,discover}":          1,
-		"request_duration_seconds{register}":   3,
-		"request_duration_seconds{discover}":   1,
-		"refused_total{invalid_ttl}":           1,
-		"refused_total{full}":                  0,
-		"discover_registrations":               1,
-		"streams":                              0,
-		"streams_total{ok}":                    1, // the client keeps this stream open
-		"streams_total{protocol_violation}":    1,
-		"storage_duration_seconds{add}":        2,
-		"storage_duration_seconds{sample}":     1,
-		"storage_errors_total{add}":            0,
+		"requests_total{" + waku + ",ok,register}":          2,
+		"requests_total{" + waku + ",invalid_ttl,register}": 1,
+		"requests_total{" + waku + ",ok,discover}":          1,
+		"request_duration_seconds{" + waku + ",register}":   3,
+		"request_duration_seconds{" + waku + ",discover}":   1,
+		"refused_total{invalid_ttl}":                        1,
+		"refused_total{full}":                               0,
+		"discover_registrations":                            1,
+		"streams":                                           0,
+		"streams_total{" + waku + ",ok}":                    1, // the client keeps this stream open
+		"streams_total{" + waku + ",protocol_violation}":    1,
+		"storage_duration_seconds{add}":                     2,
+		"storage_duration_seconds{sample}":                  1,
+		"storage_errors_total{add}":                         0,
 	} {
 		require.Contains(t, got, name)
 		require.InDelta(t, want, got[name], 0, name)
@@ -207,15 +210,15 @@ func TestMetricsDoNotAllocate(t *testing.T) {
 	for name, count := range map[string]func(){
 		"stream": func() {
 			m.StreamOpened()
-			m.StreamEnded(StreamEnded{})
+			m.StreamEnded(StreamEnded{Protocol: StandardID})
 			m.StreamOpened()
-			m.StreamEnded(StreamEnded{Err: refusal, Unanswered: 7})
+			m.StreamEnded(StreamEnded{Protocol: RendezvousID_v001, Err: refusal, Unanswered: 7})
 		},
 		"request": func() {
-			m.RequestAnswered(RequestAnswered{Type: RequestRegister, Received: 100, Sent: 10, Record: RecordChecked})
-			m.RequestAnswered(RequestAnswered{Type: RequestDiscover, Registrations: 50, Sent: 10_000})
-			m.RequestAnswered(RequestAnswered{Type: RequestDiscover, Status: pb.Message_E_UNAVAILABLE, Reason: ReasonRateLimited})
-			m.RequestAnswered(RequestAnswered{Type: "unknown"})
+			m.RequestAnswered(RequestAnswered{Protocol: StandardID, Type: RequestRegister, Received: 100, Sent: 10, Record: RecordChecked})
+			m.RequestAnswered(RequestAnswered{Protocol: RendezvousID_v001, Type: RequestDiscover, Registrations: 50, Sent: 10_000})
+			m.RequestAnswered(RequestAnswered{Protocol: RendezvousID_v001, Type: RequestDiscover, Status: pb.Message_E_UNAVAILABLE, Reason: ReasonRateLimited})
+			m.RequestAnswered(RequestAnswered{Protocol: RendezvousID_v001, Type: "unknown"})
 		},
 		"storage": func() {
 			for _, err := range failures {
@@ -249,15 +252,20 @@ func TestMetricsLabelsAreComplete(t *testing.T) {
 		require.Contains(t, reasons, reason)
 		require.Contains(t, m.refused, reason)
 		counted[reason] = true
-		for _, typ := range requestTypes {
-			m.RequestAnswered(RequestAnswered{Type: typ, Status: refusal.Status, Reason: reason})
-			c.RequestEnded(RequestEnded{Type: typ, Err: refusal})
+		for p, types := range requestTypes {
+			for _, typ := range types {
+				m.RequestAnswered(RequestAnswered{Protocol: p, Type: typ, Status: refusal.Status, Reason: reason})
+				c.RequestEnded(RequestEnded{Type: typ, Err: refusal})
+			}
 		}
 	}
 	require.Len(t, counted, len(reasons), "every reason is that of some error")
 	c.RequestEnded(RequestEnded{Type: RequestRegister, Err: refuse(12345, "made up")})
 	for _, err := range []error{ErrProtocol, errResource, errStopping, errRate, errPanic, errors.New("anything")} {
-		m.StreamEnded(StreamEnded{Err: err})
+		for p := range requestTypes {
+			require.Contains(t, m.streams, streamLabels{p, streamResult(err)})
+			m.StreamEnded(StreamEnded{Protocol: p, Err: err})
+		}
 	}
 }
 

@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/internal/collectors"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
 // ServiceOption configures a [RendezvousService]. Each option names its default. If an
@@ -36,6 +39,7 @@ type serviceConfig struct {
 	egressBurst   int // bytes
 	ttl, maxTTL   time.Duration
 	discoverLimit int
+	standard      standardConfig
 	authorize     Authorizer
 	metrics       MetricsTracer
 }
@@ -168,10 +172,98 @@ func WithTTL(def, most time.Duration) ServiceOption {
 		def = min(DefaultTTL, most)
 	}
 	return func(c *serviceConfig) error {
-		if def < time.Second || def > most || most > longestTTL || def%time.Second != 0 || most%time.Second != 0 {
-			return fmt.Errorf("TTL of %v by default and %v at most: both must be whole seconds from 1s to %v, and the first no longer than the second", def, most, longestTTL)
+		if err := checkTTLs(def, most, longestTTL); err != nil {
+			return err
 		}
 		c.ttl, c.maxTTL = def, most
+		return nil
+	}
+}
+
+// checkTTLs checks the TTLs of a protocol, which may be longest at most.
+func checkTTLs(def, most, longest time.Duration) error {
+	if def < time.Second || def > most || most > longest || def%time.Second != 0 || most%time.Second != 0 {
+		return fmt.Errorf("TTL of %v by default and %v at most: both must be whole seconds from 1s to %v, and the first no longer than the second", def, most, longest)
+	}
+	return nil
+}
+
+// standardConfig is how a point serves the standard protocol. The zero value is not at all.
+type standardConfig struct {
+	ttl, maxTTL time.Duration
+	further     []protocol.ID // beside StandardID
+}
+
+// isServed reports whether the point serves the standard protocol.
+func (c *standardConfig) isServed() bool { return c.maxTTL != 0 }
+
+// check checks that further IDs are those of a protocol that is served.
+func (c *standardConfig) check() error {
+	if len(c.further) > 0 && !c.isServed() {
+		return fmt.Errorf("further ID %q of the standard protocol, which is not served: WithStandardProtocol is missing", c.further[0])
+	}
+	return nil
+}
+
+// served returns what the point serves under which protocol ID.
+func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
+	served := map[protocol.ID]*wire.Dialect{RendezvousID_v001: wire.Waku}
+	if c.standard.isServed() {
+		served[StandardID] = wire.Standard
+		for _, id := range c.standard.further {
+			served[id] = wire.Standard
+		}
+	}
+	return served
+}
+
+// TTLs of the standard protocol, unless [WithStandardProtocol] sets others.
+const (
+	// DefaultStandardTTL is how long a registration lives if its peer does not ask for a
+	// TTL.
+	DefaultStandardTTL = 2 * time.Hour
+	// MaxStandardTTL is the longest TTL.
+	MaxStandardTTL = 72 * time.Hour
+)
+
+// WithStandardProtocol makes the point serve [StandardID] as well, libp2p's own rendezvous
+// protocol, from the same registrations and within the same limits. The storage must be a
+// [Pager]. The default is not to serve it.
+//
+// def is the TTL of registrations that do not ask for one, most the longest that one may
+// ask for; a longer one is answered E_INVALID_TTL. Both are whole seconds, def at most most,
+// and most at most 72 hours. 0 stands for 2 hours and for 72 hours.
+//
+// DISCOVER of [RendezvousID_v001] finds a registration that was made over the standard
+// protocol for 20 seconds, and as long as its peer is connected to the point; any
+// connection of the peer counts. Registrations that outlast this may take half of
+// [WithMaxRegistrations] and half of [WithMaxRegistrationBytes].
+func WithStandardProtocol(def, most time.Duration) ServiceOption {
+	if most == 0 {
+		most = MaxStandardTTL
+	}
+	if def == 0 {
+		def = min(DefaultStandardTTL, most)
+	}
+	return func(c *serviceConfig) error {
+		if err := checkTTLs(def, most, MaxStandardTTL); err != nil {
+			return fmt.Errorf("standard protocol: %w", err)
+		}
+		c.standard.ttl, c.standard.maxTTL = def, most
+		return nil
+	}
+}
+
+// WithStandardID makes a point that has [WithStandardProtocol] serve the standard protocol
+// under a further protocol ID: some programs speak it under one of their own, such as
+// /canvas/rendezvous/1.0.0. [Limits] needs the ID too. If the option is given twice, both
+// count.
+func WithStandardID(id protocol.ID) ServiceOption {
+	return func(c *serviceConfig) error {
+		if id == "" || id == RendezvousID_v001 || id == StandardID || slices.Contains(c.standard.further, id) {
+			return fmt.Errorf("further ID %q of the standard protocol: it is empty or served already", id)
+		}
+		c.standard.further = append(c.standard.further, id)
 		return nil
 	}
 }

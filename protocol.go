@@ -19,8 +19,12 @@ import (
 // RendezvousID_v001 is the protocol ID.
 const RendezvousID_v001 protocol.ID = "/vac/waku/rendezvous/0.0.1"
 
+// StandardID is the protocol ID of libp2p's own rendezvous protocol, which a point can serve
+// as well. See [WithStandardProtocol].
+const StandardID protocol.ID = "/rendezvous/1.0.0"
+
 // ServiceName is the name under which the host's resource manager accounts for the
-// streams of the protocol.
+// streams of the protocols.
 const ServiceName = "vac.waku.rendezvous"
 
 // Limits of the wire.
@@ -74,22 +78,19 @@ const (
 	discoverMemory = largeAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(wire.Found{}))
 )
 
-// dialect is how the protocol's messages are read and written.
-var dialect = wire.Waku
-
-// checkNamespace checks a namespace that may not be empty.
-func checkNamespace(ns string) error {
+// checkNamespace checks a namespace of at most so many bytes that may not be empty.
+func checkNamespace(ns string, most int) error {
 	if ns == "" {
 		return refuse(pb.Message_E_INVALID_NAMESPACE, "namespace is missing")
 	}
-	return checkNamespaceSize(ns)
+	return checkNamespaceSize(ns, most)
 }
 
 // checkNamespaceSize checks a namespace that may be empty, as in a DISCOVER across all
 // namespaces.
-func checkNamespaceSize(ns string) error {
-	if len(ns) > MaxNamespaceSize {
-		return refuse(pb.Message_E_INVALID_NAMESPACE, fmt.Sprintf("namespace is over %d bytes", MaxNamespaceSize))
+func checkNamespaceSize(ns string, most int) error {
+	if len(ns) > most {
+		return refuse(pb.Message_E_INVALID_NAMESPACE, fmt.Sprintf("namespace is over %d bytes", most))
 	}
 	if !utf8.ValidString(ns) {
 		return refuse(pb.Message_E_INVALID_NAMESPACE, "namespace is not UTF-8")
@@ -133,6 +134,11 @@ func wireSeconds(d time.Duration) int64 {
 // registration is still live.
 func remainingSeconds(left time.Duration) int32 {
 	return int32(max(1, wireSeconds(left-grace)))
+}
+
+// foundOf returns a record of a storage in the form in which an answer needs it.
+func foundOf(r *Record, now time.Time) wire.Found {
+	return wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))}
 }
 
 // clampTTL returns the TTL to believe when a point states the given seconds: from a

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
 // vector is a frame made by another implementation, and its meaning.
@@ -133,7 +134,7 @@ func TestInvalidRecordNamesNoSecrets(t *testing.T) {
 }
 
 func TestDialect(t *testing.T) {
-	require.Equal(t, RendezvousID_v001, dialect.ID)
-	require.Equal(t, 16<<10, dialect.MaxRequest)
-	require.Equal(t, 4<<20, dialect.MaxAnswer)
+	require.Equal(t, RendezvousID_v001, wire.Waku.ID)
+	require.Equal(t, 16<<10, wire.Waku.MaxRequest)
+	require.Equal(t, 4<<20, wire.Waku.MaxAnswer)
 }

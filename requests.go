@@ -1,6 +1,6 @@
 package rendezvous
 
-// Requests: the checks of a REGISTER and a DISCOVER, and what they do to the storage.
+// Requests, whatever protocol they came in: their checks, and what they do to the storage.
 
 import (
 	"context"
@@ -26,15 +26,17 @@ const requestTimeout = 10 * time.Second
 
 // caller is the peer at the other end of a connection.
 type caller struct {
-	peer   peer.ID
-	addr   ma.Multiaddr
-	ip     netip.Addr // zero: no limits by address
-	origin limit.Origin
+	peer    peer.ID
+	addr    ma.Multiaddr
+	ip      netip.Addr // zero: no limits by address
+	origin  limit.Origin
+	conn    network.Conn
+	dialect *wire.Dialect // of the stream
 }
 
-func callerOf(c network.Conn) caller {
+func callerOf(c network.Conn, d *wire.Dialect) caller {
 	addr := c.RemoteMultiaddr()
-	return caller{peer: c.RemotePeer(), addr: addr, ip: limit.AddrOf(addr), origin: limit.OriginOf(addr)}
+	return caller{peer: c.RemotePeer(), addr: addr, ip: limit.AddrOf(addr), origin: limit.OriginOf(addr), conn: c, dialect: d}
 }
 
 // requests answers the requests of all streams of a point.
@@ -44,6 +46,7 @@ type requests struct {
 	rates    *limit.Budget // requests
 	draws    *draws
 	recent   *limit.Recent // nil: the storage is a verifier
+	standard *standard     // nil: the standard protocol is not served
 	failures logging.Limit
 }
 
@@ -62,7 +65,8 @@ func newRequests(s Storage, config serviceConfig) *requests {
 }
 
 // sweep frees the memory of limits that no longer hold anybody back.
-func (q *requests) sweep(now time.Time) {
+func (q *requests) sweep(context.Context) {
+	now := time.Now()
 	q.rates.Sweep(now)
 	q.draws.egress.Sweep(now)
 	if q.recent != nil {
@@ -80,7 +84,7 @@ type known struct {
 // charge charges the caller for a request. A refresh that is due costs its own peer a
 // little, and nobody else can prevent it.
 func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
-	k := q.knows(c.peer, r, now)
+	k := q.knows(c, r, now)
 	if k.refresh {
 		return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
 	}
@@ -95,18 +99,18 @@ type verifier interface {
 }
 
 // knows returns what the point knows of a request.
-func (q *requests) knows(p peer.ID, r *wire.Request, now time.Time) (k known) {
+func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
 	if r.Kind != wire.Register || len(r.Register.Envelope) > peerrecord.MaxSize || len(r.Register.Namespace) > MaxNamespaceSize {
 		return known{}
 	}
 	k.namespace = string(r.Register.Namespace)
 	var left time.Duration
 	if v, ok := q.storage.(verifier); ok {
-		k.verified, left = v.hasEnvelope(k.namespace, p, r.Register.Envelope)
+		k.verified, left = v.hasEnvelope(k.namespace, c.peer, r.Register.Envelope)
 	} else {
-		k.verified, left = q.recent.Lookup(k.namespace, p, r.Register.Envelope, now)
+		k.verified, left = q.recent.Lookup(k.namespace, c.peer, r.Register.Envelope, now)
 	}
-	k.refresh = left > 0 && q.due(r.Register.TTL, left)
+	k.refresh = left > 0 && q.due(c, r.Register.TTL, left)
 	return k
 }
 
@@ -118,9 +122,18 @@ const refreshesPerTTL = 4
 // left to live: whether it makes that last longer, by enough. So an address that is over
 // its rate can send no more of them than its registrations need. The TTL of the request
 // before does not matter: whoever shortens a registration pays for a request.
-func (q *requests) due(ttl int64, left time.Duration) bool {
-	granted, err := grantTTL(ttl, q.config.ttl, q.config.maxTTL)
-	return err == nil && granted+grace-left >= min(q.config.maxTTL, MaxTTL)/refreshesPerTTL
+func (q *requests) due(c *caller, ttl int64, left time.Duration) bool {
+	def, most := q.ttls(c)
+	granted, err := grantTTL(ttl, def, most)
+	return err == nil && granted+grace-left >= min(most, MaxTTL)/refreshesPerTTL
+}
+
+// ttls returns the TTL for who asks for none, and the longest, in the caller's protocol.
+func (q *requests) ttls(c *caller) (def, most time.Duration) {
+	if c.dialect == wire.Standard {
+		return q.config.standard.ttl, q.config.standard.maxTTL
+	}
+	return q.config.ttl, q.config.maxTTL
 }
 
 // answer is the answer to a request.
@@ -129,6 +142,7 @@ type answer struct {
 	refusal         *StatusError  // nil if the request succeeded
 	ttl             time.Duration // granted to a REGISTER
 	found           []wire.Found  // by a DISCOVER; from samples
+	cookie          []byte        // of the standard protocol, for the next DISCOVER
 }
 
 // samples has slices for what a DISCOVER finds. They are garbage enough to keep the
@@ -153,6 +167,8 @@ func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k kno
 		a.Type = RequestRegister
 	case wire.Discover:
 		a.Type = RequestDiscover
+	case wire.Unregister:
+		a.Type = RequestUnregister
 	default:
 		return a, fmt.Errorf("%w: %s is not a request", ErrProtocol, r.Kind)
 	}
@@ -182,10 +198,14 @@ func (q *requests) log(ctx context.Context, c *caller, t RequestType, err error)
 func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k known, d *draw, a *answer, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if r.Kind == wire.Register {
+	switch r.Kind {
+	case wire.Register:
 		return q.register(ctx, c, &r.Register, k, a, now)
+	case wire.Unregister:
+		return q.standard.unregister(ctx, c.peer, string(r.Unregister))
+	default:
+		return q.discover(ctx, c, &r.Discover, d, a)
 	}
-	return q.discover(ctx, c, &r.Discover, d, a)
 }
 
 // register carries out a REGISTER. Its checks are in the order of the table in
@@ -195,27 +215,42 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 	if ns == "" { // not looked up
 		ns = string(r.Namespace)
 	}
-	if err := checkNamespace(ns); err != nil {
+	if err := checkNamespace(ns, c.dialect.MaxNamespace); err != nil {
 		return err
 	}
-	if a.Record, err = q.checkRecord(c, r.Envelope, k, now); err != nil {
+	lasting := c.dialect == wire.Standard
+	kind := peerrecord.Usual
+	if lasting {
+		kind = peerrecord.KindOf(r.Envelope)
+	}
+	if a.Record, err = q.checkRecord(c, r.Envelope, kind, k, now); err != nil {
 		return err
 	}
-	ttl, err := grantTTL(r.TTL, q.config.ttl, q.config.maxTTL)
-	if err != nil {
+	def, most := q.ttls(c)
+	if a.ttl, err = grantTTL(r.TTL, def, most); err != nil {
 		return err
 	}
 	if err := q.authorize(ctx, c, ns, true); err != nil {
 		return err
 	}
-	a.ttl = ttl
-	return q.add(ctx, Record{
+	added := Record{
 		Namespace: ns,
 		Peer:      c.peer,
 		Envelope:  r.Envelope,
-		Deadline:  now.Add(ttl + grace),
+		Kind:      RecordKind(kind), // the same numbers
+		Deadline:  now.Add(a.ttl + grace),
 		Origin:    c.ip,
-	})
+	}
+	if lasting {
+		added.Fresh = now.Add(min(a.ttl, freshTime) + grace)
+	}
+	if err := q.add(ctx, added); err != nil {
+		return err
+	}
+	if lasting {
+		q.standard.registered(added.Peer, added.Kind, added.Deadline, now)
+	}
+	return nil
 }
 
 // authorize asks the authorizer, if there is one, whether the caller may register in a
@@ -227,13 +262,13 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 	return q.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: register, Namespace: ns})
 }
 
-// checkRecord verifies that envelope is the signed peer record of the peer that sent it,
-// which pays for the check of the signature by what its key costs.
-func (q *requests) checkRecord(c *caller, envelope []byte, k known, now time.Time) (RecordCheck, error) {
-	if k.verified {
+// checkRecord verifies that envelope is the signed peer record, of a kind, of the peer that
+// sent it, which pays for the check of the signature by what its key costs.
+func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k known, now time.Time) (RecordCheck, error) {
+	if k.verified && peerrecord.KindOf(envelope) == kind {
 		return RecordCached, nil
 	}
-	_, err := peerrecord.OpenPaid(envelope, c.peer, peerrecord.Usual, func(key crypto.PubKey) error {
+	_, err := peerrecord.OpenPaid(envelope, c.peer, kind, func(key crypto.PubKey) error {
 		if q.rates.Charge(c.peer, c.origin, limit.SignatureCheck(key), now) != limit.Serve {
 			return errTooMany
 		}
@@ -263,16 +298,31 @@ func (q *requests) add(ctx context.Context, r Record) error {
 // discover carries out a DISCOVER.
 func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *draw, a *answer) error {
 	ns := string(r.Namespace)
-	if err := checkNamespaceSize(ns); err != nil {
+	if err := checkNamespaceSize(ns, c.dialect.MaxNamespace); err != nil {
 		return err
 	}
 	if err := q.authorize(ctx, c, ns, false); err != nil {
 		return err
 	}
 	n := grantLimit(r.Limit, q.config.discoverLimit)
-	var err error
+	var v *visibility // nil: everything
 	if ns == "" && q.config.authorize != nil {
-		a.found, err = q.sampleVisible(ctx, c, n, d)
+		v = &visibility{authorize: q.config.authorize, request: Request{Peer: c.peer, Addr: c.addr}, allowed: make(map[string]bool)}
+	}
+	var err error
+	switch {
+	case c.dialect == wire.Standard:
+		a.found, a.cookie, err = q.standard.page(ctx, &pageQuery{
+			namespace: ns,
+			kind:      q.standard.kindFor(ctx, c.conn),
+			limit:     n,
+			draw:      d,
+			visible:   v,
+			pay:       func() bool { return q.rates.Charge(c.peer, c.origin, limit.Request, time.Now()) == limit.Serve },
+		}, r.Cookie, (*samples.Get().(*[]wire.Found))[:0])
+		return err
+	case v != nil:
+		a.found, err = q.sampleVisible(ctx, v, n, d)
 		return err
 	}
 	a.found, err = q.sample(ctx, (*samples.Get().(*[]wire.Found))[:0], ns, n, d)
@@ -289,8 +339,7 @@ const (
 // sampleVisible returns a sample of n across the namespaces that the caller may see. A
 // sample that is short of n because of hidden namespaces is drawn again, larger. Each
 // sample takes the place of the one before, so the last one is uniform.
-func (q *requests) sampleVisible(ctx context.Context, c *caller, n int, d *draw) ([]wire.Found, error) {
-	v := visibility{authorize: q.config.authorize, request: Request{Peer: c.peer, Addr: c.addr}, allowed: make(map[string]bool)}
+func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *draw) ([]wire.Found, error) {
 	found := (*samples.Get().(*[]wire.Found))[:0]
 	size := n
 	for range maxDraws {
@@ -346,8 +395,8 @@ func (q *requests) appendSample(ctx context.Context, dst []wire.Found, namespace
 	}
 	records, err := q.storage.Sample(ctx, namespace, n, wire.Waku.MaxAnswer)
 	now := time.Now()
-	for _, r := range records {
-		dst = append(dst, wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))})
+	for i := range records {
+		dst = append(dst, foundOf(&records[i], now))
 	}
 	return dst, err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
 // sweepInterval is how often a service frees the memory of limits that no longer hold
@@ -46,7 +47,7 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 	if h == nil || s == nil {
 		service.err = errors.New("a host and a storage are needed")
 	}
-	service.err = errors.Join(service.err, applyOptions(&service.config, opts))
+	service.err = errors.Join(service.err, applyOptions(&service.config, opts), service.config.standard.check())
 	return service
 }
 
@@ -67,11 +68,20 @@ func (s *RendezvousService) Start() error {
 	}
 	starting.Lock()
 	defer starting.Unlock()
-	if slices.Contains(s.host.Mux().Protocols(), RendezvousID_v001) {
-		return errors.New("start rendezvous service: the host already has one; stop that first, or use another host")
+	served := s.config.served()
+	for _, id := range s.host.Mux().Protocols() {
+		if served[id] != nil {
+			return fmt.Errorf("start rendezvous service: the host already serves %s; stop that first, or use another host", id)
+		}
 	}
-	s.running = newInstance(s.storage, s.config)
-	s.host.SetStreamHandler(RendezvousID_v001, s.running.handle)
+	i, err := newInstance(s.host, s.storage, s.config)
+	if err != nil {
+		return fmt.Errorf("start rendezvous service: %w", err)
+	}
+	s.running = i
+	for id, d := range served {
+		s.host.SetStreamHandler(id, func(st network.Stream) { i.handle(st, d) })
+	}
 	return nil
 }
 
@@ -87,7 +97,9 @@ func (s *RendezvousService) Stop() {
 	if i == nil {
 		return
 	}
-	s.host.RemoveStreamHandler(RendezvousID_v001)
+	for id := range s.config.served() {
+		s.host.RemoveStreamHandler(id)
+	}
 	i.stop()
 
 	s.mu.Lock()
@@ -108,13 +120,20 @@ type instance struct {
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
-	tasks   sync.WaitGroup // one for each of streams, and one for sweep
+	tasks   sync.WaitGroup // one for each of streams, and those that run regularly
 }
 
-func newInstance(s Storage, config serviceConfig) *instance {
+func newInstance(h host.Host, s Storage, config serviceConfig) (*instance, error) {
+	q := newRequests(s, config)
+	if config.standard.isServed() {
+		var err error
+		if q.standard, err = startStandard(h, s, config.metrics); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	i := &instance{
-		requests: newRequests(s, config),
+		requests: q,
 		metrics:  config.metrics,
 		perPeer:  limit.NewConcurrent(maxStreamsPerPeer),
 		ctx:      ctx,
@@ -122,8 +141,11 @@ func newInstance(s Storage, config serviceConfig) *instance {
 		stopped:  config.metrics.Started(s),
 		streams:  make(map[*stream]struct{}),
 	}
-	i.tasks.Go(i.sweep)
-	return i
+	i.tasks.Go(func() { i.every(sweepInterval, q.sweep) })
+	if q.standard != nil {
+		i.tasks.Go(func() { i.every(renewInterval, q.standard.renew) })
+	}
+	return i, nil
 }
 
 // stop interrupts all streams and waits until everything that the instance started has
@@ -140,18 +162,28 @@ func (i *instance) stop() {
 	i.stopped()
 }
 
-// sweep frees memory regularly until the service stops.
-func (i *instance) sweep() {
-	tick := time.NewTicker(sweepInterval)
+// every calls f regularly until the service stops. A panic of f, which may call the user's
+// storage, does not end that.
+func (i *instance) every(interval time.Duration, f func(context.Context)) {
+	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
-		case now := <-tick.C:
-			i.requests.sweep(now)
+		case <-tick.C:
+			i.call(f)
 		case <-i.ctx.Done():
 			return
 		}
 	}
+}
+
+func (i *instance) call(f func(context.Context)) {
+	defer func() {
+		if r := recover(); r != nil {
+			_ = i.recovered(r)
+		}
+	}()
+	f(i.ctx)
 }
 
 // handle serves a stream and ends it, whatever happens.
@@ -159,8 +191,8 @@ func (i *instance) sweep() {
 // Its callees are kept flat, and rare cases are in functions of their own: the goroutine
 // of a stream has a small stack, and growing it for each stream is half of the cost of
 // REGISTER again beyond the echo. Closing a stream goes deepest of all.
-func (i *instance) handle(st network.Stream) {
-	s, err := i.enter(st)
+func (i *instance) handle(st network.Stream, d *wire.Dialect) {
+	s, err := i.enter(st, d)
 	if err == nil {
 		defer i.leave(s)
 		err = i.guard(s)
@@ -170,23 +202,23 @@ func (i *instance) handle(st network.Stream) {
 	} else {
 		reset(st, err)
 	}
-	i.reportEnd(s, err)
+	i.reportEnd(s, d, err)
 }
 
 // enter begins to serve a stream, unless the service is stopping or the peer has too
 // many streams.
-func (i *instance) enter(st network.Stream) (*stream, error) {
+func (i *instance) enter(st network.Stream, d *wire.Dialect) (*stream, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.ctx.Err() != nil {
 		return nil, errStopping
 	}
 	if !i.perPeer.Enter(st.Conn().RemotePeer()) {
-		c := callerOf(st.Conn())
+		c := callerOf(st.Conn(), d)
 		i.requests.rates.Charge(c.peer, c.origin, limit.Request, time.Now())
 		return nil, fmt.Errorf("%w: the peer has %d streams in service", errResource, maxStreamsPerPeer)
 	}
-	s := newStream(st, i.requests)
+	s := newStream(st, d, i.requests)
 	i.streams[s] = struct{}{}
 	i.tasks.Add(1)
 	return s, nil
@@ -216,7 +248,7 @@ func (i *instance) guard(s *stream) (err error) {
 }
 
 // reportEnd tells the metrics how a stream ended. s is nil if it was not served.
-func (i *instance) reportEnd(s *stream, err error) {
+func (i *instance) reportEnd(s *stream, d *wire.Dialect, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			_ = i.recovered(r)
@@ -224,16 +256,16 @@ func (i *instance) reportEnd(s *stream, err error) {
 	}()
 	if s == nil {
 		i.metrics.StreamOpened()
-		i.metrics.StreamEnded(StreamEnded{Err: err})
+		i.metrics.StreamEnded(StreamEnded{Protocol: d.ID, Err: err})
 		return
 	}
-	i.metrics.StreamEnded(StreamEnded{Err: err, Unanswered: s.unread})
+	i.metrics.StreamEnded(StreamEnded{Protocol: d.ID, Err: err, Unanswered: s.unread})
 }
 
 // recovered logs a panic and returns the error for the stream that it ended.
 func (i *instance) recovered(r any) error {
 	if n, due := i.panics.Due(); due {
-		logging.Log.Error("panic while serving a stream", "panic", r, "stack", string(debug.Stack()), "times", n)
+		logging.Log.Error("panic in the service", "panic", r, "stack", string(debug.Stack()), "times", n)
 	}
 	return errPanic
 }

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -245,7 +246,7 @@ func TestNotARequest(t *testing.T) {
 		"a response":                  frame(registerResponse(DefaultTTL)),
 		"another response":            frame(refusal(pb.Message_DISCOVER, refuse(100, ""))),
 		"an unknown type":             frame(&pb.Message{Type: 17}),
-		"a message over the bound":    append([]byte{0x81, 0x80, 0x01}, make([]byte, dialect.MaxRequest+1)...),
+		"a message over the bound":    append([]byte{0x81, 0x80, 0x01}, make([]byte, wire.Waku.MaxRequest+1)...),
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := openRaw(t, client, point.ID())

@@ -33,6 +33,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -283,7 +284,7 @@ func TestSimulationPointsDie(t *testing.T) {
 // hostilePoints break the protocol in every way that a point can.
 func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *pb.Message) {
 	t.Helper()
-	junk := make([]byte, dialect.MaxAnswer)
+	junk := make([]byte, wire.Waku.MaxAnswer)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(junk)
 	registration := make([]byte, 64)
 	junkAnswer := registrations(slices.Repeat([][]byte{registration}, 40_000)...)
@@ -301,7 +302,7 @@ func hostilePoints(t testing.TB, over <-chan struct{}) []func(network.Stream, *p
 		},
 		func(st network.Stream, m *pb.Message) { // 4 MiB of junk, as bytes or as registrations
 			if m.GetType() == pb.Message_REGISTER {
-				sendingBytes(slices.Concat([]byte("\xff\xff\xff\x01"), junk[:dialect.MaxAnswer-4]))(st, m)
+				sendingBytes(slices.Concat([]byte("\xff\xff\xff\x01"), junk[:wire.Waku.MaxAnswer-4]))(st, m)
 			} else {
 				sending(t, junkAnswer)(st, m)
 			}

@@ -29,6 +29,7 @@ const (
 type stream struct {
 	network.Stream
 	requests *requests
+	dialect  *wire.Dialect
 	caller   caller
 	*streamBuffers
 	peeking       chan struct{} // closed when nobody else uses reader any more; nil: nobody does
@@ -50,8 +51,8 @@ var streamBuffersPool = sync.Pool{
 	New: func() any { return &streamBuffers{reader: bufio.NewReaderSize(nil, 1<<10)} },
 }
 
-func newStream(st network.Stream, q *requests) *stream {
-	s := &stream{Stream: st, requests: q, streamBuffers: streamBuffersPool.Get().(*streamBuffers)}
+func newStream(st network.Stream, d *wire.Dialect, q *requests) *stream {
+	s := &stream{Stream: st, requests: q, dialect: d, streamBuffers: streamBuffersPool.Get().(*streamBuffers)}
 	s.reader.Reset(st)
 	return s
 }
@@ -69,7 +70,7 @@ func (s *stream) release() {
 // serve answers the stream's requests, one after the other, until the peer has no more
 // or ctx ends. If it returns an error, the stream must be reset.
 func (s *stream) serve(ctx context.Context) error {
-	s.caller = callerOf(s.Conn())
+	s.caller = callerOf(s.Conn(), s.dialect)
 	timeout := firstRequestTimeout
 	for {
 		err := s.read(ctx, timeout)
@@ -112,12 +113,12 @@ func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 		}
 	}
 	s.unread = wire.FrameSize(len(s.frame))
-	return dialect.ParseRequest(&s.request, s.frame)
+	return s.dialect.ParseRequest(&s.request, s.frame)
 }
 
 // readFrame reads the frame of a request, once there is memory for it.
 func (s *stream) readFrame() error {
-	size, err := wire.ReadSize(s.reader, dialect.MaxRequest)
+	size, err := wire.ReadSize(s.reader, s.dialect.MaxRequest)
 	if err != nil {
 		return err
 	}
@@ -146,8 +147,11 @@ func (s *stream) reply(ctx context.Context) error {
 	case limit.Drop:
 		return errRate
 	}
-	if s.request.Kind == wire.Discover && declined == nil {
+	switch {
+	case s.request.Kind == wire.Discover && declined == nil:
 		return s.replyDiscover(ctx, now)
+	case s.request.Kind == wire.Unregister && declined != nil:
+		return errRate // there is no answer that could tell the peer
 	}
 	a, err := s.requests.answer(ctx, &s.caller, &s.request, known, nil, declined, now)
 	if err != nil {
@@ -214,7 +218,7 @@ func (s *stream) write(ctx context.Context, a *answer) error {
 	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
 		setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 	}
-	a.Received, s.unread, s.sent = s.unread, 0, 0
+	a.Protocol, a.Received, s.unread, s.sent = s.dialect.ID, s.unread, 0, 0
 	var err error
 	a.Registrations, err = s.writeAnswer(a)
 	a.Sent = s.sent
@@ -229,11 +233,13 @@ func (s *stream) write(ctx context.Context, a *answer) error {
 // A short one takes the place of the request's frame.
 func (s *stream) writeAnswer(a *answer) (registrations int, err error) {
 	switch {
+	case a.Type == RequestUnregister:
+		return 0, nil
 	case a.refusal != nil:
-		_, err = s.Write(dialect.AppendRefusal(s.frame[:0], s.request.Kind, int32(a.refusal.Status), a.refusal.Text))
+		_, err = s.Write(s.dialect.AppendRefusal(s.frame[:0], s.request.Kind, int32(a.refusal.Status), a.refusal.Text))
 		return 0, err
 	case a.Type == RequestRegister:
-		_, err = s.Write(dialect.AppendRegistered(s.frame[:0], wireSeconds(a.ttl)))
+		_, err = s.Write(s.dialect.AppendRegistered(s.frame[:0], wireSeconds(a.ttl)))
 		return 0, err
 	}
 	buffers := &smallBuffers
@@ -242,7 +248,7 @@ func (s *stream) writeAnswer(a *answer) (registrations int, err error) {
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
-	return dialect.WriteFound(s, *buffer, a.found, nil)
+	return s.dialect.WriteFound(s, *buffer, a.found, a.cookie)
 }
 
 var (

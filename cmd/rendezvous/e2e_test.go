@@ -51,9 +51,9 @@ func TestEndToEnd(t *testing.T) {
 
 	_, body, _ := httpGet(t, one.url+"metrics")
 	require.Contains(t, body, "libp2p_rendezvous_registrations 2\n")
-	require.Contains(t, body, `libp2p_rendezvous_requests_total{status="ok",type="discover"} 1`)
+	require.Contains(t, body, `libp2p_rendezvous_requests_total{protocol="/vac/waku/rendezvous/0.0.1",status="ok",type="discover"} 1`)
 	_, body, _ = httpGet(t, two.url+"metrics")
-	require.Regexp(t, `libp2p_rendezvous_requests_total\{status="ok",type="register"\} [2-9]`, body)
+	require.Regexp(t, `libp2p_rendezvous_requests_total\{protocol="/vac/waku/rendezvous/0\.0\.1",status="ok",type="register"\} [2-9]`, body)
 
 	require.Zero(t, one.signal(syscall.SIGTERM), one.errs.String())
 	require.Contains(t, one.errs.String(), `"msg":"stopped"`)

@@ -214,7 +214,7 @@ func TestHTTPEndpoint(t *testing.T) {
 	}
 	_, body, _ = httpGet(t, point.url+"metrics")
 	for _, name := range []string{
-		`libp2p_rendezvous_requests_total{status="ok",type="register"} 1`,
+		`libp2p_rendezvous_requests_total{protocol="/vac/waku/rendezvous/0.0.1",status="ok",type="register"} 1`,
 		"libp2p_rendezvous_registrations 1", "libp2p_swarm_connections_opened_total", "libp2p_rendezvous_build_info", "process_resident_memory_bytes",
 	} {
 		require.Contains(t, body, name)

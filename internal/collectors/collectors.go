@@ -74,12 +74,12 @@ func (s *Set) Histogram(name, help string, bounds ...float64) prometheus.Histogr
 	}))
 }
 
-// Durations makes a histogram of durations in seconds for each value of a label. Its
-// buckets reach from 10 microseconds to 10 seconds.
-func (s *Set) Durations(name, help, label string) *prometheus.HistogramVec {
+// Durations makes a histogram of durations in seconds for each combination of values of
+// some labels. Its buckets reach from 10 microseconds to 10 seconds.
+func (s *Set) Durations(name, help string, labels ...string) *prometheus.HistogramVec {
 	return add(s, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: namespace, Name: name, Help: help, Buckets: durations,
-	}, []string{label}))
+	}, labels))
 }
 
 func add[C prometheus.Collector](s *Set, c C) C {

@@ -1,0 +1,312 @@
+package rendezvous
+
+// What is special about the standard protocol at a point: pages and their cookies, kinds of
+// records, and registrations that outlast their freshness.
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
+)
+
+const (
+	// freshTime is how long a registration may be in samples after it was made or renewed.
+	freshTime = 20 * time.Second
+	// renewInterval is how often the registrations of connected peers are renewed, and
+	// renewTimeout how long that may take. A call of the storage renews renewBatch peers.
+	renewInterval = 10 * time.Second
+	renewTimeout  = 5 * time.Second
+	renewBatch    = 1000
+	// startTimeout is how long Start waits for the first page.
+	startTimeout = 10 * time.Second
+	// maxRegistrants bounds the memory for peers to about 20 MiB. It is more than the
+	// peers that a host can be connected to.
+	maxRegistrants = 1 << 17
+	// maxPages is how many pages are read for one request, if the caller may not see what
+	// is in the first ones.
+	maxPages = 32
+	// identifyTime is how long identify may take on a new connection.
+	identifyTime = time.Second
+)
+
+// standard serves the standard protocol from a storage. Methods may be called by many
+// goroutines at the same time.
+type standard struct {
+	storage Pager
+	host    host.Host
+	metrics MetricsTracer
+
+	mu          sync.Mutex // not held during calls of storage or host
+	registrants map[peer.ID]registrant
+	failures    logging.Limit
+}
+
+// registrant is a peer that has registered over the standard protocol.
+type registrant struct {
+	kind     RecordKind // of its last registration
+	deadline time.Time  // of the registration that ends last
+	seen     time.Time  // when it registered last
+}
+
+// startStandard serves the standard protocol from a storage, and makes it begin to keep its
+// registrations in order. A storage that is out of reach begins later.
+func startStandard(h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
+	pager, ok := storage.(Pager)
+	if !ok {
+		return nil, fmt.Errorf("a storage of type %T cannot list registrations in order, which %s needs: it is no Pager", storage, StandardID)
+	}
+	s := &standard{storage: pager, host: h, metrics: metrics, registrants: make(map[peer.ID]registrant)}
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	switch _, _, err := s.read(ctx, &pageQuery{}, "", 1); {
+	case errors.Is(err, ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		logging.Log.Warn("storage cannot page yet", "error", err)
+	case err != nil:
+		return nil, fmt.Errorf("list registrations in order for %s: %w", StandardID, err)
+	}
+	return s, nil
+}
+
+// registered remembers that a peer has registered.
+func (s *standard) registered(p peer.ID, kind RecordKind, deadline, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, known := s.registrants[p]
+	if !known && len(s.registrants) >= maxRegistrants {
+		return
+	}
+	if deadline.After(r.deadline) {
+		r.deadline = deadline
+	}
+	r.kind, r.seen = kind, now
+	s.registrants[p] = r
+}
+
+// unregister ends the registration of a peer in a namespace, or in all for "".
+func (s *standard) unregister(ctx context.Context, p peer.ID, namespace string) error {
+	if len(namespace) > MaxNamespaceSize {
+		return nil // nobody is registered there
+	}
+	started := time.Now()
+	err := s.storage.Remove(ctx, namespace, p)
+	s.metrics.StorageCalled(StorageCalled{Op: StorageRemove, Err: err, Duration: time.Since(started)})
+	if err != nil {
+		return storageError{err}
+	}
+	return nil
+}
+
+// kindFor returns the kind of records that a peer can read: the one that it registers, or
+// else the one that its program signs. identify says what program that is, and may not be
+// through yet on a new connection.
+func (s *standard) kindFor(ctx context.Context, c network.Conn) RecordKind {
+	p := c.RemotePeer()
+	s.mu.Lock()
+	r, known := s.registrants[p]
+	s.mu.Unlock()
+	if known {
+		return r.kind
+	}
+	if strings.HasPrefix(s.agent(ctx, c), "rust-libp2p/") {
+		return KindRoutingState
+	}
+	return KindPeerRecord
+}
+
+// agent returns the program of a peer, "" if that is unknown.
+func (s *standard) agent(ctx context.Context, c network.Conn) string {
+	const step = 20 * time.Millisecond
+	for {
+		agent, err := s.host.Peerstore().Get(c.RemotePeer(), "AgentVersion")
+		if version, ok := agent.(string); ok && err == nil {
+			return version
+		}
+		if time.Since(c.Stat().Opened) >= identifyTime {
+			return ""
+		}
+		select {
+		case <-time.After(step):
+		case <-ctx.Done():
+			return ""
+		}
+	}
+}
+
+// pageQuery says which registrations a DISCOVER asks for.
+type pageQuery struct {
+	namespace string // "": all
+	kind      RecordKind
+	limit     int
+	draw      *draw
+	// visible tells what the caller may see of all namespaces; nil: everything.
+	visible *visibility
+	// pay charges the caller for each page beyond the first. It returns false if the caller
+	// cannot pay.
+	pay func() bool
+}
+
+// page appends the registrations to found that come after a cookie, and returns the
+// cookie at their end. A client takes an answer without registrations for the end, so
+// pages of which the caller may see nothing are skipped.
+func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found []wire.Found) ([]wire.Found, []byte, error) {
+	after := openCookie(cookie, q)
+	size := q.limit
+	for i := range maxPages {
+		if i > 0 && !q.pay() {
+			break
+		}
+		records, next, err := s.read(ctx, q, after, size)
+		if err != nil {
+			return found, nil, err
+		}
+		if found, err = q.choose(ctx, found[:0], records); err != nil {
+			return found, nil, err
+		}
+		switch {
+		case len(found) > q.limit: // The cursor is at the end of a page. Read a shorter one.
+			size = max(q.limit, size/2)
+			continue
+		case len(found) > 0, len(records) == 0:
+			return found, sealCookie(next, q), nil
+		}
+		after = next
+		size = max(q.limit, min(2*size, MaxDiscoverLimit))
+	}
+	clear(found)
+	return found[:0], sealCookie(after, q), nil
+}
+
+// read reads a page of the storage. Its registrations fit into an answer, because what
+// an answer leaves out would be skipped.
+func (s *standard) read(ctx context.Context, q *pageQuery, after Cursor, size int) ([]Record, Cursor, error) {
+	const (
+		perRegistration = 24  // bytes of tags, lengths and TTL
+		perAnswer       = 512 // bytes of the cookie and of what comes first
+	)
+	started := time.Now()
+	records, next, err := s.storage.Page(ctx, q.namespace, q.kind, after, size, wire.Standard.MaxAnswer-perAnswer-size*perRegistration)
+	if err == nil && len(next) > MaxCursorSize {
+		err = fmt.Errorf("cursor of %d bytes", len(next))
+	}
+	s.metrics.StorageCalled(StorageCalled{Op: StoragePage, Err: err, Duration: time.Since(started)})
+	if err != nil {
+		return nil, "", storageError{err}
+	}
+	return records, next, nil
+}
+
+// choose appends those records to found that the caller may see and can read.
+func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Record) ([]wire.Found, error) {
+	now := time.Now()
+	for i := range records {
+		if len(records[i].Namespace) <= wire.Standard.MaxNamespace {
+			found = append(found, foundOf(&records[i], now))
+		}
+	}
+	if err := q.draw.check(found); err != nil {
+		return found, err
+	}
+	if q.visible == nil {
+		return found, nil
+	}
+	return q.visible.filter(ctx, found)
+}
+
+// A cookie is the cursor of a page, after a hash that binds it to the namespace and the
+// kind of the query: rust-libp2p wants eight bytes and then UTF-8. Nothing in it is secret.
+const cookieHash = 8
+
+func sealCookie(c Cursor, q *pageQuery) []byte {
+	cookie := make([]byte, 0, cookieHash+len(c))
+	return append(binary.BigEndian.AppendUint64(cookie, hashCursor(c, q)), c...)
+}
+
+// openCookie returns the cursor of a cookie. That of a cookie which this library did not
+// make for such a query is the first one.
+func openCookie(cookie []byte, q *pageQuery) Cursor {
+	if len(cookie) < cookieHash || len(cookie) > cookieHash+MaxCursorSize {
+		return ""
+	}
+	c := Cursor(cookie[cookieHash:])
+	if binary.BigEndian.Uint64(cookie) != hashCursor(c, q) {
+		return ""
+	}
+	return c
+}
+
+func hashCursor(c Cursor, q *pageQuery) uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%d %d %s%s", q.kind, len(q.namespace), q.namespace, c)
+	return h.Sum64()
+}
+
+// renew renews the registrations of the peers that are still connected, and forgets the
+// others. Any connection of a peer counts as the one that it registered over, because
+// libp2p closes one of two connections as it likes.
+func (s *standard) renew(ctx context.Context) {
+	if err := s.renewAll(ctx, time.Now()); err != nil && ctx.Err() == nil {
+		if n, due := s.failures.Due(); due {
+			logging.Log.Warn("registrations of connected peers are not renewed", "error", err, "times", n)
+		}
+	}
+}
+
+func (s *standard) renewAll(ctx context.Context, now time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	for batch := range slices.Chunk(s.connected(now), renewBatch) {
+		started := time.Now()
+		err := s.storage.Renew(ctx, batch, now.Add(freshTime+grace))
+		s.metrics.StorageCalled(StorageCalled{Op: StorageRenew, Err: err, Duration: time.Since(started)})
+		if err != nil {
+			return fmt.Errorf("renew the registrations of %d peers: %w", len(batch), err)
+		}
+	}
+	return nil
+}
+
+// connected returns the peers with registrations that are connected, and forgets the
+// others.
+func (s *standard) connected(now time.Time) []peer.ID {
+	s.mu.Lock()
+	all := maps.Clone(s.registrants)
+	s.mu.Unlock()
+	var peers []peer.ID
+	for p, r := range all {
+		if r.deadline.After(now) && isConnected(s.host, p) {
+			peers = append(peers, p)
+			delete(all, p)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, r := range all {
+		if s.registrants[p] == r { // it has not registered again meanwhile
+			delete(s.registrants, p)
+		}
+	}
+	return peers
+}
+
+func isConnected(h host.Host, p peer.ID) bool {
+	switch h.Network().Connectedness(p) {
+	case network.Connected, network.Limited:
+		return true
+	default:
+		return false
+	}
+}
