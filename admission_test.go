@@ -121,44 +121,49 @@ func TestNeighboursRefresh(t *testing.T) {
 }
 
 // TestEarlyRefreshesCost: a refresh is cheap, and not charged to the address, only if it is
-// due. However a peer mixes its TTLs, it gets no more cheap ones than one per quarter of
-// the longest TTL, and one for each request that it pays for.
+// due, after a quarter of its TTL. However a peer mixes its TTLs, it gets no more cheap ones
+// than one per second, except for what it has paid for in advance.
 func TestEarlyRefreshesCost(t *testing.T) {
-	const seconds, perSecond = 60, 100
+	const hundredths = 6000
+	cycle := func(ttls ...int64) func(int) int64 {
+		return func(i int) int64 { return ttls[i%len(ttls)] }
+	}
 	for name, test := range map[string]struct {
-		ttl         func(i int) int64
-		every       int // so many hundredths of a second
-		cheap, paid int
+		ttl   func(i int) int64
+		every int // so many hundredths of a second
+		cheap int
 	}{
-		"each due":               {func(int) int64 { return 20 }, 500, 11, 1},
-		"too early":              {func(int) int64 { return 20 }, 499, 0, 12},
-		"at any time":            {func(int) int64 { return 0 }, 1, 0, 6000},
-		"of the shortest TTL":    {func(int) int64 { return 1 }, 1, 0, 6000},
-		"shortened and extended": {func(i int) int64 { return 1 + 19*int64(i%2) }, 1, 3000, 3000},
-		"of no valid TTL":        {func(i int) int64 { return 20 + int64(i%2) }, 1, 0, 6000},
+		"each due":               {cycle(20), 500, 11},
+		"too early":              {cycle(20), 499, 0},
+		"at any time":            {cycle(0), 1, 0},
+		"of the shortest TTL":    {cycle(1), 1, 0},
+		"of it, each due":        {cycle(1), 100, 59},
+		"of no valid TTL":        {cycle(20, 21), 1, 0},
+		"shortened and extended": {cycle(1, 20), 1, hundredths / 2},
+		"extended in many steps": {cycle(1, 2, 3, 4, 6, 8, 11, 15, 20), 1, hundredths/9*8 + 5},
 	} {
-		eachStorage(t, func(t *testing.T, s Storage) {
-			t.Helper()
-			key, id := newKey(t, crypto.Ed25519)
-			envelope := seal(t, key, id, addr)
-			q, c := newTestRequests(t, s, WithRateLimit(0, 0)), callerAt(id, "/ip4/192.0.2.1/tcp/1")
-			cheap, paid := 0, 0
-			for i := range seconds * perSecond / test.every {
-				r := registering("n", envelope)
-				r.Register.TTL = test.ttl(i)
-				if q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now()).refresh {
-					cheap++
-				} else {
-					paid++
+		t.Run(name, func(t *testing.T) {
+			eachStorage(t, func(t *testing.T, s Storage) {
+				t.Helper()
+				key, id := newKey(t, crypto.Ed25519)
+				envelope := seal(t, key, id, addr)
+				q, c := newTestRequests(t, s, WithRateLimit(0, 0)), callerAt(id, "/ip4/192.0.2.1/tcp/1")
+				cheap, paid := 0, 0.0
+				for i := range hundredths / test.every {
+					r := registering("n", envelope)
+					r.Register.TTL = test.ttl(i)
+					if price := q.price(c, r.Register.TTL, q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now()).left); price == limit.Refresh {
+						cheap++
+					} else {
+						paid += price
+					}
+					err := sendAt(t, q, c, r, time.Now())
+					require.Equal(t, r.Register.TTL <= 20, err == nil)
+					time.Sleep(time.Duration(test.every) * time.Second / 100)
 				}
-				err := sendAt(t, q, c, r, time.Now())
-				if r.Register.TTL <= 20 {
-					require.NoError(t, err)
-				}
-				time.Sleep(time.Duration(test.every) * time.Second / perSecond)
-			}
-			require.Equal(t, test.cheap, cheap, name)
-			require.Equal(t, test.paid, paid, name)
+				require.Equal(t, test.cheap, cheap)
+				require.LessOrEqual(t, float64(cheap)*limit.Refresh, paid+hundredths/100)
+			})
 		})
 	}
 }

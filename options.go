@@ -67,8 +67,8 @@ func defaultServiceConfig() serviceConfig {
 // slow: 1 for Ed25519, and more for others. A refresh, which is the same record for a
 // live registration, costs a quarter token, so a peer can keep 1000 registrations alive.
 // It does so only if it is due: if it makes the registration last longer by at least a
-// quarter of the longest TTL, or 5 seconds if that is less. An earlier one costs as much as
-// any request. A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
+// quarter of the TTL, though never under 1 or over 5 seconds. An earlier one costs as much
+// as any request, and one that makes the registration end sooner costs three. A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
 // declined request costs a quarter token; a full bucket of debt closes the stream.
 //
 // All peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a

@@ -76,19 +76,49 @@ func (q *requests) sweep(context.Context) {
 
 // known says what a point knows of a REGISTER before it checks it.
 type known struct {
-	namespace string // of the request
-	verified  bool   // the peer has registered these bytes before
-	refresh   bool   // they are registered in the namespace, and it is time to refresh that
+	namespace string        // of the request
+	verified  bool          // the peer has registered these bytes before
+	left      time.Duration // they are registered in the namespace for so long; at most 0: they are not
 }
 
 // charge charges the caller for a request. A refresh that is due costs its own peer a
 // little, and nobody else can prevent it.
 func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
 	k := q.knows(c, r, now)
-	if k.refresh {
-		return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
+	if price := q.price(c, r.Register.TTL, k.left); price != limit.Refresh {
+		return k, q.rates.Charge(c.peer, c.origin, price, now)
 	}
-	return k, q.rates.Charge(c.peer, c.origin, limit.Request, now)
+	return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
+}
+
+// Bounds of the refreshes of one registration that are cheap: so many in the TTL that they
+// ask for, or in the protocol's if that is shorter, and one a second. Clients of this
+// library send fewer than two per TTL.
+const (
+	refreshesPerTTL = 4
+	minRefreshGain  = time.Second
+)
+
+// price returns the price of a request that asks for a TTL, where a registration with the
+// same bytes has left to live. A refresh is cheap if it makes that last longer, by enough.
+// So an address that is over its rate can send no more of them than its registrations
+// need. A request that makes it last shorter pays for the refreshes that follow sooner.
+func (q *requests) price(c *caller, ttl int64, left time.Duration) float64 {
+	if left <= 0 {
+		return limit.Request
+	}
+	def, most := q.ttls(c)
+	granted, err := grantTTL(ttl, def, most)
+	switch gain := granted + grace - left; {
+	case err != nil:
+		return limit.Request
+	case gain >= max(min(granted, MaxTTL)/refreshesPerTTL, minRefreshGain):
+		return limit.Refresh
+	case gain < 0:
+		return limit.Shortening
+	default:
+		return limit.Request
+	}
 }
 
 // verifier is a [Storage] that knows whether it holds an envelope of a peer, and how long
@@ -104,28 +134,12 @@ func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
 		return known{}
 	}
 	k.namespace = string(r.Register.Namespace)
-	var left time.Duration
 	if v, ok := q.storage.(verifier); ok {
-		k.verified, left = v.hasEnvelope(k.namespace, c.peer, r.Register.Envelope)
+		k.verified, k.left = v.hasEnvelope(k.namespace, c.peer, r.Register.Envelope)
 	} else {
-		k.verified, left = q.recent.Lookup(k.namespace, c.peer, r.Register.Envelope, now)
+		k.verified, k.left = q.recent.Lookup(k.namespace, c.peer, r.Register.Envelope, now)
 	}
-	k.refresh = left > 0 && q.due(c, r.Register.TTL, left)
 	return k
-}
-
-// refreshesPerTTL is how many refreshes of one registration are cheap in the longest TTL,
-// or in the protocol's if that is shorter. Clients of this library send fewer than two.
-const refreshesPerTTL = 4
-
-// due reports whether a refresh that asks for a TTL is due for a registration that has
-// left to live: whether it makes that last longer, by enough. So an address that is over
-// its rate can send no more of them than its registrations need. The TTL of the request
-// before does not matter: whoever shortens a registration pays for a request.
-func (q *requests) due(c *caller, ttl int64, left time.Duration) bool {
-	def, most := q.ttls(c)
-	granted, err := grantTTL(ttl, def, most)
-	return err == nil && granted+grace-left >= min(most, MaxTTL)/refreshesPerTTL
 }
 
 // ttls returns the TTL for who asks for none, and the longest, in the caller's protocol.

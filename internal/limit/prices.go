@@ -13,6 +13,10 @@ const (
 	Request = 1.0
 	// Refresh is the price of registering the same bytes again when that is due.
 	Refresh = 0.25
+	// Shortening is the price of registering the same bytes again for a shorter time than
+	// is left. With refreshes of growing TTLs, up to eight are due soon after it, which the
+	// address does not pay: this is their price in advance.
+	Shortening = Request + 8*Refresh
 )
 
 // Prices of the check of a signature, in tokens: about how many times as long as Ed25519
