@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -43,6 +44,9 @@ func NewStorage(db DB) Storage {
 	return newDurableStorage(db, time.Now)
 }
 
+// reserveStep is how many places in the order are reserved in the database at a time.
+const reserveStep = 1 << 16
+
 type durableStorage struct {
 	*memoryStorage
 	db DB
@@ -56,6 +60,10 @@ type durableStorage struct {
 	// expired are the registrations that have left the registry and may still be in db.
 	// Guarded by mu.
 	expired []registrationKey
+	// order is the identity of the order, and how many of its places are reserved in db.
+	// No place beyond is written into db, or said to anybody. Guarded by mu; it changes
+	// only while the write lock is held, too.
+	order dbformat.Order
 }
 
 // registrationKey identifies a registration.
@@ -92,9 +100,11 @@ func (s *durableStorage) Add(ctx context.Context, r Record, q Quota) error {
 // record is still admitted after the write, and nobody closes the storage.
 func (s *durableStorage) add(r *Record, q Quota) error {
 	var now time.Time
+	var needsOrder bool
 	err := s.retry(func() error {
 		now = s.now()
 		e := s.entry(r, now)
+		needsOrder = e.NeedsOrder()
 		admission, err := s.admit(&e, q, now)
 		r.Origin = admission.Origin.Addr()
 		return err
@@ -102,12 +112,107 @@ func (s *durableStorage) add(r *Record, q Quota) error {
 	if err != nil {
 		return err
 	}
+	stored := dbformat.Registration{
+		Envelope: r.Envelope,
+		Deadline: now.Add(clampLife(r.Deadline.Sub(now))),
+		Fresh:    now.Add(freshFor(r, now)),
+		Kind:     uint8(r.Kind),
+		Origin:   r.Origin,
+	}
+	if stored.Order, stored.Sequence, err = s.nextPlace(needsOrder); err != nil {
+		return fmt.Errorf("write the order of registrations to the database: %w", err)
+	}
 	key := dbformat.Key(r.Namespace, r.Peer)
-	value := dbformat.Value(key, r.Envelope, r.Origin, clampLife(r.Deadline.Sub(now)), now)
+	value := dbformat.Value(key, &stored, now)
 	if err := s.logFailure(s.put(key, value)); err != nil {
 		return fmt.Errorf("write a registration to the database: %w", err)
 	}
 	return s.locked(func() error { return s.memoryStorage.add(r, Quota{}) })
+}
+
+// nextPlace returns the place in the order of the next registration, after it is reserved in
+// db. It is 0 if no order is kept and none is needed. The caller holds the write lock.
+func (s *durableStorage) nextPlace(needed bool) (identity, sequence uint64, err error) {
+	s.mu.Lock()
+	if needed {
+		s.registry.Order(s.order.Identity, s.order.Reserved+1)
+	}
+	order := s.order
+	sequence = s.registry.Next()
+	s.mu.Unlock()
+	if sequence == 0 {
+		return 0, 0, nil
+	}
+	if sequence > order.Reserved {
+		order.Reserved = sequence + reserveStep - 1
+		if err := s.logFailure(s.put([]byte(dbformat.OrderKey), dbformat.OrderValue(order))); err != nil {
+			return 0, 0, err
+		}
+		s.mu.Lock()
+		s.order = order
+		s.mu.Unlock()
+	}
+	return order.Identity, sequence, nil
+}
+
+// Page implements [Pager].
+func (s *durableStorage) Page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error) {
+	if err := s.reserve(ctx); err != nil {
+		return nil, "", fmt.Errorf("page through registrations: %w", err)
+	}
+	return s.memoryStorage.Page(ctx, namespace, kind, after, n, maxBytes)
+}
+
+// reserve begins the order, and reserves all places in it that are taken. It has nothing to
+// do but after the storage was opened.
+func (s *durableStorage) reserve(ctx context.Context) error {
+	var reserved bool
+	err := s.locked(func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		reserved = s.registry.Ordered() && s.registry.Next() <= s.order.Reserved+1
+		return nil
+	})
+	if err != nil || reserved {
+		return err
+	}
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	_, _, err = s.nextPlace(true)
+	return err
+}
+
+// Remove implements [Pager].
+func (s *durableStorage) Remove(ctx context.Context, namespace string, p peer.ID) error {
+	if err := s.lock(ctx); err != nil {
+		return fmt.Errorf("remove a registration: %w", err)
+	}
+	defer s.unlock()
+	for _, name := range s.namespacesOf(p) {
+		if namespace != "" && namespace != name {
+			continue
+		}
+		if err := s.logFailure(s.delete(dbformat.Key(name, p))); err != nil {
+			return fmt.Errorf("delete a registration from the database: %w", err)
+		}
+		if err := s.memoryStorage.Remove(ctx, name, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namespacesOf returns the namespaces in which a peer is registered.
+func (s *durableStorage) namespacesOf(p peer.ID) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	return s.registry.NamespacesOf(p)
 }
 
 // lock takes the write lock.
@@ -184,6 +289,7 @@ func (s *durableStorage) logFailure(err error) error {
 
 // load fills the memory from db.
 func (s *durableStorage) load() {
+	s.loadOrder()
 	now := s.now()
 	var obsolete [][]byte
 	loaded, expired, unreadable, oldFormat := 0, 0, 0, 0
@@ -202,13 +308,7 @@ func (s *durableStorage) load() {
 			obsolete = append(obsolete, bytes.Clone(key))
 		default:
 			loaded++
-			s.loadOne(&Record{
-				Namespace: stored.Namespace,
-				Peer:      stored.Peer,
-				Envelope:  stored.Envelope,
-				Deadline:  stored.Deadline,
-				Origin:    stored.Origin,
-			})
+			s.loadOne(&stored)
 		}
 	}))
 	for _, key := range obsolete {
@@ -223,9 +323,49 @@ func (s *durableStorage) load() {
 	}
 }
 
-func (s *durableStorage) loadOne(r *Record) {
-	// It cannot fail: the storage is open, and without a quota.
-	_ = s.locked(func() error { return s.memoryStorage.add(r, Quota{}) })
+// loadOrder reads the order. If there is none, it makes a new one, which is written when it is
+// used first.
+func (s *durableStorage) loadOrder() {
+	s.order = dbformat.Order{Identity: rand.Uint64()}
+	err := s.forEach(dbformat.OrderKey, func(key, value []byte) {
+		if string(key) != dbformat.OrderKey {
+			return
+		}
+		order, err := dbformat.ParseOrder(value)
+		if err != nil {
+			logging.Log.Warn("the order of registrations in the database is unreadable: peers that page through them begin anew", "error", err)
+			return
+		}
+		s.order = order
+	})
+	if err != nil {
+		logging.Log.Error("reading the order of registrations from the database failed: peers that page through them begin anew", "error", err)
+	}
+}
+
+// loadOne adds a registration to the memory. It has the place in the order that it had, if
+// it had one in this order, or else the last.
+func (s *durableStorage) loadOne(stored *dbformat.Registration) {
+	r := Record{
+		Namespace: stored.Namespace,
+		Peer:      stored.Peer,
+		Envelope:  stored.Envelope,
+		Deadline:  stored.Deadline,
+		Fresh:     stored.Fresh,
+		Kind:      RecordKind(stored.Kind),
+		Origin:    stored.Origin,
+	}
+	_ = s.locked(func() error {
+		now := s.now()
+		e := s.entry(&r, now)
+		if stored.Order == s.order.Identity {
+			e.Sequence = stored.Sequence
+		}
+		if e.Sequence > 0 || e.NeedsOrder() {
+			s.registry.Order(s.order.Identity, s.order.Reserved+1)
+		}
+		return s.addEntry(&e, Quota{}, now) // it cannot fail: the storage is open, and without a quota
+	})
 }
 
 // put, delete and forEach call the database. A panic in it is an error.

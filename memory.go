@@ -87,11 +87,16 @@ func (s *memoryStorage) locked(f func() error) error {
 func (s *memoryStorage) add(r *Record, q Quota) error {
 	now := s.now()
 	e := s.entry(r, now)
-	admission, err := s.admit(&e, q, now)
+	return s.addEntry(&e, q, now)
+}
+
+// addEntry adds an entry if the quota allows it. s.mu is held.
+func (s *memoryStorage) addEntry(e *registry.Entry, q Quota, now time.Time) error {
+	admission, err := s.admit(e, q, now)
 	if err != nil {
 		return err
 	}
-	s.registry.Put(admission, &e)
+	s.registry.Put(admission, e)
 	s.setTimer()
 	return nil
 }

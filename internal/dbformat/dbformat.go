@@ -4,13 +4,23 @@
 // There is one entry for each registration:
 //
 //	key     Prefix · uvarint(length of namespace) · namespace · peer ID
-//	value   deadline · lifetime · origin · envelope · checksum
+//	value   deadline · lifetime · freshness · order · sequence · kind · origin · envelope · checksum
 //
 // The deadline is on the wall clock, in nanoseconds since 1970. The lifetime is what
-// was left until then when the entry was written, in nanoseconds. Both take 8 bytes.
-// The origin is the IPv6 address that the registration counts for, in 16 bytes; an IPv4
+// was left until then when the entry was written, and the freshness what was left until
+// the end of the freshness, in nanoseconds. The order and the sequence are the identity of
+// the order in which the registration has a place and that place, or zeros if no order was
+// kept. All of these take 8 bytes. The kind of the envelope takes 1 byte. The origin is the IPv6 address that the registration counts for, in 16 bytes; an IPv4
 // address is mapped to IPv6, and zeros are no address. The checksum is the CRC-32C of the
 // key and of the value up to here, in 4 bytes. Numbers are big-endian.
+//
+// One more entry has the order:
+//
+//	key     OrderKey
+//	value   identity · reserved · checksum
+//
+// Identity and the highest sequence that may have been used take 8 bytes each. A sequence
+// is reserved before it is used, many at a time, so that none is used again after a crash.
 //
 // The length of the namespace makes keys unambiguous: a namespace that is a prefix of
 // another has other keys. The checksum finds an entry that the database damaged, and
@@ -30,15 +40,25 @@ import (
 )
 
 // Prefix begins the key of every registration. It contains the version of the format.
-// OldPrefix is that of the version without an origin, whose entries are not read.
+// OldPrefix is that of the version without an order, whose entries are not read. OrderKey
+// is the key of the order.
 const (
-	Prefix    = "go-waku-rendezvous/2/r"
-	OldPrefix = "go-waku-rendezvous/1/r"
+	Prefix    = "go-waku-rendezvous/3/r"
+	OldPrefix = "go-waku-rendezvous/2/r"
+	OrderKey  = "go-waku-rendezvous/3/o"
 )
 
-// Sizes of the parts of a value, in bytes.
+// maxSequence bounds the places in an order, so that they can be counted on.
+const maxSequence = 1 << 62
+
+// Sizes of the parts of a value, and where they begin, in bytes.
 const (
-	originAt     = 8 + 8 // after deadline and lifetime
+	lifetimeAt   = 8 // after the deadline
+	freshAt      = lifetimeAt + 8
+	orderAt      = freshAt + 8
+	sequenceAt   = orderAt + 8
+	kindAt       = sequenceAt + 8
+	originAt     = kindAt + 1
 	headerSize   = originAt + 16
 	checksumSize = crc32.Size
 )
@@ -46,17 +66,30 @@ const (
 var (
 	errKey   = errors.New("key is not that of a registration")
 	errValue = errors.New("value of a registration is damaged")
+	errOrder = errors.New("value of the order is damaged")
 
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// Registration is what an entry says.
+// Registration is what an entry says. Times are by the clock of whoever writes or reads it,
+// and may have passed.
 type Registration struct {
 	Namespace string
 	Peer      peer.ID
-	Envelope  []byte    // part of the value that was parsed
-	Deadline  time.Time // by the clock that the entry was parsed with; may have passed
+	Envelope  []byte // part of the value that was parsed
+	Deadline  time.Time
+	Fresh     time.Time // end of the freshness, at most the deadline
+	Kind      uint8     // of the envelope
 	Origin    netip.Addr
+	// Sequence is the place of the registration in an order, whose identity is Order. Both
+	// are 0 if no order was kept.
+	Order, Sequence uint64
+}
+
+// Order is what the entry of the order says.
+type Order struct {
+	Identity uint64
+	Reserved uint64 // highest sequence that may have been used
 }
 
 // Key returns the key of the registration of p in a namespace.
@@ -68,17 +101,43 @@ func Key(namespace string, p peer.ID) []byte {
 	return append(key, p...)
 }
 
-// Value returns the value of a registration that ends when left has passed from now.
-// The key is that of [Key]. A negative left is written as zero. A deadline that does
-// not fit, which is one after the year 2262, is written as the latest that does.
-func Value(key, envelope []byte, origin netip.Addr, left time.Duration, now time.Time) []byte {
-	left = max(left, 0)
-	value := make([]byte, 0, headerSize+len(envelope)+checksumSize)
+// Value returns the value of a registration that is written at now. The key is that of
+// [Key]. What has ended by now is written as ending at now. A deadline that does not fit,
+// which is one after the year 2262, is written as the latest that does.
+func Value(key []byte, r *Registration, now time.Time) []byte {
+	left := max(r.Deadline.Sub(now), 0)
+	fresh := min(max(r.Fresh.Sub(now), 0), left)
+	value := make([]byte, 0, headerSize+len(r.Envelope)+checksumSize)
 	value = binary.BigEndian.AppendUint64(value, uint64(wallDeadline(now, left)))
 	value = binary.BigEndian.AppendUint64(value, uint64(left))
-	value = appendOrigin(value, origin)
-	value = append(value, envelope...)
+	value = binary.BigEndian.AppendUint64(value, uint64(fresh))
+	value = binary.BigEndian.AppendUint64(value, r.Order)
+	value = binary.BigEndian.AppendUint64(value, r.Sequence)
+	value = append(value, r.Kind)
+	value = appendOrigin(value, r.Origin)
+	value = append(value, r.Envelope...)
 	return binary.BigEndian.AppendUint32(value, checksum(key, value))
+}
+
+// OrderValue returns the value of the order.
+func OrderValue(o Order) []byte {
+	value := binary.BigEndian.AppendUint64(nil, o.Identity)
+	value = binary.BigEndian.AppendUint64(value, o.Reserved)
+	return binary.BigEndian.AppendUint32(value, checksum([]byte(OrderKey), value))
+}
+
+// ParseOrder reads the value of the order. It returns an error if it was not made by
+// [OrderValue], or is damaged.
+func ParseOrder(value []byte) (Order, error) {
+	const body = 8 + 8
+	if len(value) != body+checksumSize || binary.BigEndian.Uint32(value[body:]) != checksum([]byte(OrderKey), value[:body]) {
+		return Order{}, errOrder
+	}
+	o := Order{binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:])}
+	if o.Reserved > maxSequence {
+		return Order{}, errOrder
+	}
+	return o, nil
 }
 
 func appendOrigin(value []byte, origin netip.Addr) []byte {
@@ -124,14 +183,23 @@ func Parse(key, value []byte, now time.Time) (Registration, error) {
 	if body < headerSize || binary.BigEndian.Uint32(value[body:]) != checksum(key, value[:body]) {
 		return Registration{}, errValue
 	}
-	deadline := time.Unix(0, int64(binary.BigEndian.Uint64(value)))
-	lifetime := time.Duration(binary.BigEndian.Uint64(value[8:]))
+	number := func(at int) uint64 { return binary.BigEndian.Uint64(value[at:]) }
+	wall, lifetime := time.Unix(0, int64(number(0))), time.Duration(number(lifetimeAt))
+	deadline := now.Add(min(wall.Sub(now), lifetime))
+	fresh := min(max(time.Duration(number(freshAt)), 0), max(lifetime, 0))
+	if number(sequenceAt) > maxSequence {
+		return Registration{}, errValue
+	}
 	return Registration{
 		Namespace: namespace,
 		Peer:      p,
 		Envelope:  value[headerSize:body],
-		Deadline:  now.Add(min(deadline.Sub(now), lifetime)),
+		Deadline:  deadline,
+		Fresh:     deadline.Add(fresh - max(lifetime, 0)),
+		Kind:      value[kindAt],
 		Origin:    parseOrigin([16]byte(value[originAt:headerSize])),
+		Order:     number(orderAt),
+		Sequence:  number(sequenceAt),
 	}, nil
 }
 

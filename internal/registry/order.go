@@ -8,12 +8,6 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Kind is a kind of envelope. Samples contain the usual one only, and a page contains one.
-type Kind uint8
-
-// usual is the kind that is sampled.
-const usual Kind = 0
-
 // order keeps all registrations in the order in which they were added or last replaced.
 //
 // It costs about as much memory as the rest of the registry, so a registry has none until
@@ -91,10 +85,10 @@ func (o *order) enter(p *place, kind Kind, sequence uint64) {
 		all = &track{key: trackKey{nil, kind}}
 		o.all[kind] = all
 	}
-	if sequence == 0 || sequence >= o.next || all.has(sequence) {
+	if sequence == 0 || all.has(sequence) {
 		sequence = o.next
-		o.next++
 	}
+	o.next = max(o.next, sequence+1)
 	key := trackKey{p.registration.namespace, kind}
 	t := o.tracks.get(key)
 	if t == nil {

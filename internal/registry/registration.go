@@ -17,9 +17,6 @@ type Registration struct {
 	place      *place           // in the order, if there is one
 }
 
-// namesSize is what the names of a registration count against a quota of bytes.
-func namesSize[N, P ~string](namespace N, p P) int64 { return int64(len(namespace) + len(p)) }
-
 // namespace exists while it has members.
 type namespace struct {
 	name    string

@@ -50,40 +50,6 @@ var (
 	ErrBehind = errors.New("expired registrations are not evicted yet")
 )
 
-// Entry is what is registered.
-type Entry struct {
-	Namespace string
-	Peer      peer.ID
-	Envelope  []byte
-	Deadline  int64
-	// Fresh is until when it may be sampled, at most the Deadline, which 0 stands for.
-	Fresh int64
-	// Kind is the kind of the envelope. Only kind 0 is sampled.
-	Kind   Kind
-	Origin Origin
-	// Sequence is the place in the order that the registration had in an earlier
-	// registry. It has the last place for 0, or if the place is not free.
-	Sequence uint64
-}
-
-// fresh returns until when e may be sampled.
-func (e *Entry) fresh() int64 {
-	if e.Fresh == 0 {
-		return e.Deadline
-	}
-	return min(e.Fresh, e.Deadline)
-}
-
-// lasting reports whether e is live for longer than it is fresh.
-func (e *Entry) lasting() bool { return e.fresh() < e.Deadline }
-
-// NeedsOrder reports whether a registry that holds e keeps the order. What is not sampled
-// for as long as it is live must be found there.
-func (e *Entry) NeedsOrder() bool { return e.Kind != usual || e.lasting() }
-
-// size is what e counts against a quota of bytes.
-func (e *Entry) size() int64 { return namesSize(e.Namespace, e.Peer) + int64(len(e.Envelope)) }
-
 // Admission is a decision of [Registry.Admit].
 type Admission struct {
 	refreshes *Registration // nil: a new registration
