@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
@@ -96,8 +97,9 @@ func (s *silence) searched(ns string, err error) {
 	}
 }
 
-// register sends a REGISTER to a point and returns the TTL that the point granted.
-func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (time.Duration, error) {
+// register sends a REGISTER to a point and returns the TTL that the point granted. A
+// refresh is a registration of the same bytes while they are live.
+func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl time.Duration, refresh bool) (time.Duration, error) {
 	if err := checkNamespace(ns, MaxNamespaceSize); err != nil {
 		return 0, err
 	}
@@ -110,20 +112,24 @@ func (a *asker) register(ctx context.Context, point *points.Point, ns string, tt
 	}
 	ended := RequestEnded{Type: RequestRegister, Point: point.ID()}
 	started := time.Now()
-	ended.TTL, ended.Err = sendRegister(ctx, point, ns, envelope, ttl)
+	ended.TTL, ended.Err = sendRegister(ctx, point, ns, envelope, ttl, refresh)
 	ended.Duration = time.Since(started)
 	a.metrics.RequestEnded(ended)
 	return ended.TTL, ended.Err
 }
 
-func sendRegister(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl time.Duration) (granted time.Duration, err error) {
+func sendRegister(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl time.Duration, refresh bool) (granted time.Duration, err error) {
 	seconds := wireSeconds(ttl)
 	asked := time.Duration(seconds) * time.Second
 	if asked == 0 {
 		asked = DefaultTTL
 	}
 	request := wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: seconds}}
-	err = send(ctx, point, &request, wire.Waku.MaxRequest, 0, func(answer *wire.Answer) error {
+	price := limit.Request
+	if refresh {
+		price = limit.Refresh
+	}
+	err = send(ctx, point, &request, price, wire.Waku.MaxRequest, 0, func(answer *wire.Answer) error {
 		r := &answer.Register
 		if answer.Kind != wire.RegisterResponse || !r.Present {
 			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
@@ -151,9 +157,9 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, li
 	return found, ended.Err
 }
 
-func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string, limit int, ended *RequestEnded) (found []Registration, err error) {
-	request := wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: int64(limit)}}
-	err = send(ctx, point, &request, answerSize(limit), limit, func(answer *wire.Answer) error {
+func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string, most int, ended *RequestEnded) (found []Registration, err error) {
+	request := wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: int64(most)}}
+	err = send(ctx, point, &request, limit.Request, answerSize(most), most, func(answer *wire.Answer) error {
 		d := &answer.Discover
 		if answer.Kind != wire.DiscoverResponse || !d.Present {
 			return fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.Kind)
@@ -208,20 +214,22 @@ func (a *asker) answerLimit(point peer.ID) int {
 // answers has memory for the answers that send parses.
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
-// send sends a request to a point and calls read with the answer, of which it parses at
-// most size bytes and limit registrations. The answer is valid until read returns.
-func send(ctx context.Context, point *points.Point, r *wire.Request, size, limit int, read func(*wire.Answer) error) error {
+// send sends a request to a point, which charges a price for it, and calls read with the
+// answer, of which it parses at most size bytes and most registrations. The answer is valid
+// until read returns.
+func send(ctx context.Context, point *points.Point, r *wire.Request, price float64, size, most int, read func(*wire.Answer) error) error {
 	return point.RoundTrip(ctx, points.Request{
 		Append:    func(dst []byte, _ protocol.ID) []byte { return wire.Waku.AppendRequest(dst, r) },
 		MaxAnswer: size,
 		Urgent:    r.Kind == wire.Register,
+		Price:     price,
 		Read: func(frame []byte, _ protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)
 			defer func() {
 				clear(answer.Discover.Registrations) // parts of frame
 				answers.Put(answer)
 			}()
-			if err := wire.Waku.ParseAnswer(answer, frame, limit); err != nil {
+			if err := wire.Waku.ParseAnswer(answer, frame, most); err != nil {
 				return fmt.Errorf("read answer: %w", err)
 			}
 			return read(answer)

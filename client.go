@@ -75,7 +75,7 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if c.err != nil {
 		return 0, c.err
 	}
-	granted, err := c.asker.register(ctx, c.asker.points.Point(point), ns, ttl)
+	granted, err := c.asker.register(ctx, c.asker.points.Point(point), ns, ttl, false)
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}
@@ -158,9 +158,10 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 //
 // Between the calls, Advertise keeps the host registered as [Client.KeepRegistered] does:
 // it registers again when the host's addresses change or a point comes back, and retries
-// what failed. This ends with ctx, [DefaultTTL] after the last call, or two minutes later
-// if that call failed. With a context that cannot end, such as [context.Background], it
-// only registers once.
+// what failed. This ends with the ctx of the last call, or [DefaultTTL] after that call if
+// ctx does not end, or two minutes later if the call failed.
+//
+// Calls of Advertise and KeepRegistered for one namespace share its refreshes.
 func (c *Client) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	next, err := c.advertise(ctx, ns, opts)
 	if err != nil {

@@ -79,7 +79,8 @@ func ExampleStatusError() {
 // Discovery without gossipsub: Advertise again after what it returns, and FindPeers
 // when peers are needed. Client.KeepRegistered does the first by itself.
 func ExampleClient_FindPeers() {
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel() // Advertise keeps the host registered until then
 	point, stop := examplePoint()
 	defer stop()
 	here, there := exampleHost(), exampleHost()
@@ -106,7 +107,8 @@ func ExampleClient_FindPeers() {
 // The points of a client can be replaced while it runs, for example when a configuration
 // is reloaded.
 func ExampleClient_SetPoints() {
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	first, stopFirst := examplePoint()
 	defer stopFirst()
 	second, stopSecond := examplePoint()

@@ -4,10 +4,8 @@ package rendezvous
 // KeepRegistered does, and while the caller calls again, as Advertise does.
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,10 +31,10 @@ const (
 	advertiseRetry = 2 * time.Minute
 	// firstPointTimeout is how long Advertise waits for the host to meet a first point.
 	firstPointTimeout = 5 * time.Second
-	// maxConcurrentRefreshes is in how many of its namespaces one call of
-	// KeepRegistered registers at the same time, because hosts limit the streams of a
-	// peer.
-	maxConcurrentRefreshes = 32
+	// maxConcurrentRefreshes is in how many namespaces a client registers at the same
+	// time: as many as it keeps streams to a point, so that the refreshes of many
+	// namespaces open no others.
+	maxConcurrentRefreshes = points.MaxIdleStreams
 )
 
 // registrar registers a host at the points of namespaces.
@@ -47,145 +45,231 @@ type registrar struct {
 
 	failures, addressless logging.Limit
 
-	mu         sync.Mutex
-	advertised map[string]*advertised // by namespace
+	slots chan struct{} // holds a token for each refresh that is under way
+
+	mu      sync.Mutex
+	keepers map[string]*keeper // by namespace
+	wakeups *background        // nil while there is no keeper
+	woken   chan struct{}      // closed and replaced at each wake-up
+	batch   time.Time          // when many namespaces are to be refreshed together
 }
 
 func newRegistrar(a *asker) *registrar {
-	return &registrar{asker: a, created: time.Now(), advertised: make(map[string]*advertised)}
+	return &registrar{
+		asker:   a,
+		created: time.Now(),
+		slots:   make(chan struct{}, maxConcurrentRefreshes),
+		keepers: make(map[string]*keeper),
+		woken:   make(chan struct{}),
+	}
+}
+
+// background is a goroutine of the registrar.
+type background struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// inBackground runs a function until the background is cancelled. The end of ctx does not
+// end it.
+func inBackground(ctx context.Context, run func(context.Context)) *background {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	b := &background{cancel, make(chan struct{})}
+	go func() {
+		defer close(b.done)
+		run(ctx)
+	}()
+	return b
+}
+
+// acquire returns the keeper of a namespace, for one more user. All users of all
+// namespaces share one subscription to the host's events. r.mu is held.
+func (r *registrar) acquire(ctx context.Context, ns string) (*keeper, error) {
+	k := r.keepers[ns]
+	if k == nil {
+		if r.wakeups == nil {
+			wakeups, err := r.points.Wakeups()
+			if err != nil {
+				return nil, err
+			}
+			r.wakeups = inBackground(ctx, func(ctx context.Context) { wakeups.Run(ctx, r.wake) })
+		}
+		k = newKeeper(ctx, r, ns)
+		r.keepers[ns] = k
+	}
+	k.users++
+	return k, nil
+}
+
+// release ends a keeper without users, and the wake-ups after the last keeper. It returns
+// what is ending. r.mu is held.
+func (r *registrar) release(k *keeper) (ending []*background) {
+	if k.users--; k.users > 0 {
+		return nil
+	}
+	delete(r.keepers, k.namespace)
+	k.cancel()
+	ending = append(ending, k.background)
+	if len(r.keepers) == 0 {
+		r.wakeups.cancel()
+		ending = append(ending, r.wakeups)
+		r.wakeups = nil
+	}
+	return ending
+}
+
+// wake makes every keeper check whether the host must register again. After the machine
+// slept it must: nobody knows for how long the registrations have been gone.
+func (r *registrar) wake(slept bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.woken)
+	r.woken = make(chan struct{})
+	for _, k := range r.keepers {
+		if slept {
+			k.registrations.SetStale()
+		}
+		notify(k.woken)
+	}
+}
+
+// awaitPoint returns when a point is known, or after a while.
+func (r *registrar) awaitPoint(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, firstPointTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		woken := r.woken
+		r.mu.Unlock()
+		if len(r.points.Known()) > 0 {
+			return
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// keepRegistered keeps the host registered in namespaces until ctx ends.
+func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
+	c := &keepCall{out: make(chan State), changed: make(chan struct{}, 1)}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, ns := range namespaces {
+		if slices.Contains(namespaces[:i], ns) {
+			continue
+		}
+		k, err := r.acquire(ctx, ns)
+		if err != nil { // of the first
+			return nil, err
+		}
+		k.calls = append(k.calls, c)
+		c.keepers = append(c.keepers, k)
+		notify(k.woken)
+	}
+	notify(c.changed)
+	go func() {
+		defer close(c.out)
+		c.publish(ctx)
+		r.end(c)
+	}()
+	return c.out, nil
+}
+
+// end ends what a call of KeepRegistered has started, and waits for it.
+func (r *registrar) end(c *keepCall) {
+	var ending []*background
+	r.mu.Lock()
+	for _, k := range c.keepers {
+		k.calls = slices.DeleteFunc(k.calls, func(other *keepCall) bool { return other == c })
+		ending = append(ending, r.release(k)...)
+	}
+	r.mu.Unlock()
+	for _, b := range ending {
+		<-b.done
+	}
 }
 
 // advertise registers the host, and keeps it registered until ctx ends or the caller does
-// not call again. If ctx cannot end, nothing may outlive the call, and it only registers
-// once. It waits a while if no point is known yet.
+// not call again. It waits a while if no point is known yet.
 func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration) (time.Duration, error) {
 	if ttl <= 0 || ttl > MaxTTL {
 		ttl = DefaultTTL
 	}
-	if ctx.Done() == nil {
-		r.points.Await(ctx, firstPointTimeout)
-		return r.refresh(ctx, ns, ttl, func(peer.ID, time.Duration, error) {})
-	}
-	a, err := r.lease(ctx, ns, ttl)
+	k, err := r.lease(ctx, ns, ttl)
 	if err != nil {
 		return 0, err
 	}
-	r.points.Await(ctx, firstPointTimeout)
-	next, err := a.refreshOne(ctx, a.kept[0])
-	a.renew(next, err)
-	return next, err
-}
-
-// lease returns the keeper of an advertised namespace, which ends with ctx.
-func (r *registrar) lease(ctx context.Context, ns string, ttl time.Duration) (*advertised, error) {
+	r.awaitPoint(ctx)
+	next, err := k.ask(ctx)
+	lives := DefaultTTL
+	if err != nil {
+		lives += advertiseRetry
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	a := r.advertised[ns]
-	if a == nil || a.ctx.Err() != nil {
-		wakeups, err := r.points.Wakeups()
-		if err != nil {
-			return nil, err
-		}
-		a = newAdvertised(r, ns)
-		r.advertised[ns] = a
-		go a.run(wakeups, func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			a.follows()
-			if r.advertised[ns] == a {
-				delete(r.advertised, ns)
-			}
-		})
-	} else {
-		a.follows()
-	}
-	a.ttl.Store(int64(ttl))
-	a.follows = context.AfterFunc(ctx, a.cancel)
-	return a, nil
-}
-
-// advertised keeps the host registered in a namespace between the calls of Advertise and
-// a little beyond.
-type advertised struct {
-	*keeper
-	ctx     context.Context
-	cancel  context.CancelFunc
-	follows func() bool  // stops it from ending with the context of the last call; guarded by registrar.mu
-	renewed chan renewal // holds the outcome of the last call
-}
-
-// renewal is the outcome of a call of Advertise.
-type renewal struct {
-	next time.Duration // until the next refresh, unless the caller calls again before
-	ends time.Time     // when the caller has given up, if it has not called again
-}
-
-func newAdvertised(r *registrar, ns string) *advertised {
-	a := &advertised{keeper: newKeeper(r, []string{ns}), renewed: make(chan renewal, 1)}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	return a
-}
-
-// renew takes in the outcome of a call. discovery/util.Advertise calls again two minutes
-// after an error.
-func (a *advertised) renew(next time.Duration, err error) {
-	ends := time.Now().Add(DefaultTTL)
-	if err != nil {
-		ends = ends.Add(advertiseRetry)
-	}
-	select { // the last outcome counts
-	case <-a.renewed:
-	default:
-	}
-	select {
-	case a.renewed <- renewal{next + callerDelay, ends}:
-	default:
-	}
-}
-
-// run keeps the host registered until the caller has given up. It calls ended then.
-func (a *advertised) run(wakeups *points.Wakeups, ended func()) {
-	defer ended()
-	defer a.cancel()
-	var tasks sync.WaitGroup
-	defer tasks.Wait()
-	defer a.cancel()
-	tasks.Go(func() { wakeups.Run(a.ctx, a.wake) })
-	n := a.kept[0]
-	refresh := time.NewTimer(advertiseRetry) // the first call is under way
-	defer refresh.Stop()
-	end := time.NewTimer(advertiseRetry + DefaultTTL)
-	defer end.Stop()
-	for {
-		select {
-		case r := <-a.renewed:
-			refresh.Reset(r.next)
-			end.Reset(time.Until(r.ends))
-			continue
-		case <-n.woken:
-			if !n.tried() || !a.outdated(n) {
-				continue
-			}
-		case <-refresh.C:
-		case <-end.C:
-			return
-		case <-a.ctx.Done():
-			return
-		}
-		next, _ := a.refreshOne(a.ctx, n) // the error is in the log
-		refresh.Reset(next)
-	}
-}
-
-// refresh registers at the points of ns and returns how long to wait before the next
-// refresh, also if it fails. It calls report with each outcome as it comes, from several
-// goroutines.
-func (r *registrar) refresh(ctx context.Context, ns string, ttl time.Duration, report func(point peer.ID, granted time.Duration, err error)) (time.Duration, error) {
-	next, err := r.refreshAt(ctx, ns, ttl, report)
-	if ctx.Err() == nil {
-		r.logOutcome(ns, err)
+	if k.lease != nil {
+		k.lease.ending.Reset(lives)
 	}
 	return next, err
+}
+
+// lease is what keeps the host registered between the calls of Advertise and a little
+// beyond.
+type lease struct {
+	ttl     time.Duration
+	ending  *time.Timer // ends the lease if the caller does not call again
+	unwatch func() bool // stops the lease from ending with the context of the last call
+}
+
+// lease returns the keeper of an advertised namespace, with a lease that ends with ctx.
+func (r *registrar) lease(ctx context.Context, ns string, ttl time.Duration) (*keeper, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.keepers[ns]
+	if k == nil || k.lease == nil {
+		var err error
+		if k, err = r.acquire(ctx, ns); err != nil {
+			return nil, err
+		}
+	} else {
+		k.lease.unwatch()
+		k.lease.ending.Stop()
+	}
+	l := &lease{ttl: ttl}
+	end := func() { r.endLease(k, l) }
+	l.ending = time.AfterFunc(DefaultTTL+advertiseRetry, end) // the call is under way
+	l.unwatch = context.AfterFunc(ctx, end)
+	k.lease = l
+	return k, nil
+}
+
+// endLease ends a lease unless another one has replaced it.
+func (r *registrar) endLease(k *keeper, l *lease) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k.lease != l {
+		return
+	}
+	l.unwatch()
+	l.ending.Stop()
+	k.lease = nil
+	r.release(k)
+}
+
+// refreshAfter returns how long to wait before a registration is refreshed that was
+// granted after begun: a little over half its TTL, which leaves time for a second and a
+// third attempt. Registrations of all namespaces are refreshed together as far as that
+// leaves a choice.
+func (r *registrar) refreshAfter(begun time.Time, ttl time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	latest := ttl * 3 / 5
+	if after := r.batch.Sub(begun); after < latest*3/4 || after > latest {
+		r.batch = begun.Add(points.Jitter(latest))
+	}
+	return time.Until(r.batch)
 }
 
 // logOutcome logs that nobody finds the host, once that has been so for the life of a
@@ -209,17 +293,184 @@ func (r *registrar) logOutcome(ns string, err error) {
 	}
 }
 
-func (r *registrar) refreshAt(ctx context.Context, ns string, ttl time.Duration, report func(point peer.ID, granted time.Duration, err error)) (time.Duration, error) {
+// keepCall is one call of KeepRegistered.
+type keepCall struct {
+	keepers []*keeper
+	out     chan State
+	changed chan struct{} // holds a token when the state has changed
+}
+
+// publish offers the newest state to the reader of the channel. While nobody reads, it is
+// built again in the same memory, and not more often than every publishInterval.
+func (c *keepCall) publish(ctx context.Context) {
+	var out chan State // nil while there is nothing new
+	var state State
+	changed := c.changed
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			changed = c.changed
+		case <-changed:
+			c.build(&state)
+			out, changed = c.out, nil
+			again.Reset(publishInterval)
+		case out <- state:
+			out, state = nil, State{} // which is the reader's now
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// publishInterval is how long changes of the state are collected.
+const publishInterval = 100 * time.Millisecond
+
+// build builds the present state in the memory of an earlier one.
+func (c *keepCall) build(s *State) {
+	s.Namespaces = slices.Grow(s.Namespaces[:0], len(c.keepers))[:len(c.keepers)]
+	for i, k := range c.keepers {
+		n := &s.Namespaces[i]
+		n.Namespace, n.Points = k.namespace, n.Points[:0]
+		n.Err = k.registrations.State(func(at points.Registered) {
+			n.Points = append(n.Points, PointState{Point: at.Point, Until: at.Until, Err: at.Err})
+		})
+	}
+}
+
+// keeper keeps the host registered in one namespace, for all calls of KeepRegistered and
+// Advertise for it.
+type keeper struct {
+	*registrar
+	*background
+	namespace     string
+	registrations *points.Registrations
+	woken         chan struct{}     // holds a token when something may have changed
+	asks          chan chan outcome // calls that want the host to register now
+
+	// Guarded by registrar.mu:
+	users int
+	calls []*keepCall // those of KeepRegistered
+	lease *lease      // that of Advertise, or nil
+}
+
+// outcome is the outcome of an attempt to register.
+type outcome struct {
+	next time.Duration // until the next attempt
+	err  error
+}
+
+func newKeeper(ctx context.Context, r *registrar, ns string) *keeper {
+	k := &keeper{registrar: r, namespace: ns, woken: make(chan struct{}, 1), asks: make(chan chan outcome)}
+	k.registrations = points.NewRegistrations(ns, k.tellCalls)
+	k.background = inBackground(ctx, k.run)
+	return k
+}
+
+// tellCalls tells the calls of KeepRegistered that their state has changed.
+func (k *keeper) tellCalls() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.calls {
+		notify(c.changed)
+	}
+}
+
+// ask registers the host now and returns when to do so again.
+func (k *keeper) ask(ctx context.Context) (time.Duration, error) {
+	answer := make(chan outcome, 1)
+	select {
+	case k.asks <- answer:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-k.done:
+		return 0, context.Canceled
+	}
+	select {
+	case o := <-answer:
+		return o.next, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-k.done:
+		return 0, context.Canceled
+	}
+}
+
+// run keeps the host registered until ctx ends. It begins when it is woken or asked to.
+func (k *keeper) run(ctx context.Context) {
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	defer timer.Stop()
+	for {
+		var answer chan outcome
+		select {
+		case answer = <-k.asks:
+		case <-timer.C:
+		case <-k.woken:
+			if !k.outdated() {
+				continue
+			}
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case k.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		next, err := k.refresh(ctx)
+		<-k.slots
+		if answer != nil {
+			answer <- outcome{next, err}
+			next += callerDelay
+		}
+		timer.Reset(next)
+	}
+}
+
+// ttl returns for how long to register.
+func (k *keeper) ttl() time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.calls) == 0 && k.lease != nil {
+		return k.lease.ttl
+	}
+	return DefaultTTL
+}
+
+// refresh registers at the points of the namespace and returns how long to wait before
+// the next refresh, also if it fails.
+func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
+	next, err := k.refreshAt(ctx, k.ttl())
+	if ctx.Err() != nil {
+		return next, err
+	}
+	k.registrations.End(err, k.isKnown)
+	k.logOutcome(k.namespace, err)
+	if err != nil {
+		logging.Log.Debug("registered at no rendezvous point", "namespace", k.namespace, "error", err)
+	}
+	return next, err
+}
+
+func (k *keeper) isKnown(id peer.ID) bool {
+	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
+}
+
+func (k *keeper) refreshAt(ctx context.Context, ttl time.Duration) (time.Duration, error) {
 	// An error on this side must not look like a point's fault.
-	if _, err := r.own.Envelope(); err != nil {
+	envelope, err := k.own.Envelope()
+	if err != nil {
 		return retryDelay, err
 	}
+	k.registrations.Begin(envelope)
 	begun := time.Now()
 	var mu sync.Mutex
 	shortest := ttl
-	answered, err := r.points.Ask(ctx, ns, r.redundancy, r.redundancy, func(ctx context.Context, point *points.Point) error {
-		granted, err := r.register(ctx, point, ns, ttl)
-		report(point.ID(), granted, err)
+	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, func(ctx context.Context, point *points.Point) error {
+		granted, err := k.register(ctx, point, k.namespace, ttl, k.registrations.Live(point.ID(), envelope))
+		k.registrations.Set(point.ID(), envelope, granted, err)
 		if err == nil {
 			mu.Lock()
 			shortest = min(shortest, granted)
@@ -231,10 +482,13 @@ func (r *registrar) refreshAt(ctx context.Context, ns string, ttl time.Duration,
 	case errors.Is(err, ErrNoPoints):
 		return retryDelay, err
 	case err != nil:
-		return points.RetryAfter(r.points.Known()...), err
+		return points.RetryAfter(k.points.Known()...), err
 	}
-	next := max(refreshAfter(shortest), min(minRefresh, refreshAfter(ttl))) - time.Since(begun)
-	for _, point := range r.points.Meeting(ns, r.redundancy) {
+	next := k.refreshAfter(begun, shortest)
+	if shortest < ttl {
+		next = max(next, min(minRefresh, points.Jitter(ttl*3/5))-time.Since(begun))
+	}
+	for _, point := range k.points.Meeting(k.namespace, k.redundancy) {
 		if !slices.Contains(answered, point) { // others will search there
 			next = min(next, points.RetryAfter(point))
 		}
@@ -242,10 +496,20 @@ func (r *registrar) refreshAt(ctx context.Context, ns string, ttl time.Duration,
 	return max(next, points.Jitter(points.MinBackoff)), nil
 }
 
-// refreshAfter returns how long after it was granted a registration is refreshed: a
-// little over half its TTL, which leaves time for a second and a third attempt.
-func refreshAfter(ttl time.Duration) time.Duration {
-	return points.Jitter(ttl * 3 / 5)
+// outdated reports whether the host is not registered as it should be: with its current
+// addresses, and at each of the namespace's points. A point that was connected to again
+// may have lost the registration.
+func (k *keeper) outdated() bool {
+	envelope, err := k.own.Envelope()
+	if err != nil {
+		return true // a refresh puts the error into the state
+	}
+	chosen := k.points.Choose(k.namespace)
+	chosen = chosen[:min(len(chosen), k.redundancy)]
+	return k.registrations.Outdated(envelope) || slices.ContainsFunc(chosen, func(p *points.Point) bool {
+		since, until := k.registrations.At(p.ID())
+		return !time.Now().Before(until) || p.ConnectedSince(since)
+	})
 }
 
 // State says where a host is registered, and what keeps it from being registered. The
@@ -289,263 +553,4 @@ func (s State) Findable() bool {
 func (n NamespaceState) Findable() bool {
 	now := time.Now()
 	return slices.ContainsFunc(n.Points, func(p PointState) bool { return now.Before(p.Until) })
-}
-
-// keeper is one call of KeepRegistered.
-type keeper struct {
-	*registrar
-	kept    []*keptNamespace
-	out     chan State
-	changed chan struct{} // holds a token when the state has changed
-	slots   chan struct{} // holds a token for each refresh that is under way
-	ttl     atomic.Int64  // to register for, in nanoseconds
-}
-
-func newKeeper(r *registrar, namespaces []string) *keeper {
-	k := &keeper{
-		registrar: r,
-		out:       make(chan State),
-		changed:   make(chan struct{}, 1),
-		slots:     make(chan struct{}, maxConcurrentRefreshes),
-	}
-	k.ttl.Store(int64(DefaultTTL))
-	for i, ns := range namespaces {
-		if !slices.Contains(namespaces[:i], ns) {
-			k.kept = append(k.kept, newKeptNamespace(ns))
-		}
-	}
-	return k
-}
-
-// keepRegistered keeps the host registered in namespaces until ctx ends.
-func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
-	k := newKeeper(r, namespaces)
-	wakeups, err := r.points.Wakeups()
-	if err != nil {
-		return nil, err
-	}
-	var tasks sync.WaitGroup
-	tasks.Go(func() { wakeups.Run(ctx, k.wake) })
-	for _, n := range k.kept {
-		tasks.Go(func() { k.run(ctx, n) })
-	}
-	go func() {
-		defer close(k.out)
-		k.publish(ctx)
-		tasks.Wait()
-	}()
-	return k.out, nil
-}
-
-// wake makes every namespace check whether the host must register again. After the
-// machine slept it must: nobody knows for how long the registrations have been gone.
-func (k *keeper) wake(slept bool) {
-	for _, n := range k.kept {
-		if slept {
-			n.setStale()
-		}
-		notify(n.woken)
-	}
-	notify(k.changed)
-}
-
-// run keeps the host registered in one namespace until ctx ends.
-func (k *keeper) run(ctx context.Context, n *keptNamespace) {
-	for {
-		select {
-		case k.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		next, _ := k.refreshOne(ctx, n) // the error is in the state
-		<-k.slots
-		k.wait(ctx, n, next)
-	}
-}
-
-// refreshOne registers the host in one namespace and returns when to do so again.
-func (k *keeper) refreshOne(ctx context.Context, n *keptNamespace) (time.Duration, error) {
-	if envelope, err := k.own.Envelope(); err == nil {
-		n.setEnvelope(envelope)
-	}
-	next, err := k.refresh(ctx, n.name, time.Duration(k.ttl.Load()), func(point peer.ID, granted time.Duration, err error) {
-		n.setResult(point, granted, err)
-		notify(k.changed)
-	})
-	if ctx.Err() != nil {
-		return next, err
-	}
-	n.setErr(err, k.isKnown)
-	notify(k.changed)
-	if err != nil {
-		logging.Log.Debug("registered at no rendezvous point", "namespace", n.name, "error", err)
-	}
-	return next, err
-}
-
-func (k *keeper) isKnown(id peer.ID) bool {
-	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
-}
-
-// wait returns when it is time to register again: after d, or earlier if something has
-// changed.
-func (k *keeper) wait(ctx context.Context, n *keptNamespace, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	for {
-		select {
-		case <-timer.C:
-			return
-		case <-n.woken:
-			if k.outdated(n) {
-				return
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// outdated reports whether the host is not registered as it should be: with its current
-// addresses, and at each of the namespace's points. A point that was connected to again
-// may have lost the registration.
-func (k *keeper) outdated(n *keptNamespace) bool {
-	envelope, err := k.own.Envelope()
-	if err != nil {
-		return true // a refresh puts the error into the state
-	}
-	chosen := k.points.Choose(n.name)
-	chosen = chosen[:min(len(chosen), k.redundancy)]
-	return n.outdated(envelope) || slices.ContainsFunc(chosen, func(p *points.Point) bool {
-		since, until := n.registration(p.ID())
-		return !time.Now().Before(until) || p.ConnectedSince(since)
-	})
-}
-
-// publish offers the newest state to the reader of the channel.
-func (k *keeper) publish(ctx context.Context) {
-	var out chan State // nil while there is nothing new
-	var state State
-	for {
-		select {
-		case <-k.changed:
-			state, out = k.state(), k.out
-		case out <- state:
-			out = nil
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (k *keeper) state() State {
-	s := State{Namespaces: make([]NamespaceState, 0, len(k.kept))}
-	for _, n := range k.kept {
-		s.Namespaces = append(s.Namespaces, n.state())
-	}
-	return s
-}
-
-// keptNamespace is a namespace in which a host is kept registered.
-type keptNamespace struct {
-	name  string
-	woken chan struct{} // holds a token when something may have changed
-
-	mu       sync.Mutex
-	results  map[peer.ID]registerResult
-	envelope []byte // as registered last
-	stale    bool   // whether the registrations may have ended, because the machine slept
-	err      error
-}
-
-// registerResult is the outcome of registering at a point.
-type registerResult struct {
-	since, until time.Time // of the last registration granted
-	err          error     // of the last attempt
-}
-
-func newKeptNamespace(name string) *keptNamespace {
-	return &keptNamespace{name: name, woken: make(chan struct{}, 1), results: make(map[peer.ID]registerResult)}
-}
-
-func (n *keptNamespace) state() NamespaceState {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := NamespaceState{Namespace: n.name, Err: n.err}
-	for _, id := range points.Rank(slices.Collect(maps.Keys(n.results)), n.name) {
-		r := n.results[id]
-		s.Points = append(s.Points, PointState{Point: id, Until: r.until, Err: r.err})
-	}
-	return s
-}
-
-// registration returns since when and until when the host is registered at a point.
-func (n *keptNamespace) registration(point peer.ID) (since, until time.Time) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	r := n.results[point]
-	return r.since, r.until
-}
-
-// outdated reports whether the registrations may have ended, or have another record.
-func (n *keptNamespace) outdated(envelope []byte) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.stale || !bytes.Equal(envelope, n.envelope)
-}
-
-// tried reports whether the host has tried to register.
-func (n *keptNamespace) tried() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.err != nil || len(n.results) > 0
-}
-
-func (n *keptNamespace) setEnvelope(envelope []byte) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.envelope = envelope
-}
-
-// setResult records the outcome of registering at a point.
-func (n *keptNamespace) setResult(point peer.ID, granted time.Duration, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	r := n.results[point]
-	if r.err = err; err == nil {
-		r.since = time.Now()
-		r.until = r.since.Add(granted)
-		n.err, n.stale = nil, false
-	}
-	n.results[point] = r
-}
-
-// setErr records the outcome of a refresh as a whole. It forgets points at which the host
-// is not registered and that are no longer known.
-func (n *keptNamespace) setErr(err error, isKnown func(peer.ID) bool) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.err = err
-	if n.stale && err != nil {
-		n.expire()
-	}
-	maps.DeleteFunc(n.results, func(point peer.ID, r registerResult) bool {
-		return !time.Now().Before(r.until) && !isKnown(point)
-	})
-}
-
-// setStale records that the registrations may have ended. The wall clock may also just
-// have been set, so they are not said to have until the next attempt has failed.
-func (n *keptNamespace) setStale() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.stale = true
-}
-
-// expire records that all registrations have ended. n.mu is held.
-func (n *keptNamespace) expire() {
-	for point, r := range n.results {
-		r.until = time.Time{}
-		n.results[point] = r
-	}
 }

@@ -2,12 +2,17 @@ package rendezvous
 
 import (
 	"context"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/discovery"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
@@ -222,6 +227,195 @@ func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 		connect(t, hosts[0], hosts[1])
 		time.Sleep(1250 * time.Millisecond)
 		require.Equal(t, 1, live(t, forgetful, "n"))
+	})
+}
+
+// countingHost counts the subscriptions to its events.
+type countingHost struct {
+	host.Host
+	subscriptions atomic.Int64 // present ones
+	most          atomic.Int64
+}
+
+type countingBus struct {
+	event.Bus
+	host *countingHost
+}
+
+type countingSubscription struct {
+	event.Subscription
+	host *countingHost
+}
+
+func (h *countingHost) EventBus() event.Bus { return countingBus{h.Host.EventBus(), h} }
+
+func (b countingBus) Subscribe(types any, opts ...event.SubscriptionOpt) (event.Subscription, error) {
+	s, err := b.Bus.Subscribe(types, opts...)
+	b.host.most.Store(max(b.host.most.Load(), b.host.subscriptions.Add(1)))
+	return countingSubscription{s, b.host}, err
+}
+
+func (s countingSubscription) Close() error {
+	s.host.subscriptions.Add(-1)
+	return s.Subscription.Close()
+}
+
+// registerTimes records when REGISTERs end.
+type registerTimes struct {
+	mu    sync.Mutex
+	times []time.Time
+}
+
+func (r *registerTimes) RequestEnded(e RequestEnded) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.Type == RequestRegister {
+		r.times = append(r.times, time.Now())
+	}
+}
+
+// take returns the times since the last call.
+func (r *registerTimes) take() []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	times := r.times
+	r.times = nil
+	return times
+}
+
+// advertise calls Advertise as gossipsub does.
+func advertise(ctx context.Context, d discovery.Discovery, ns string) {
+	for ctx.Err() == nil {
+		next, _ := d.Advertise(ctx, ns) // an error has a next attempt, too
+		select {
+		case <-time.After(next):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// TestRefreshesAreShared: a hundred topics of a client have one subscription to the host's
+// events and are refreshed together. Several calls for a namespace refresh it once. All
+// ends with the last of them.
+func TestRefreshesAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const topics = 100
+		hosts := simHosts(t, 2)
+		s := testStorage(t)
+		startPoint(t, hosts[0], s)
+		h := &countingHost{Host: hosts[1]}
+		registers := new(registerTimes)
+		c := NewClient(h, WithPoints(info(hosts[0])), func(c *clientConfig) error {
+			c.metrics = registers
+			return nil
+		})
+		all := namespaces(topics)
+		ctx, cancel := context.WithCancel(t.Context())
+		for _, ns := range all {
+			go advertise(ctx, c, ns)
+		}
+		longer, end := context.WithCancel(t.Context())
+		var calls []<-chan State
+		for range 2 {
+			states, err := c.KeepRegistered(longer, all...)
+			require.NoError(t, err)
+			calls = append(calls, states)
+		}
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, h.most.Load())
+		registers.take()
+		time.Sleep(2 * time.Minute)
+		times := registers.take()
+		bursts := 1
+		for i := range times[1:] {
+			if times[i+1].Sub(times[i]) > time.Second {
+				bursts++
+			}
+		}
+		t.Logf("%d topics: %d refreshes in 2 minutes, in %d bursts", topics, len(times), bursts)
+		require.GreaterOrEqual(t, len(times), topics*9)
+		require.LessOrEqual(t, len(times), topics*14)
+		require.LessOrEqual(t, bursts, 40, "as four groups would have")
+
+		cancel()
+		time.Sleep(time.Minute)
+		require.Equal(t, topics, registeredIn(t, h.ID(), all, []Storage{s}), "KeepRegistered still runs")
+		end()
+		for _, states := range calls {
+			for range states { // until its goroutines have ended
+			}
+		}
+		time.Sleep(MaxTTL + time.Second)
+		require.Zero(t, registeredIn(t, h.ID(), all, []Storage{s}))
+		require.Zero(t, h.subscriptions.Load())
+	})
+}
+
+// TestUnreadStates: a state that nobody reads costs next to no memory, however many
+// namespaces there are, and a state that does not change is not sent again.
+func TestUnreadStates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])))
+		ctx, cancel := context.WithCancel(t.Context())
+		var calls []<-chan State
+		start := func() {
+			states, err := c.KeepRegistered(ctx, namespaces(400)...)
+			require.NoError(t, err)
+			calls = append(calls, states)
+			time.Sleep(time.Minute)
+		}
+		garbage := func() float64 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			time.Sleep(2 * time.Minute)
+			runtime.ReadMemStats(&after)
+			return float64(after.TotalAlloc - before.TotalAlloc)
+		}
+		start()
+		one := garbage()
+		for range 4 {
+			start()
+		}
+		five := garbage()
+		t.Logf("400 namespaces, nobody reads the state: %.0f KB of garbage per second, and with five calls instead of one %.2f times as much", one/120/1e3, five/one)
+		require.Less(t, five, 1.5*one)
+		require.True(t, (<-calls[0]).Findable(), "the newest state is given, not the oldest")
+
+		states := keep(t, NewClient(hosts[1], WithPoints(info(hosts[1])))) // itself, which is no point
+		until(t, states, 2*time.Second, func(s State) bool { return s.Namespaces[0].Err != nil })
+		select {
+		case s := <-states:
+			require.Fail(t, "the same state was sent again", "%v", s)
+		case <-time.After(time.Minute):
+		}
+		cancel()
+		for _, states := range calls {
+			for range states { // until its goroutines have ended
+			}
+		}
+	})
+}
+
+// TestAdvertiseWithoutEnd: with a context that cannot end, Advertise keeps the host
+// registered for a TTL after its last call.
+func TestAdvertiseWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		s := testStorage(t)
+		startPoint(t, hosts[0], s)
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])))
+		_, err := c.Advertise(context.WithoutCancel(t.Context()), "n")
+		require.NoError(t, err)
+		lived := 0
+		for range 60 {
+			time.Sleep(time.Second)
+			lived += live(t, s, "n")
+		}
+		require.GreaterOrEqual(t, lived, int(DefaultTTL/time.Second)+5, "it was refreshed")
+		require.LessOrEqual(t, lived, 2*int(MaxTTL/time.Second)+1)
+		require.Zero(t, live(t, s, "n"))
 	})
 }
 

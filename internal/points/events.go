@@ -85,21 +85,4 @@ func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
 	}
 }
 
-// next returns at the next event that may call for a request, or when ctx ends.
-func (w *Wakeups) next(ctx context.Context) {
-	for {
-		select {
-		case e := <-w.events.Out():
-			if w.source.noticed(e) {
-				return
-			}
-		case <-w.renamed:
-			w.renamed = w.source.renaming()
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
 func (w *Wakeups) close() { _ = w.events.Close() }

@@ -137,38 +137,3 @@ func TestWakeupAfterSleep(t *testing.T) {
 		require.True(t, <-woken)
 	})
 }
-
-// TestAwait returns when a point is met, named or known already, and no later than it is
-// told to.
-func TestAwait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, 2)
-		took := func(s *Set) time.Duration {
-			begun := time.Now()
-			s.Await(t.Context(), 5*time.Second)
-			return time.Since(begun)
-		}
-		require.Zero(t, took(b.set))
-
-		s := speakerSet(b.client)
-		require.Equal(t, 5*time.Second, took(s))
-		connected := make(chan struct{})
-		time.AfterFunc(time.Second, func() {
-			defer close(connected)
-			_ = b.hosts[0].Connect(t.Context(), info(b.client))
-		})
-		require.InDelta(t, time.Second, took(s), float64(500*time.Millisecond))
-		<-connected
-
-		s = namedSet(b.client)
-		time.AfterFunc(time.Second, func() { s.SetNamed(infos(b.hosts[1])) })
-		require.Equal(t, time.Second, took(s))
-
-		s = namedSet(b.client)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		begun := time.Now()
-		s.Await(ctx, time.Hour)
-		require.Equal(t, time.Second, time.Since(begun))
-	})
-}

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// maxIdleStreams is how many streams to a point are kept open between requests.
-	maxIdleStreams = 4
+	// MaxIdleStreams is how many streams to a point are kept open between requests. They
+	// are as many as were in use at the same time within the last idleTime, which is one
+	// or two unless the host is in many namespaces.
+	MaxIdleStreams = 16
 	// idleTime is how long a stream is kept: points let one rest for 30 seconds.
 	idleTime = 25 * time.Second
 	// maxBrokenStreams is how many kept streams in a row may turn out to be broken
@@ -58,7 +60,7 @@ func (s *idleStreams) put(st network.Stream) {
 func (s *idleStreams) keep(st network.Stream) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.streams) == maxIdleStreams || s.broken >= maxBrokenStreams {
+	if len(s.streams) == MaxIdleStreams || s.broken >= maxBrokenStreams {
 		return false
 	}
 	s.streams = append(s.streams, idleStream{st, time.AfterFunc(idleTime, func() { s.expire(st) })})

@@ -47,62 +47,68 @@ type pace struct {
 	complaints int       // in a row: requests that were too much
 	waited     time.Time // when a request last had to wait
 	granted    int       // requests that had to wait and were let through
-	urgent     []chan struct{}
-	others     []chan struct{}
+	urgent     []*turn
+	others     []*turn
 	timer      *time.Timer // runs while requests wait; nil before the first
+}
+
+// turn is a request that waits.
+type turn struct {
+	price float64 // in tokens
+	come  chan struct{}
 }
 
 func newPace() *pace {
 	return &pace{rate: firstRate, tokens: firstRate * burstTime.Seconds(), counted: time.Now()}
 }
 
-// wait returns when a request may be sent, or when ctx ends.
-func (p *pace) wait(ctx context.Context, urgent bool) error {
-	turn := p.enter(urgent)
-	if turn == nil {
+// wait returns when a request of a price, in tokens, may be sent, or when ctx ends.
+func (p *pace) wait(ctx context.Context, urgent bool, price float64) error {
+	t := p.enter(urgent, price)
+	if t == nil {
 		return nil
 	}
 	select {
-	case <-turn:
+	case <-t.come:
 		return nil
 	case <-ctx.Done():
-		p.leave(turn)
+		p.leave(t)
 		return fmt.Errorf("wait for a turn: %w", ctx.Err())
 	}
 }
 
-// enter takes a token and returns nil, or returns a channel that is closed when it is the
-// request's turn.
-func (p *pace) enter(urgent bool) chan struct{} {
+// enter pays the price and returns nil, or returns the turn to wait for.
+func (p *pace) enter(urgent bool, price float64) *turn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refill(time.Now())
-	if len(p.urgent)+len(p.others) == 0 && p.tokens >= 1 {
-		p.tokens--
+	if len(p.urgent)+len(p.others) == 0 && p.tokens >= price {
+		p.tokens -= price
 		return nil
 	}
 	p.waited = p.counted
-	turn := make(chan struct{})
+	t := &turn{price, make(chan struct{})}
 	if urgent {
-		p.urgent = append(p.urgent, turn)
+		p.urgent = append(p.urgent, t)
 	} else {
-		p.others = append(p.others, turn)
+		p.others = append(p.others, t)
 	}
 	p.schedule()
-	return turn
+	return t
 }
 
-// leave gives up a turn. If it has come already, its token goes to the next.
-func (p *pace) leave(turn chan struct{}) {
+// leave gives up a turn. If it has come already, its tokens go to the next.
+func (p *pace) leave(t *turn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	is := func(other chan struct{}) bool { return other == turn }
+	is := func(other *turn) bool { return other == t }
 	waiting := len(p.urgent) + len(p.others)
 	p.urgent = slices.DeleteFunc(p.urgent, is)
 	p.others = slices.DeleteFunc(p.others, is)
 	if len(p.urgent)+len(p.others) == waiting {
-		p.tokens++
+		p.tokens += t.price
 	}
+	p.schedule()
 }
 
 // schedule sets the timer for the next turn, if a request waits.
@@ -110,7 +116,7 @@ func (p *pace) schedule() {
 	if len(p.urgent)+len(p.others) == 0 {
 		return
 	}
-	in := time.Duration(max(0, 1-p.tokens) / p.rate * float64(time.Second))
+	in := time.Duration(max(0, (*p.next())[0].price-p.tokens) / p.rate * float64(time.Second))
 	if p.timer == nil {
 		p.timer = time.AfterFunc(in, p.grant)
 		return
@@ -123,24 +129,27 @@ func (p *pace) grant() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refill(time.Now())
-	for p.tokens >= 1-1e-6 && len(p.urgent)+len(p.others) > 0 {
-		p.tokens = max(0, p.tokens-1)
-		close(p.next())
+	for len(p.urgent)+len(p.others) > 0 {
+		queue := p.next()
+		t := (*queue)[0]
+		if p.tokens < t.price-1e-6 {
+			break
+		}
+		*queue = (*queue)[1:]
+		p.granted++
+		p.tokens = max(0, p.tokens-t.price)
 		p.waited = p.counted
+		close(t.come)
 	}
 	p.schedule()
 }
 
-// next takes the request whose turn it is.
-func (p *pace) next() chan struct{} {
-	p.granted++
-	queue := &p.urgent
-	if len(p.urgent) == 0 || len(p.others) > 0 && p.granted%shareOfOthers == 0 {
-		queue = &p.others
+// next returns the queue whose turn it is.
+func (p *pace) next() *[]*turn {
+	if len(p.urgent) == 0 || len(p.others) > 0 && p.granted%shareOfOthers == shareOfOthers-1 {
+		return &p.others
 	}
-	turn := (*queue)[0]
-	*queue = (*queue)[1:]
-	return turn
+	return &p.urgent
 }
 
 // refill adds the tokens since the last call, and lets the rate grow back.

@@ -16,7 +16,7 @@ func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace()
 		for range int(firstRate * burstTime.Seconds()) {
-			require.Nil(t, p.enter(false))
+			require.Nil(t, p.enter(false, 1))
 		}
 		begun := time.Now()
 		var last [2]time.Duration
@@ -24,7 +24,7 @@ func TestPace(t *testing.T) {
 		var running sync.WaitGroup
 		for i := range 100 {
 			running.Go(func() {
-				require.NoError(t, p.wait(t.Context(), i%2 == 0))
+				require.NoError(t, p.wait(t.Context(), i%2 == 0, 1))
 				mu.Lock()
 				defer mu.Unlock()
 				last[i%2] = time.Since(begun)
@@ -32,7 +32,7 @@ func TestPace(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		require.ErrorIs(t, p.wait(ctx, true), context.DeadlineExceeded)
+		require.ErrorIs(t, p.wait(ctx, true, 1), context.DeadlineExceeded)
 		running.Wait()
 		require.Less(t, last[0], 1300*time.Millisecond)
 		require.InDelta(t, 2*time.Second, last[1], float64(100*time.Millisecond))

@@ -1,6 +1,7 @@
 package points
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +62,7 @@ func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 	if err != nil {
 		return err
 	}
-	if err := p.pace.wait(ctx, r.Urgent); err != nil {
+	if err := p.pace.wait(ctx, r.Urgent, cmp.Or(r.Price, 1)); err != nil {
 		p.endTrial(trial)
 		return err
 	}

@@ -288,15 +288,15 @@ func TestStreamsAreKept(t *testing.T) {
 		p := b.set.Known()[0]
 		serveConns(b.hosts[0], func(network.Conn) bool { return true })
 		var running sync.WaitGroup
-		for range 3 * maxIdleStreams {
+		for range 3 * MaxIdleStreams {
 			running.Go(func() { require.NoError(t, sayHello(t.Context(), p)) })
 		}
 		running.Wait()
 		time.Sleep(time.Second)
-		require.Equal(t, maxIdleStreams, b.streams(p))
+		require.Equal(t, MaxIdleStreams, b.streams(p))
 		for range 10 {
 			require.NoError(t, sayHello(t.Context(), p))
-			require.Equal(t, maxIdleStreams, b.streams(p))
+			require.Equal(t, MaxIdleStreams, b.streams(p))
 		}
 		for _, c := range b.hosts[0].Network().ConnsToPeer(b.client.ID()) {
 			for _, st := range c.GetStreams() {

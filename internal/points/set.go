@@ -13,8 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 // ErrNoPoints means that there is no point to ask.
@@ -188,25 +186,6 @@ func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, reque
 		return nil, ErrNoPoints
 	}
 	return ask(ctx, chosen, want, enough, request)
-}
-
-// Await returns when a point is known, after timeout, or when ctx ends.
-func (s *Set) Await(ctx context.Context, timeout time.Duration) {
-	if len(s.Known()) > 0 {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	w, err := s.Wakeups()
-	if err != nil {
-		logging.Log.Warn("rendezvous points that the host meets are noticed late", "error", err)
-		return
-	}
-	defer w.close()
-	s.setOutdated(true) // a point may have come before there were wake-ups
-	for len(s.Known()) == 0 && ctx.Err() == nil {
-		w.next(ctx)
-	}
 }
 
 // Wakeups returns the wake-ups from now on.

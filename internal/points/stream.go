@@ -29,6 +29,8 @@ type Request struct {
 	Read func(frame []byte, id protocol.ID) error
 	// Urgent requests go before others where the point's pace makes requests wait.
 	Urgent bool
+	// Price is how much of the point's pace the request takes. 0 is 1.
+	Price float64
 }
 
 // errSilent means that nothing came back on a connection in time.

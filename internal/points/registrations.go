@@ -1,0 +1,154 @@
+package points
+
+import (
+	"bytes"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Registrations is where a host is registered in one namespace. All methods may be called
+// at the same time.
+type Registrations struct {
+	namespace string
+	changed   func()
+
+	mu       sync.Mutex
+	at       []Registered // as peers of the namespace prefer the points
+	envelope []byte       // as registered last
+	stale    bool         // whether they may have ended, because the machine slept
+	err      error
+}
+
+// Registered is the outcome of registering at a point.
+type Registered struct {
+	Point        peer.ID
+	Since, Until time.Time // of the last registration granted
+	Err          error     // of the last attempt
+	envelope     []byte    // of the last registration granted
+}
+
+// NewRegistrations returns the registrations of a host that has none yet. changed is
+// called whenever the next call of State returns something else, and must not block.
+func NewRegistrations(namespace string, changed func()) *Registrations {
+	return &Registrations{namespace: namespace, changed: changed}
+}
+
+// State calls each for each point, those first that peers of the namespace prefer. It
+// returns why the last attempt registered the host at no point.
+func (r *Registrations) State(each func(Registered)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, at := range r.at {
+		each(at)
+	}
+	return r.err
+}
+
+// At returns since when and until when the host is registered at a point.
+func (r *Registrations) At(point peer.ID) (since, until time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i := r.index(point); i >= 0 {
+		return r.at[i].Since, r.at[i].Until
+	}
+	return time.Time{}, time.Time{}
+}
+
+// Live reports whether the host is registered at a point with these bytes, so that to
+// register them again is a refresh.
+func (r *Registrations) Live(point peer.ID, envelope []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.index(point)
+	return i >= 0 && !r.stale && time.Now().Before(r.at[i].Until) && bytes.Equal(envelope, r.at[i].envelope)
+}
+
+// Outdated reports whether the registrations may have ended, or have another record.
+func (r *Registrations) Outdated(envelope []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stale || !bytes.Equal(envelope, r.envelope)
+}
+
+// Begin says that an attempt begins to register these bytes.
+func (r *Registrations) Begin(envelope []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.envelope = envelope
+}
+
+// Set records the outcome of registering these bytes at a point.
+func (r *Registrations) Set(point peer.ID, envelope []byte, granted time.Duration, err error) {
+	if r.set(point, envelope, granted, err) {
+		r.changed()
+	}
+}
+
+func (r *Registrations) set(point peer.ID, envelope []byte, granted time.Duration, err error) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := r.index(point)
+	if i < 0 {
+		r.add(point)
+		i = r.index(point)
+		changed = true
+	}
+	at := &r.at[i]
+	changed = changed || err == nil || !sameError(at.Err, err)
+	if at.Err = err; err == nil {
+		at.Since = time.Now()
+		at.Until = at.Since.Add(granted)
+		at.envelope = envelope
+		r.err, r.stale = nil, false
+	}
+	return changed
+}
+
+// End records the outcome of an attempt as a whole. It forgets points at which the host
+// is not registered and that isKnown does not report.
+func (r *Registrations) End(err error, isKnown func(peer.ID) bool) {
+	if r.end(err, isKnown) {
+		r.changed()
+	}
+}
+
+func (r *Registrations) end(err error, isKnown func(peer.ID) bool) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	changed = !sameError(r.err, err)
+	r.err = err
+	if r.stale && err != nil {
+		for i := range r.at {
+			changed = changed || !r.at[i].Until.IsZero()
+			r.at[i].Until = time.Time{}
+		}
+	}
+	before := len(r.at)
+	r.at = slices.DeleteFunc(r.at, func(at Registered) bool { return !time.Now().Before(at.Until) && !isKnown(at.Point) })
+	return changed || len(r.at) < before
+}
+
+// SetStale records that the registrations may have ended. The wall clock may also just
+// have been set, so they are not said to have until the next attempt has failed.
+func (r *Registrations) SetStale() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stale = true
+}
+
+func (r *Registrations) index(point peer.ID) int {
+	return slices.IndexFunc(r.at, func(at Registered) bool { return at.Point == point })
+}
+
+// add adds a point in its place.
+func (r *Registrations) add(point peer.ID) {
+	r.at = rank(append(r.at, Registered{Point: point}), func(at Registered) peer.ID { return at.Point }, r.namespace)
+}
+
+// sameError reports whether two errors say the same. Each attempt makes new ones.
+func sameError(a, b error) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.Error() == b.Error()
+}
