@@ -6,13 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
@@ -49,6 +46,7 @@ type asker struct {
 	own        *peerrecord.Own
 	records    *peerrecord.Cache
 	silence    *silence
+	twins      logging.Limit
 }
 
 func newAsker(h host.Host, config clientConfig) *asker {
@@ -67,34 +65,56 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		}),
 		own:     peerrecord.NewOwn(h, config.addrs),
 		records: peerrecord.NewCache(),
-		silence: newSilence(),
+		silence: new(silence),
 	}
 }
 
 // silence notices that no point answers searches any more.
 type silence struct {
-	created time.Time
-	last    atomic.Int64 // when a point last answered, in nanoseconds since created
+	changed func() // called when what err returns has changed
 	lines   logging.Limit
-}
 
-func newSilence() *silence { return &silence{created: time.Now()} }
+	mu    sync.Mutex
+	since time.Time // of the first search that failed since a point answered
+	last  error     // of the last search, once it has been so for the life of a registration
+}
 
 // searched takes in how a search of a namespace has ended. That nobody can be found is
 // logged once it has been so for the life of a registration. Gossipsub, for one, does not
 // show the errors of its discovery.
 func (s *silence) searched(ns string, err error) {
-	now := time.Since(s.created)
-	if err == nil {
-		s.last.Store(int64(now))
-		return
+	silent, changed := s.update(err)
+	if changed && s.changed != nil {
+		s.changed()
 	}
-	if now-time.Duration(s.last.Load()) < DefaultTTL {
+	if !silent {
 		return
 	}
 	if n, due := s.lines.Due(); due {
 		logging.Log.Error("no rendezvous point answers searches, so this host finds nobody", "namespace", ns, "error", err, "times", n)
 	}
+}
+
+func (s *silence) update(err error) (silent, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.last != nil
+	switch {
+	case err == nil:
+		s.since, s.last = time.Time{}, nil
+	case s.since.IsZero():
+		s.since = time.Now()
+	case time.Since(s.since) >= DefaultTTL:
+		s.last = err
+	}
+	return s.last != nil, was != (s.last != nil)
+}
+
+// err returns why no point has answered a search for the life of a registration, or nil.
+func (s *silence) err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.last
 }
 
 // register sends a REGISTER to a point and returns the TTL that the point granted. A
@@ -180,7 +200,7 @@ func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string
 // see sends a DISCOVER to a point and records the peers in the answer, without the host
 // itself. It returns what all points together say of each.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit int) ([]points.Sighting, error) {
-	found, err := a.discover(ctx, point, ns, min(limit, a.answerLimit(point.ID())))
+	found, err := a.discover(ctx, point, ns, min(limit, answerLimit(point)))
 	if err != nil {
 		return nil, err
 	}
@@ -189,26 +209,34 @@ func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit i
 	for _, r := range found {
 		if r.Peer.ID != a.host.ID() {
 			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
+		} else if a.own.Foreign(r.Peer.Addrs) {
+			a.logTwin(point.ID(), r.Peer.Addrs)
 		}
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
 	return seen, nil
 }
 
-// A relay carries 128 KiB over a limited connection by default, and then ends it.
-const (
-	relayedAnswer = 128 << 10 // bytes
-	relayedRecord = 640       // bytes of a long registration, as most are shorter
-)
+// logTwin logs that another host is registered under this host's peer ID. Others then find
+// now the one and now the other.
+func (a *asker) logTwin(point peer.ID, addrs []ma.Multiaddr) {
+	if n, due := a.twins.Due(); due {
+		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", a.host.ID(), "addresses", addrs, "point", point, "times", n)
+	}
+}
+
+// relayedRecord is how long a registration is in an answer, in bytes, unless it has many
+// addresses.
+const relayedRecord = 400
 
 // answerLimit returns how many registrations to ask a point for at most so that the answer
 // comes through.
-func (a *asker) answerLimit(point peer.ID) int {
-	conns := a.host.Network().ConnsToPeer(point)
-	if len(conns) == 0 || slices.ContainsFunc(conns, func(c network.Conn) bool { return !c.Stat().Limited }) {
+func answerLimit(point *points.Point) int {
+	budget := point.AnswerBudget()
+	if budget == 0 {
 		return MaxDiscoverLimit
 	}
-	return relayedAnswer / relayedRecord
+	return min(MaxDiscoverLimit, max(1, budget/relayedRecord))
 }
 
 // answers has memory for the answers that send parses.

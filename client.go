@@ -136,7 +136,7 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 //
 // The reader may be slow: Watch reports the difference between what the reader was told
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
-// with more peers than one answer holds ([MaxDiscoverLimit], or about 200 through a relay
+// with more peers than one answer holds ([MaxDiscoverLimit], or about 160 through a relay
 // that limits connections), each answer is another sample. It then takes longer until a
 // peer is reported to leave. The error is one of the arguments, and is returned at once.
 func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
@@ -215,6 +215,16 @@ func (c *Client) findPeers(ctx context.Context, ns string, opts []discovery.Opti
 		return nil, fmt.Errorf("limit is %d", options.Limit)
 	}
 	return c.searches.find(ctx, ns, options.Limit)
+}
+
+// SearchErr returns why no point has answered a search of [Client.FindPeers] or
+// [Client.Watch] for [DefaultTTL] or longer: [ErrNoPoints] or the errors of the points. It
+// is nil while points answer, and before the first search.
+func (c *Client) SearchErr() error {
+	if c.err != nil {
+		return c.err
+	}
+	return c.asker.silence.err()
 }
 
 // SetPoints replaces the rendezvous points of [WithPoints] while the client runs. It is

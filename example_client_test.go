@@ -92,12 +92,16 @@ func ExampleClient_FindPeers() {
 		log.Fatal(err)
 	}
 	fmt.Println("again within the TTL:", next < rendezvous.DefaultTTL)
-	peers, err := rendezvous.NewRendezvousDiscovery(here, rendezvous.WithPoints(point)).FindPeers(ctx, "my-app")
+	client := rendezvous.NewClient(here, rendezvous.WithPoints(point))
+	peers, err := client.FindPeers(ctx, "my-app")
 	if err != nil {
 		log.Fatal(err)
 	}
 	for p := range peers {
 		fmt.Println("found:", p.ID == there.ID())
+	}
+	if err := client.SearchErr(); err != nil {
+		fmt.Println("no point has answered for 20 seconds:", err)
 	}
 	// Output:
 	// again within the TTL: true

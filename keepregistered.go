@@ -55,12 +55,23 @@ type registrar struct {
 }
 
 func newRegistrar(a *asker) *registrar {
-	return &registrar{
+	r := &registrar{
 		asker:   a,
 		created: time.Now(),
 		slots:   make(chan struct{}, maxConcurrentRefreshes),
 		keepers: make(map[string]*keeper),
 		woken:   make(chan struct{}),
+	}
+	a.silence.changed = r.tellCalls
+	return r
+}
+
+// tellCalls tells all calls of KeepRegistered that their state has changed.
+func (r *registrar) tellCalls() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.keepers {
+		k.tellCalls()
 	}
 }
 
@@ -153,7 +164,7 @@ func (r *registrar) awaitPoint(ctx context.Context) {
 
 // keepRegistered keeps the host registered in namespaces until ctx ends.
 func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
-	c := &keepCall{out: make(chan State), changed: make(chan struct{}, 1)}
+	c := &keepCall{silence: r.silence, out: make(chan State), changed: make(chan struct{}, 1)}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i, ns := range namespaces {
@@ -284,7 +295,7 @@ func (r *registrar) logOutcome(ns string, err error) {
 	}
 	if errors.Is(err, ErrNoAddresses) { // which is no point's fault
 		if n, due := r.addressless.Due(); due {
-			logging.Log.Error("this host has no address that others could use, so nobody finds it", "namespace", ns, "times", n)
+			logging.Log.Warn("this host has no address that others could use, so nobody finds it", "namespace", ns, "times", n)
 		}
 		return
 	}
@@ -295,6 +306,7 @@ func (r *registrar) logOutcome(ns string, err error) {
 
 // keepCall is one call of KeepRegistered.
 type keepCall struct {
+	silence *silence
 	keepers []*keeper
 	out     chan State
 	changed chan struct{} // holds a token when the state has changed
@@ -329,6 +341,7 @@ const publishInterval = 100 * time.Millisecond
 
 // build builds the present state in the memory of an earlier one.
 func (c *keepCall) build(s *State) {
+	s.SearchErr = c.silence.err()
 	s.Namespaces = slices.Grow(s.Namespaces[:0], len(c.keepers))[:len(c.keepers)]
 	for i, k := range c.keepers {
 		n := &s.Namespaces[i]
@@ -363,15 +376,21 @@ type outcome struct {
 
 func newKeeper(ctx context.Context, r *registrar, ns string) *keeper {
 	k := &keeper{registrar: r, namespace: ns, woken: make(chan struct{}, 1), asks: make(chan chan outcome)}
-	k.registrations = points.NewRegistrations(ns, k.tellCalls)
+	k.registrations = points.NewRegistrations(ns, k.changed)
 	k.background = inBackground(ctx, k.run)
 	return k
 }
 
-// tellCalls tells the calls of KeepRegistered that their state has changed.
-func (k *keeper) tellCalls() {
+// changed takes in that the state in the namespace has changed.
+func (k *keeper) changed() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.tellCalls()
+}
+
+// tellCalls tells the calls of KeepRegistered that their state has changed. The caller
+// holds mu.
+func (k *keeper) tellCalls() {
 	for _, c := range k.calls {
 		notify(c.changed)
 	}
@@ -518,6 +537,9 @@ type State struct {
 	// Namespaces are the namespaces that [Client.KeepRegistered] was called with, in
 	// that order.
 	Namespaces []NamespaceState
+	// SearchErr is why no point answers the searches of the client any more, as
+	// [Client.SearchErr] returns it.
+	SearchErr error
 }
 
 // NamespaceState is a host's state in one namespace.

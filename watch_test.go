@@ -2,7 +2,9 @@ package rendezvous
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,6 +149,66 @@ func TestSilenceIsLogged(t *testing.T) {
 		hostilePoint(hosts[0], func(st network.Stream, _ *pb.Message) { _ = st.Reset() })
 		time.Sleep(5*time.Minute + 30*time.Second)
 		require.InDelta(t, 5, count("answers"), 1)
+		require.Error(t, c.SearchErr())
+		kept, err := c.KeepRegistered(ctx, "m")
+		require.NoError(t, err)
+		require.Error(t, (<-kept).SearchErr)
+		hosts[0].RemoveStreamHandler(RendezvousID_v001)
+		startPoint(t, hosts[0], testStorage(t))
+		until(t, kept, 30*time.Second, func(s State) bool { return s.SearchErr == nil })
+		require.NoError(t, c.SearchErr())
+		cancel()
+		for range kept { // it ends
+		}
+		for range events { // it ends
+		}
+	})
+}
+
+// TestTwinIsLogged: another host with this host's key is logged once a minute, and a change
+// of this host's own addresses is not.
+func TestTwinIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := countLogs(t)
+		count := func() (n int) {
+			lines.mu.Lock()
+			defer lines.mu.Unlock()
+			for _, l := range lines.lines {
+				if strings.Contains(l.Message, "key") {
+					n++
+				}
+			}
+			return n
+		}
+		hosts := simHosts(t, 2)
+		storage := testStorage(t)
+		startPoint(t, hosts[0], storage)
+		var extra atomic.Int64
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithAddrsFactory(func(addrs []ma.Multiaddr) []ma.Multiaddr {
+			return append(addrs, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", 1+extra.Load())))
+		}))
+		states := keep(t, c)
+		ctx, cancel := context.WithCancel(t.Context())
+		events, err := c.Watch(ctx, "n")
+		require.NoError(t, err)
+		for range 10 {
+			time.Sleep(20 * time.Second)
+			extra.Add(1)
+		}
+		require.True(t, (<-states).Findable())
+		require.Zero(t, count())
+
+		key := hosts[1].Peerstore().PrivKey(hosts[1].ID())
+		for range 31 { // for two minutes and a half
+			require.NoError(t, storage.Add(t.Context(), Record{
+				Namespace: "n",
+				Peer:      hosts[1].ID(),
+				Envelope:  seal(t, key, hosts[1].ID(), "/ip4/198.51.100.1/tcp/1"),
+				Deadline:  time.Now().Add(MaxTTL),
+			}, Quota{}))
+			time.Sleep(5 * time.Second)
+		}
+		require.InDelta(t, 3, count(), 1)
 		cancel()
 		for range events { // it ends
 		}
@@ -199,7 +261,7 @@ func TestWatchOverRelay(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		c := NewClient(relayedHost{hosts[1]}, WithPoints(info(hosts[0])))
-		require.LessOrEqual(t, c.asker.answerLimit(hosts[0].ID())*400, 128<<10)
+		require.LessOrEqual(t, answerLimit(c.asker.points.Point(hosts[0].ID()))*400, 128<<10)
 		events, err := c.Watch(ctx, "n")
 		require.NoError(t, err)
 		begun := time.Now()

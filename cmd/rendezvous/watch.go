@@ -18,7 +18,8 @@ import (
 )
 
 const watchDescription = `Prints a line whenever a peer joins or leaves a namespace, until Ctrl-C. A peer that
-goes away counts as gone when its registration expires, within 20 seconds.
+goes away counts as gone when its registration expires, within 20 seconds. When no point
+has answered for 20 seconds, it says so on standard error, and again when one does.
 
    rendezvous watch --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news`
 
@@ -55,16 +56,48 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return startError(err)
 	}
-	printEvent := printEventText
+	r := watchReport{out: cmd.Root().Writer, errOut: cmd.Root().ErrWriter, printEvent: printEventText}
 	if cmd.Bool("json") {
-		printEvent = printEventJSON
+		r.printEvent = printEventJSON
 	}
-	for e := range events {
-		if err := printEvent(cmd.Root().Writer, e); err != nil {
-			return err
+	return r.run(events, client.SearchErr)
+}
+
+// watchReport prints what happens in a namespace.
+type watchReport struct {
+	out, errOut io.Writer
+	printEvent  func(io.Writer, rendezvous.Event) error
+	silent      bool // whether the reader knows that no point answers
+}
+
+// run prints events until there are no more. It says when no point answers any more, which
+// searchErr returns, because it then cannot tell who joins or leaves.
+func (r *watchReport) run(events <-chan rendezvous.Event, searchErr func() error) error {
+	looks := time.NewTicker(time.Second)
+	defer looks.Stop()
+	for {
+		select {
+		case e, more := <-events:
+			if !more {
+				return nil
+			}
+			if err := r.printEvent(r.out, e); err != nil {
+				return err
+			}
+		case <-looks.C:
+			r.tellSilence(searchErr())
 		}
 	}
-	return nil
+}
+
+func (r *watchReport) tellSilence(err error) {
+	switch {
+	case err != nil && !r.silent:
+		fmt.Fprintf(r.errOut, "%s  no point answers: %v\n", time.Now().Format(time.TimeOnly), err)
+	case err == nil && r.silent:
+		fmt.Fprintf(r.errOut, "%s  a point answers again\n", time.Now().Format(time.TimeOnly))
+	}
+	r.silent = err != nil
 }
 
 // dialAny fails unless at least one point is reachable. A point that goes away later

@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -25,18 +26,31 @@ type Own struct {
 	host   host.Host
 	choose func([]ma.Multiaddr) []ma.Multiaddr
 
+	created time.Time
+
 	mu       sync.Mutex
 	kernel   *kernel
 	signed   *record.Envelope // the last one
 	envelope []byte           // signed, encoded
+	earlier  []earlierAddrs   // of the records before it
 }
+
+// earlierAddrs are the addresses of a record that may still be registered.
+type earlierAddrs struct {
+	addrs    []ma.Multiaddr
+	replaced time.Time
+}
+
+// rememberFor is for how long the points may have a record that was replaced, or that of
+// the process that had the host's key before: the TTL of a registration, and a little more.
+const rememberFor = 30 * time.Second
 
 // NewOwn returns the record of h. choose returns the addresses for it; its argument is a
 // copy of the addresses that h announces, with those of interfaces that are gone replaced
 // by those that the machine has, and it is never called concurrently. If choose
 // is nil, the record is the one that h itself has.
 func NewOwn(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *Own {
-	return &Own{host: h, choose: choose, kernel: newKernel(net.InterfaceAddrs)}
+	return &Own{host: h, choose: choose, created: time.Now(), kernel: newKernel(net.InterfaceAddrs)}
 }
 
 // Envelope returns the current record, which must not be modified, or [ErrNoAddresses].
@@ -118,6 +132,32 @@ func (o *Own) use(signed *record.Envelope) ([]byte, error) {
 	if err := checkSize(envelope); err != nil {
 		return nil, fmt.Errorf("own peer record, with its key and addresses: %w", err)
 	}
+	now := time.Now()
+	o.earlier = slices.DeleteFunc(o.earlier, func(e earlierAddrs) bool { return now.Sub(e.replaced) > rememberFor })
+	if o.signed != nil {
+		o.earlier = append(o.earlier, earlierAddrs{addrsOf(o.signed), now})
+	}
 	o.signed, o.envelope = signed, envelope
 	return envelope, nil
+}
+
+// Foreign reports whether a registered record of the host's peer ID with these addresses
+// must be that of another host with the same key: it has an address that none of the
+// records had that this host has made of late.
+func (o *Own) Foreign(addrs []ma.Multiaddr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if time.Since(o.created) < rememberFor {
+		return false // it may be from before the host was started again
+	}
+	mine := o.host.Addrs()
+	if o.signed != nil {
+		mine = append(slices.Clone(mine), addrsOf(o.signed)...)
+	}
+	for _, e := range o.earlier {
+		if time.Since(e.replaced) <= rememberFor {
+			mine = append(mine, e.addrs...)
+		}
+	}
+	return slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !slices.ContainsFunc(mine, a.Equal) })
 }

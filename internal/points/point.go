@@ -240,16 +240,15 @@ func (p *Point) oldConn(begun time.Time) network.Conn {
 // AnswerBudget returns how long the next answer should be at most, in bytes, because the
 // host is connected to the point only over a relay that carries a limited number of bytes.
 // It is 0 if there is no such limit.
-func (p *Point) AnswerBudget() int {
-	if p.connected() {
-		return 0
-	}
+func (p *Point) AnswerBudget() (budget int) {
 	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
-		if stat := c.Stat(); stat.Limited {
-			return answerBudget(stat.Extra[circuit.StatLimitData])
+		stat := c.Stat()
+		if !stat.Limited {
+			return 0
 		}
+		budget = answerBudget(stat.Extra[circuit.StatLimitData])
 	}
-	return 0
+	return budget
 }
 
 // dropConn closes a connection on which nothing comes back any more.
