@@ -32,18 +32,18 @@ func newChart(title string, readings []reading, value func(reading) float64) cha
 	for _, r := range readings {
 		top = max(top, value(r))
 	}
-	var line strings.Builder
+	var line []byte
 	for i, r := range readings {
 		x := chartWidth - (len(readings) - 1 - i)
 		y := float64(chartHeight - 1)
 		if top > 0 {
 			y -= value(r) / top * (chartHeight - 2)
 		}
-		fmt.Fprintf(&line, "%d,%.1f ", x, y)
+		line = fmt.Appendf(line, "%d,%.1f ", x, y)
 	}
 	if len(readings) > 0 {
 		c.Now = shortNumber(value(readings[len(readings)-1]))
 	}
-	c.Top, c.Line = shortNumber(top), strings.TrimSpace(line.String())
+	c.Top, c.Line = shortNumber(top), strings.TrimSpace(string(line))
 	return c
 }

@@ -106,15 +106,3 @@ func TestBenchReportsRefusals(t *testing.T) {
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "is full")
 }
-
-// TestOutputIsPrintable: a namespace of a hostile peer does not control the terminal.
-func TestOutputIsPrintable(t *testing.T) {
-	t.Parallel()
-	point := startTestPoint(t)
-	registerPeer(t, point.addrs[0], hostileNamespace)
-	out, _, code := runCommand(t, "discover", "--all", "--point", point.addrs[0])
-	require.Zero(t, code)
-	require.Contains(t, out, "<script>")
-	require.NotRegexp(t, "[\x00-\x08\x0b-\x1f\x7f\u202e]", out)
-	require.Equal(t, "a; * b\uFFFD[2J", oneLine("a\n\t* b\x1b[2J"))
-}

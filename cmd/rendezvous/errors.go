@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v3"
 
@@ -97,25 +95,4 @@ func withoutPath(err error) error {
 		return path.Err
 	}
 	return err
-}
-
-// oneLine joins the lines of s with "; " and makes the result printable. An error may
-// quote text that another peer sent.
-func oneLine(s string) string {
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })
-	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
-	}
-	return printable(strings.Join(lines, "; "))
-}
-
-// printable replaces all characters that a terminal does not simply show, such as
-// escape sequences.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
 }

@@ -106,20 +106,25 @@ func printIdentity(cmd *cli.Command, i identity) error {
 	if cmd.Bool("json") {
 		return printJSON(w, i)
 	}
-	fmt.Fprintln(w, i.Peer)
-	if i.Agent != "" {
-		printDetails(w, i)
+	if err := printLine(w, "%s", i.Peer); err != nil || i.Agent == "" {
+		return err
 	}
-	return nil
+	return printDetails(w, i)
 }
 
-func printDetails(w io.Writer, i identity) {
+func printDetails(w io.Writer, i identity) error {
 	serves := "does not serve " + string(rendezvous.RendezvousID_v001)
 	if i.Serves {
 		serves = "serves " + string(rendezvous.RendezvousID_v001)
 	}
-	fmt.Fprintf(w, "  runs %s\n  %s\n", printable(i.Agent), serves)
+	lines := []string{"runs " + i.Agent, serves}
 	for _, a := range i.Addrs {
-		fmt.Fprintf(w, "  %s/p2p/%s\n", a, i.Peer)
+		lines = append(lines, a+"/p2p/"+i.Peer)
 	}
+	for _, line := range lines {
+		if err := printLine(w, "  %s", line); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -1,8 +1,10 @@
 package main
 
-// The output of commands: JSON with one value per line, or a table.
+// The output of commands: lines, tables, or JSON with one value per line. Everything that
+// a command prints goes through the functions here, which make it printable.
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,7 +25,20 @@ func timeoutFlag(d time.Duration) cli.Flag {
 }
 
 func printJSON(w io.Writer, v any) error {
-	if err := json.NewEncoder(w).Encode(v); err != nil {
+	var line bytes.Buffer
+	err := json.NewEncoder(&line).Encode(v)
+	if err == nil {
+		_, err = w.Write(printableJSON(line.Bytes()))
+	}
+	if err != nil {
+		return failf(exitFailed, "print: %w", err)
+	}
+	return nil
+}
+
+// printLine prints one line, also if an argument contains line breaks.
+func printLine(w io.Writer, format string, args ...any) error {
+	if _, err := fmt.Fprintln(w, printable(fmt.Sprintf(format, args...))); err != nil {
 		return failf(exitFailed, "print: %w", err)
 	}
 	return nil

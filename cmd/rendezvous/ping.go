@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -115,10 +114,6 @@ func printPingResult(cmd *cli.Command, p pingResult) error {
 	if cmd.Bool("json") {
 		return printJSON(w, p)
 	}
-	_, err := fmt.Fprintf(w, "%s is alive at %s: connected in %.2f ms, %d answers in %.2f / %.2f / %.2f ms (min / median / max)\n",
+	return printLine(w, "%s is alive at %s: connected in %.2f ms, %d answers in %.2f / %.2f / %.2f ms (min / median / max)",
 		p.Point, p.Address, p.Connected, p.Answers, p.Min, p.Median, p.Max)
-	if err != nil {
-		return failf(exitFailed, "print: %w", err)
-	}
-	return nil
 }

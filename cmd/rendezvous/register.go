@@ -67,8 +67,8 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	printState := (&statePrinter{printed: make(map[string]string)}).print
 	if cmd.Bool("json") {
 		printState = printStateJSON
-	} else {
-		fmt.Fprintf(cmd.Root().Writer, "registering %s in %q; press Ctrl-C to stop\n", h.ID(), ns)
+	} else if err := printLine(cmd.Root().Writer, "registering %s in %q; press Ctrl-C to stop", h.ID(), ns); err != nil {
+		return err
 	}
 	var last rendezvous.NamespaceState
 	for s := range states {
@@ -130,8 +130,8 @@ func (p *statePrinter) print(w io.Writer, s rendezvous.NamespaceState) error {
 			continue
 		}
 		p.printed[point] = line
-		if _, err := fmt.Fprintf(w, "%s  %s\n", time.Now().Format(time.TimeOnly), oneLine(strings.TrimSpace(line+" "+point))); err != nil {
-			return failf(exitFailed, "print: %w", err)
+		if err := printLine(w, "%s  %s", time.Now().Format(time.TimeOnly), oneLine(strings.TrimSpace(line+" "+point))); err != nil {
+			return err
 		}
 	}
 	return nil

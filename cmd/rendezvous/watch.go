@@ -125,10 +125,7 @@ var eventSigns = map[rendezvous.EventType]string{
 
 func printEventText(w io.Writer, e rendezvous.Event) error {
 	line := fmt.Sprintf("%s  %s %s  %s", time.Now().Format(time.TimeOnly), eventSigns[e.Type], e.Peer.ID, strings.Join(addrStrings(e.Peer), " "))
-	if _, err := fmt.Fprintln(w, strings.TrimSpace(line)); err != nil {
-		return failf(exitFailed, "print: %w", err)
-	}
-	return nil
+	return printLine(w, "%s", strings.TrimSpace(line))
 }
 
 // eventJSON is an event, as it is printed with --json.

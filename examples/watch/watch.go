@@ -61,5 +61,6 @@ func printEvent(out io.Writer, e rendezvous.Event) {
 		fmt.Fprintf(out, "%s  %s left\n", now, e.Peer.ID)
 		return
 	}
-	fmt.Fprintf(out, "%s  %s %s, at %v\n", now, e.Peer.ID, e.Type, e.Peer.Addrs)
+	// Quoted, because peers choose their addresses, which may contain escape sequences.
+	fmt.Fprintf(out, "%s  %s %s, at %q\n", now, e.Peer.ID, e.Type, e.Peer.Addrs)
 }
