@@ -35,7 +35,7 @@ func benchCommand() *cli.Command {
 			&cli.IntFlag{Name: "limit", Usage: "discover at most `N` peers", Value: 50},
 			jsonFlag(),
 		},
-		Action: bench,
+		Action: endsByItself(bench),
 	}
 }
 

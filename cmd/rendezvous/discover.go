@@ -5,9 +5,9 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -39,7 +39,7 @@ func discoverCommand() *cli.Command {
 			jsonFlag(),
 			timeoutFlag(5 * time.Second),
 		},
-		Action: discover,
+		Action: endsByItself(discover),
 	}
 }
 
@@ -80,19 +80,20 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	defer cancel()
 
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...))
+	var mu sync.Mutex
 	var found []foundPeer
-	var failed error
-	for _, p := range points {
-		if err := dial(ctx, h, p); err != nil {
-			failed = errors.Join(failed, err)
-			continue
+	failed := eachPoint(points, func(p peer.AddrInfo) error {
+		if err := h.dial(ctx, p); err != nil {
+			return err
 		}
 		registrations, err := client.Discover(ctx, p.ID, ns, limit)
-		failed = errors.Join(failed, requestError(err))
+		mu.Lock()
+		defer mu.Unlock()
 		for _, r := range registrations {
 			found = append(found, newFoundPeer(p.ID, r))
 		}
-	}
+		return requestError(err)
+	})
 	if err := printFound(cmd, ns, found); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ const (
 	exitCannotStart
 	exitNoAnswer
 	exitRefused
+	exitInterrupted = 130 // what a shell reports for SIGINT
 )
 
 // failure is an error with an exit status.
@@ -80,6 +81,18 @@ func startError(err error) error {
 		return &failure{exitUsage, err}
 	}
 	return &failure{exitFailed, err}
+}
+
+// endsByItself returns the action of a command that runs until it has its answer. If the
+// user interrupts it, then it says so, and not that a point did not answer.
+func endsByItself(action cli.ActionFunc) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		err := action(ctx, cmd)
+		if err != nil && ctx.Err() != nil {
+			return failf(exitInterrupted, "interrupted")
+		}
+		return err
+	}
 }
 
 // isRefusal reports whether err is a point's answer with a status other than OK.

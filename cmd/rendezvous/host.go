@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -18,43 +19,91 @@ import (
 // userAgent sets the name and version that libp2p tells other peers.
 func userAgent() libp2p.Option { return libp2p.UserAgent("rendezvous/" + version()) }
 
-// newClientHost returns a host that does not listen and has no resource limits.
-func newClientHost(opts ...libp2p.Option) (host.Host, error) {
+// clientHost is a host that dials points.
+type clientHost struct {
+	host.Host
+	names *nameResolver
+}
+
+// newClientHost returns a host that does not listen and has no resource limits. It can
+// dial through relays.
+func newClientHost(opts ...libp2p.Option) (*clientHost, error) {
+	names := newNameResolver()
 	opts = append([]libp2p.Option{
 		libp2p.NoListenAddrs,
-		libp2p.DisableRelay(),
+		libp2p.EnableRelay(), // NoListenAddrs disables it
 		libp2p.DisableMetrics(),
 		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.MultiaddrResolver(names),
 		userAgent(),
 	}, opts...)
 	h, err := libp2p.New(opts...)
 	if err != nil {
 		return nil, failf(exitFailed, "start a libp2p host: %w", err)
 	}
-	return h, nil
+	return &clientHost{h, names}, nil
 }
 
 // dial connects to a point. A request would connect as well, but then a point that is
 // unreachable would look like one that does not answer.
-func dial(ctx context.Context, h host.Host, point peer.AddrInfo) error {
+func (h *clientHost) dial(ctx context.Context, point peer.AddrInfo) error {
 	if err := h.Connect(ctx, point); err != nil {
-		return failf(exitNoAnswer, "cannot reach rendezvous point %s: %w", point.ID, dialCause(err))
+		return failf(exitNoAnswer, "cannot reach rendezvous point %s: %w", point.ID, h.dialCause(point, err))
 	}
 	return nil
 }
 
-// dialCause shortens a dial error to each address and its root cause. libp2p's own
-// text has several lines.
-func dialCause(err error) error {
-	failed, ok := errors.AsType[*swarm.DialError](err)
-	if !ok || len(failed.DialErrors) == 0 {
+// dialCause shortens a dial error to each address and its root cause, and to each name
+// that did not resolve. libp2p's own text has several lines, and no names.
+func (h *clientHost) dialCause(point peer.AddrInfo, err error) error {
+	var causes []string
+	for _, failure := range h.names.failures(point.Addrs) {
+		causes = append(causes, failure.Error())
+	}
+	if failed, ok := errors.AsType[*swarm.DialError](err); ok {
+		for _, e := range failed.DialErrors {
+			causes = append(causes, fmt.Sprintf("%s: %s", e.Address, rootCause(e.Cause)))
+		}
+	}
+	if len(causes) == 0 {
 		return err
 	}
-	var causes []string
-	for _, e := range failed.DialErrors {
-		causes = append(causes, fmt.Sprintf("%s: %s", e.Address, rootCause(e.Cause)))
-	}
 	return errors.New(strings.Join(causes, "; "))
+}
+
+// dialAny connects to all points at the same time, and returns nil when it has reached
+// one.
+func (h *clientHost) dialAny(ctx context.Context, points []peer.AddrInfo) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	reached := false
+	err := eachPoint(points, func(p peer.AddrInfo) error {
+		err := h.dial(ctx, p)
+		mu.Lock()
+		defer mu.Unlock()
+		if err == nil {
+			reached = true
+			cancel() // the others
+		}
+		return err
+	})
+	if reached {
+		return nil
+	}
+	return err
+}
+
+// eachPoint calls f for all points at the same time, so that a point that is silent does
+// not take the time of the others. It returns the errors of all.
+func eachPoint(points []peer.AddrInfo, f func(peer.AddrInfo) error) error {
+	errs := make([]error, len(points))
+	var calls sync.WaitGroup
+	for i, p := range points {
+		calls.Go(func() { errs[i] = f(p) })
+	}
+	calls.Wait()
+	return errors.Join(errs...)
 }
 
 // rootCause returns the innermost of the errors that err wraps, such as "connection

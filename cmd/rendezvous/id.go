@@ -4,10 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -32,7 +32,7 @@ func idCommand() *cli.Command {
 		Usage:       "show the peer ID of a key, or the identity of points",
 		Description: idDescription,
 		Flags:       []cli.Flag{pointFlag(), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
-		Action:      id,
+		Action:      endsByItself(id),
 	}
 }
 
@@ -61,17 +61,15 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	defer h.Close()
 	ctx, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
 	defer cancel()
-	var failed error
-	for _, p := range points {
-		if err := dial(ctx, h, p); err != nil { // Connect also waits for identify
-			failed = errors.Join(failed, err)
-			continue
-		}
-		if err := printIdentity(cmd, newIdentity(h, p.ID)); err != nil {
+	var mu sync.Mutex // one prints at a time
+	return eachPoint(points, func(p peer.AddrInfo) error {
+		if err := h.dial(ctx, p); err != nil { // Connect also waits for identify
 			return err
 		}
-	}
-	return failed
+		mu.Lock()
+		defer mu.Unlock()
+		return printIdentity(cmd, newIdentity(h, p.ID))
+	})
 }
 
 func printKeyID(cmd *cli.Command) error {

@@ -81,15 +81,9 @@ func (l *load) connect(ctx context.Context, i int) error {
 	}
 	l.hosts[i] = h
 	l.clients[i] = rendezvous.NewClient(h, rendezvous.WithPoints(l.plan.points...))
-	for _, p := range l.plan.points {
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		err := dial(ctx, h, p)
-		cancel()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return eachPoint(l.plan.points, func(p peer.AddrInfo) error { return h.dial(ctx, p) })
 }
 
 func (l *load) close() {

@@ -58,7 +58,8 @@ EXIT STATUS:
    2  wrong usage: a flag, an argument, or the configuration file
    3  cannot start: a port is in use, a key is unreadable, a database is locked
    4  a point could not be reached, or did not answer
-   5  a point refused a request`
+   5  a point refused a request
+ 130  interrupted before it had an answer`
 
 func newApp(stdout, stderr io.Writer) *cli.Command {
 	conf := new(configFile)

@@ -6,9 +6,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/urfave/cli/v3"
 
@@ -39,7 +39,7 @@ func pingCommand() *cli.Command {
 			jsonFlag(),
 			timeoutFlag(10 * time.Second),
 		},
-		Action: ping,
+		Action: endsByItself(ping),
 	}
 }
 
@@ -69,44 +69,49 @@ func ping(ctx context.Context, cmd *cli.Command) error {
 	defer h.Close()
 
 	client := rendezvous.NewClient(h)
-	var failed error
-	for _, p := range points {
-		ctx, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
-		result, err := pingPoint(ctx, h, client, p, count)
-		cancel()
-		if err != nil {
-			failed = errors.Join(failed, err)
-			continue
-		}
-		if err := printPingResult(cmd, result); err != nil {
+	var mu sync.Mutex // one prints at a time
+	return eachPoint(points, func(p peer.AddrInfo) error {
+		limited, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
+		defer cancel()
+		result, err := pingPoint(limited, h, client, p, count)
+		interrupted := ctx.Err() != nil && result.Answers > 0
+		if err != nil && !interrupted {
 			return err
 		}
-	}
-	return failed
+		mu.Lock()
+		defer mu.Unlock()
+		return errors.Join(err, printPingResult(cmd, result))
+	})
 }
 
-// pingPoint connects to a point and sends it requests, one after the other.
-func pingPoint(ctx context.Context, h host.Host, client *rendezvous.Client, p peer.AddrInfo, count int) (pingResult, error) {
+// pingPoint connects to a point and sends it requests, one after the other. With an error
+// it returns the result so far.
+func pingPoint(ctx context.Context, h *clientHost, client *rendezvous.Client, p peer.AddrInfo, count int) (pingResult, error) {
+	result := pingResult{Point: p.ID.String()}
 	started := time.Now()
-	if err := dial(ctx, h, p); err != nil {
-		return pingResult{}, err
+	if err := h.dial(ctx, p); err != nil {
+		return result, err
 	}
-	result := pingResult{Point: p.ID.String(), Connected: milliseconds(time.Since(started))}
+	result.Connected = milliseconds(time.Since(started))
 	if conns := h.Network().ConnsToPeer(p.ID); len(conns) > 0 {
 		result.Address = conns[0].RemoteMultiaddr().String()
 	}
 	var took []time.Duration
+	var failed error
 	for range count {
 		started := time.Now()
 		if _, err := client.Discover(ctx, p.ID, pingNamespace, 1); err != nil {
-			return pingResult{}, requestError(err)
+			failed = requestError(err)
+			break
 		}
 		took = append(took, time.Since(started))
 	}
-	slices.Sort(took)
-	result.Answers = len(took)
-	result.Min, result.Median, result.Max = milliseconds(took[0]), milliseconds(took[len(took)/2]), milliseconds(took[len(took)-1])
-	return result, nil
+	if len(took) > 0 {
+		slices.Sort(took)
+		result.Answers = len(took)
+		result.Min, result.Median, result.Max = milliseconds(took[0]), milliseconds(took[len(took)/2]), milliseconds(took[len(took)-1])
+	}
+	return result, failed
 }
 
 func printPingResult(cmd *cli.Command, p pingResult) error {

@@ -3,7 +3,6 @@ package main
 // The flag --point, which names the points that a command sends its requests to.
 
 import (
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
@@ -46,7 +45,7 @@ func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
 
 // pointsAndHost returns the points of --point and a host to query them with. The
 // caller closes the host.
-func pointsAndHost(cmd *cli.Command) ([]peer.AddrInfo, host.Host, error) {
+func pointsAndHost(cmd *cli.Command) ([]peer.AddrInfo, *clientHost, error) {
 	points, err := parsePoints(cmd)
 	if err != nil {
 		return nil, nil, err

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/host"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
 
@@ -87,7 +86,7 @@ func register(ctx context.Context, cmd *cli.Command) error {
 var errNoAnswer = errors.New("no point has answered")
 
 // newListeningHost returns a host that other peers can connect to.
-func newListeningHost(cmd *cli.Command) (host.Host, error) {
+func newListeningHost(cmd *cli.Command) (*clientHost, error) {
 	addrs, err := parseAddrs("listen", cmd.StringSlice("listen"))
 	if err != nil {
 		return nil, err

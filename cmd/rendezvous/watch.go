@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/urfave/cli/v3"
 
@@ -48,7 +46,7 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer h.Close()
-	if err := dialAny(ctx, cmd.Duration("timeout"), h, points); err != nil {
+	if err := dialWithin(ctx, cmd.Duration("timeout"), h, points); err != nil {
 		return err
 	}
 	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...), rendezvous.WithRedundancy(len(points)))
@@ -100,20 +98,15 @@ func (r *watchReport) tellSilence(err error) {
 	r.silent = err != nil
 }
 
-// dialAny fails unless at least one point is reachable. A point that goes away later
-// does not end the command.
-func dialAny(ctx context.Context, timeout time.Duration, h host.Host, points []peer.AddrInfo) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+// dialWithin fails unless at least one point is reachable, or the user interrupts it. A
+// point that goes away later does not end the command.
+func dialWithin(ctx context.Context, timeout time.Duration, h *clientHost, points []peer.AddrInfo) error {
+	limited, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	var failed error
-	for _, p := range points {
-		err := dial(ctx, h, p)
-		if err == nil {
-			return nil
-		}
-		failed = errors.Join(failed, err)
+	if err := h.dialAny(limited, points); ctx.Err() == nil {
+		return err
 	}
-	return failed
+	return nil
 }
 
 // eventSigns stand for the types of events in the text that is printed.
