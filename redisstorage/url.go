@@ -16,6 +16,10 @@ import (
 
 const defaultPort = "6379"
 
+// ErrInvalidURL is the error of [Open] if it cannot parse the URL. Another call with the
+// same URL fails as well.
+var ErrInvalidURL = errors.New("parse URL of the servers")
+
 // parseURL parses the URL that [Open] takes. Its errors do not contain the URL, which may
 // contain a password.
 func parseURL(s string) (rueidis.ClientOption, error) {
@@ -26,7 +30,7 @@ func parseURL(s string) (rueidis.ClientOption, error) {
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
-	return rueidis.ClientOption{}, fmt.Errorf("parse URL of the servers: %w", err)
+	return rueidis.ClientOption{}, fmt.Errorf("%w: %w", ErrInvalidURL, err)
 }
 
 func parse(s string) (option rueidis.ClientOption, err error) {

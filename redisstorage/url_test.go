@@ -64,7 +64,7 @@ func TestParseURLErrors(t *testing.T) {
 		"http://u:pass-word@host",
 	} {
 		_, err := parseURL(url)
-		require.Error(t, err, url)
+		require.ErrorIs(t, err, ErrInvalidURL, url)
 		require.NotContains(t, err.Error(), "pass-word", url)
 	}
 }
