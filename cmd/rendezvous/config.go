@@ -18,7 +18,7 @@ import (
 // configFile is the file that --config names. Its keys are names of flags. A key may
 // be a flag of another command, so that one file can serve all commands.
 type configFile struct {
-	known []string // names of all flags of all commands
+	flags []cli.Flag // all flags of all commands that it may set
 
 	path   string // set when --config is parsed
 	loaded bool
@@ -41,8 +41,11 @@ func (c *configFile) bind(cmd *cli.Command) {
 	}
 	// --config goes first: cli resolves flags in order, and the others need the path.
 	cmd.Flags = append([]cli.Flag{config}, cmd.Flags...)
-	cmd.Before = func(ctx context.Context, _ *cli.Command) (context.Context, error) {
+	cmd.Before = func(ctx context.Context, cmd *cli.Command) (context.Context, error) {
 		c.load()
+		if cmd.Name != "serve" { // which has a log
+			warnOfVariables(cmd)
+		}
 		return ctx, c.err
 	}
 }
@@ -68,21 +71,22 @@ func (c *configFile) addSources(f cli.Flag) {
 	}
 }
 
-func envName(flag string) string {
-	return "RENDEZVOUS_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
-}
-
-// flagNames returns the names of all flags that a configuration file may set.
-func flagNames(app *cli.Command) []string {
-	var names []string
+// settings returns all flags of all commands that a configuration file may set. A flag of
+// several commands is there once.
+func settings(app *cli.Command) []cli.Flag {
+	var flags []cli.Flag
 	for _, cmd := range app.Commands {
 		for _, f := range cmd.Flags {
-			if name := f.Names()[0]; name != "config" && !slices.Contains(names, name) {
-				names = append(names, name)
+			if name := f.Names()[0]; name != "config" && !hasFlag(flags, name) {
+				flags = append(flags, f)
 			}
 		}
 	}
-	return names
+	return flags
+}
+
+func hasFlag(flags []cli.Flag, name string) bool {
+	return slices.ContainsFunc(flags, func(f cli.Flag) bool { return f.Names()[0] == name })
 }
 
 // load reads the file on its first call.
@@ -97,7 +101,11 @@ func (c *configFile) load() {
 }
 
 func (c *configFile) read() error {
-	f, err := os.Open(c.path)
+	path, err := userPath(c.path)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		return withoutPath(err)
 	}
@@ -108,8 +116,8 @@ func (c *configFile) read() error {
 	}
 	c.values = make(map[string]string, len(content))
 	for key, value := range content {
-		if !slices.Contains(c.known, key) {
-			return fmt.Errorf("unknown key %q: no flag has this name", key)
+		if !hasFlag(c.flags, key) {
+			return fmt.Errorf("unknown key %q: no flag has this name; the nearest is %q", key, nearestFlag(c.flags, key))
 		}
 		if c.values[key], err = flagValue(value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)

@@ -221,9 +221,9 @@ func documentedSettings(t testing.TB) []string {
 func TestGuideNames(t *testing.T) {
 	known := []string{"--help", "--now", "--point", "--config", "--profile"} // some are flags of systemctl and docker compose
 	var variables []string
-	for _, name := range flagNames(newApp(os.Stdout, os.Stderr)) {
-		known = append(known, "--"+name)
-		variables = append(variables, envName(name))
+	for _, f := range settings(newApp(os.Stdout, os.Stderr)) {
+		known = append(known, "--"+f.Names()[0])
+		variables = append(variables, envName(f.Names()[0]))
 	}
 	for _, text := range documents(t) {
 		for _, flag := range regexp.MustCompile(`\B--[a-z][a-z-]+`).FindAllString(text, -1) {

@@ -53,6 +53,9 @@ func report(w io.Writer, err error) int {
 	return exitStatus(err)
 }
 
+// warn prints something that does not end the command.
+func warn(w io.Writer, text string) { fmt.Fprintf(w, "rendezvous: warning: %s\n", oneLine(text)) }
+
 func exitStatus(err error) int {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f.code

@@ -73,13 +73,17 @@ func id(ctx context.Context, cmd *cli.Command) error {
 }
 
 func printKeyID(cmd *cli.Command) error {
-	key, err := loadKey(cmd.String("key"))
+	path, err := keyPath(cmd)
+	if err != nil {
+		return err
+	}
+	key, err := loadKey(path)
 	if err != nil {
 		return err
 	}
 	id, err := peer.IDFromPrivateKey(key)
 	if err != nil {
-		return failf(exitFailed, "key file %s: %w", cmd.String("key"), err)
+		return failf(exitFailed, "key file %s: %w", path, err)
 	}
 	return printIdentity(cmd, identity{Peer: id.String()})
 }

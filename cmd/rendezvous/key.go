@@ -33,6 +33,18 @@ func defaultKeyPath() string {
 	return filepath.Join(dir, "rendezvous", "key")
 }
 
+// keyPath returns the absolute path that --key names.
+func keyPath(cmd *cli.Command) (string, error) {
+	path, err := userPath(cmd.String("key"))
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", usagef("--key %q: %w", cmd.String("key"), err)
+	}
+	return path, nil
+}
+
 // loadKey reads the private key in a file. If the file does not exist, it creates it
 // with a new key.
 func loadKey(path string) (crypto.PrivKey, error) {

@@ -93,7 +93,7 @@ func newApp(stdout, stderr io.Writer) *cli.Command {
 		conf.bind(c)
 		c.OnUsageError = onUsageError
 	}
-	conf.known = flagNames(app)
+	conf.flags = settings(app)
 	return app
 }
 

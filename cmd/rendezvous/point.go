@@ -68,6 +68,14 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 	if err != nil {
 		return nil, err
 	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return nil, failf(exitCannotStart, "key file %s: %w", c.keyPath, err)
+	}
+	announce, err := withoutID(c.announce, id)
+	if err != nil {
+		return nil, err
+	}
 	connections, err := connmgr.NewConnManager(c.limits.connections*9/10, c.limits.connections)
 	if err != nil {
 		return nil, failf(exitCannotStart, "start the connection manager: %w", err)
@@ -86,8 +94,8 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 		libp2p.PrometheusRegisterer(reg),
 		userAgent(),
 	}
-	if len(c.announce) > 0 {
-		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return c.announce }))
+	if len(announce) > 0 {
+		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return announce }))
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
@@ -111,9 +119,20 @@ func (p *point) serve(c *serveConfig) error {
 	return nil
 }
 
-// addrs returns the point's addresses, in the form that --point takes.
-func (p *point) addrs() []ma.Multiaddr {
-	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()})
+// addrs returns the addresses that the point announces, in the form that --point takes.
+func (p *point) addrs() []ma.Multiaddr { return p.withID(p.host.Addrs()) }
+
+// listenAddrs returns the addresses that the point listens on, in the same form.
+func (p *point) listenAddrs() []ma.Multiaddr {
+	addrs, err := p.host.Network().InterfaceListenAddresses()
+	if err != nil {
+		addrs = p.host.Network().ListenAddresses() // with 0.0.0.0 instead of each interface
+	}
+	return p.withID(addrs)
+}
+
+func (p *point) withID(addrs []ma.Multiaddr) []ma.Multiaddr {
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p.host.ID(), Addrs: addrs})
 	if err != nil {
 		return nil // only if an address has the ID of another peer, which a host's own do not
 	}

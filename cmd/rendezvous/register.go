@@ -91,8 +91,12 @@ func newListeningHost(cmd *cli.Command) (*clientHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	announce, err := parseAddrs("announce", cmd.StringSlice("announce"))
+	announce, err := parseAnnounced(cmd.StringSlice("announce"))
 	if err != nil {
+		return nil, err
+	}
+	// The peer ID is another one each time, so no address can already end with it.
+	if announce, err = withoutID(announce, ""); err != nil {
 		return nil, err
 	}
 	var opts []libp2p.Option

@@ -49,12 +49,14 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	s, err := startServer(ctx, config)
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil: // a signal to stop, while it waited for its storage
+		config.log.Info("stopped before it served")
+		return nil
+	case err != nil:
 		return err
 	}
-	for _, a := range s.point.addrs() {
-		config.log.Info("listening", "address", a)
-	}
+	logAddrs(config, s.point)
 	config.log.Info("serving", "peer", s.point.host.ID(), "key", config.keyPath, "storage", storageName(config.storageURL), "version", version())
 	if config.maxTTL != 0 && config.maxTTL < rendezvous.DefaultTTL {
 		config.log.Warn("peers that ask for the usual TTL are refused; peers that use this library do",
@@ -70,6 +72,21 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	}
 	config.log.Info("stopped")
 	return failed
+}
+
+// logAddrs logs the addresses that the point listens on, and those that it announces
+// instead, if there are any.
+func logAddrs(c *serveConfig, p *point) {
+	listening := p.addrs()
+	if len(c.announce) > 0 {
+		for _, a := range p.addrs() {
+			c.log.Info("announcing", "address", a)
+		}
+		listening = p.listenAddrs()
+	}
+	for _, a := range listening {
+		c.log.Info("listening", "address", a)
+	}
 }
 
 // server is a point and its HTTP endpoint.

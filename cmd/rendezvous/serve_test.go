@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,10 +66,111 @@ func TestAllowAndDeny(t *testing.T) {
 	}
 }
 
+// TestAnnounce: a point logs what it announces and what it listens on. An address that
+// ends with the point's own ID is the same without it.
 func TestAnnounce(t *testing.T) {
-	point := startTestPoint(t, "--announce", "/dns4/point.example.org/tcp/443/wss")
-	require.Len(t, point.addrs, 1)
-	require.Contains(t, point.addrs[0], "/dns4/point.example.org/tcp/443/wss/p2p/12D3")
+	key := t.TempDir() + "/key"
+	out, _, _ := runCommand(t, "id", "--key", key)
+	id := strings.TrimSpace(out)
+	for _, announced := range []string{"/dns4/point.example.org/tcp/443/wss", "/dns4/point.example.org/tcp/443/wss/p2p/" + id} {
+		point := startTestPoint(t, "--key", key, "--announce", announced)
+		require.Equal(t, 1, strings.Count(point.errs.String(), `"msg":"announcing","address":"/dns4/point.example.org/tcp/443/wss/p2p/`+id+`"`), point.errs.String())
+		require.Len(t, point.addrs, 3, "it listens on the addresses that it was told")
+		out, errs, code := runCommand(t, "id", "--point", point.addrs[0])
+		require.Zero(t, code, errs)
+		require.Contains(t, out, "  /dns4/point.example.org/tcp/443/wss/p2p/"+id+"\n")
+		_, page, _ := httpGet(t, point.url)
+		require.Contains(t, page, "/dns4/point.example.org/tcp/443/wss/p2p/"+id)
+		require.Zero(t, point.stop())
+	}
+}
+
+func TestCheckDialable(t *testing.T) {
+	for address, want := range map[string]string{
+		"/ip4/0.0.0.0/tcp/4040":                                 "all addresses of this machine",
+		"/ip6/::/udp/4040/quic-v1":                              "all addresses of this machine",
+		"/ip6/::ffff:0.0.0.0/tcp/4040":                          "all addresses of this machine",
+		"/ip4/224.0.0.1/tcp/4040":                               "not the address of one machine",
+		"/ip4/255.255.255.255/tcp/4040":                         "not the address of one machine",
+		"/ip4/192.0.2.1/tcp/0":                                  "port 0",
+		"/dns4/point.example.org/udp/0/quic-v1":                 "port 0",
+		"/dns4/point.example.org":                               "no port",
+		"/ip4/192.0.2.1":                                        "no port",
+		"/dns4/point.example.org/p2p/" + somePeer:               "no port",
+		"/ip4/192.0.2.1/udp/4040":                               "/quic-v1",
+		"/tcp/4040":                                             "neither an IP address nor a name",
+		"/p2p/" + somePeer:                                      "neither an IP address nor a name",
+		"/unix/%2Ftmp%2Fsocket":                                 "neither an IP address nor a name",
+		"/ip4/127.0.0.1/tcp/4040":                               "",
+		"/ip6/2001:db8::1/udp/4040/quic-v1":                     "",
+		"/dns/point.example.org/tcp/443/wss":                    "",
+		"/dnsaddr/point.example.org":                            "",
+		"/ip4/192.0.2.1/udp/4040/webrtc-direct":                 "",
+		"/p2p/" + somePeer + "/p2p-circuit":                     "",
+		"/ip4/192.0.2.1/tcp/1/p2p/" + somePeer + "/p2p-circuit": "",
+	} {
+		a, err := ma.NewMultiaddr(address)
+		require.NoError(t, err)
+		if err := checkDialable(a); want == "" {
+			require.NoError(t, err, address)
+		} else {
+			require.ErrorContains(t, err, want, address)
+		}
+	}
+}
+
+// TestHomeDirectory: a shell does not replace a ~ inside a word.
+func TestHomeDirectory(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("HOME", home)
+	t.Chdir(t.TempDir())
+	require.NoError(t, os.WriteFile(filepath.Join(home, "rendezvous.yml"), []byte("storage: leveldb:~/data/db\n"), 0o600))
+	point := startTestPoint(t, "--key=~/key", "--config=~/rendezvous.yml")
+	require.Contains(t, point.errs.String(), `"leveldb:`+home+`/data/db"`)
+	require.Zero(t, point.stop())
+	require.FileExists(t, filepath.Join(home, "key"))
+	require.DirExists(t, filepath.Join(home, "data", "db"))
+	require.NoDirExists(t, "~")
+
+	for path, want := range map[string]string{"~": home, "~/a": home + "/a", "/a/~": "/a/~", "./~a": "./~a", "": ""} {
+		got, err := userPath(path)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+}
+
+// TestUnknownVariables: a variable that no flag has does not go unnoticed, unless Docker
+// or Kubernetes has set it.
+func TestUnknownVariables(t *testing.T) {
+	t.Setenv("RENDEZVOUS_MAXTTL", "10s")
+	t.Setenv("RENDEZVOUS_ANNOUNCED", "/ip4/192.0.2.1/tcp/1")
+	t.Setenv("RENDEZVOUS_rate", "1")
+	t.Setenv("RENDEZVOUS_PORT", "tcp://10.0.0.1:4040")
+	t.Setenv("RENDEZVOUS_POINT_SERVICE_HOST", "10.0.0.1")
+	t.Setenv("RENDEZVOUS_POINT_PORT_4040_TCP_ADDR", "10.0.0.1")
+	t.Setenv("RENDEZVOUS_CONFIG", "")
+	require.Equal(t, []unknownVariable{
+		{"RENDEZVOUS_ANNOUNCED", "RENDEZVOUS_ANNOUNCE"},
+		{"RENDEZVOUS_MAXTTL", "RENDEZVOUS_MAX_TTL"},
+		{"RENDEZVOUS_rate", "RENDEZVOUS_RATE"},
+	}, unknownVariables(newApp(os.Stdout, os.Stderr)))
+
+	point := startTestPoint(t)
+	require.Contains(t, point.errs.String(), `"variable":"RENDEZVOUS_MAXTTL","nearest":"RENDEZVOUS_MAX_TTL"`)
+	_, errs, code := runCommand(t, "ping", "--point", point.addrs[0])
+	require.Zero(t, code)
+	require.Contains(t, errs, "rendezvous: warning: no flag has the variable RENDEZVOUS_MAXTTL; the nearest is RENDEZVOUS_MAX_TTL\n")
+}
+
+// TestStopBeforeServing: a signal to stop is no failure while the point waits for Redis.
+func TestStopBeforeServing(t *testing.T) {
+	t.Parallel()
+	c := startCommand(t, "serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--key", t.TempDir()+"/key",
+		"--storage", "redis://"+freeAddr(t), "--http", "127.0.0.1:0")
+	time.Sleep(300 * time.Millisecond) // it logs nothing while it waits
+	require.False(t, c.hasEnded(), c.errs.String())
+	require.Zero(t, c.stop(), c.errs.String())
+	require.Contains(t, c.errs.String(), "stopped before it served")
 }
 
 // TestWithoutIPv6: without IPv6, all other default addresses remain.

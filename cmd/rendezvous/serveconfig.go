@@ -5,7 +5,6 @@ package main
 import (
 	"log/slog"
 	"net"
-	"path/filepath"
 	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
@@ -50,21 +49,26 @@ type serveConfig struct {
 func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 	c := &serveConfig{
 		gater:       new(gater),
-		storageURL:  cmd.String("storage"),
 		httpAddr:    cmd.String("http"),
 		pprof:       cmd.Bool("pprof"),
 		maxTTL:      cmd.Duration("max-ttl"),
 		stopTimeout: cmd.Duration("stop-timeout"),
 	}
 	var err error
-	if c.keyPath, err = filepath.Abs(cmd.String("key")); err != nil {
-		return nil, usagef("--key %q: %w", cmd.String("key"), err)
+	if c.keyPath, err = keyPath(cmd); err != nil {
+		return nil, err
+	}
+	if c.storageURL, err = parseStorageURL(cmd.String("storage")); err != nil {
+		return nil, err
 	}
 	if _, _, err := net.SplitHostPort(c.httpAddr); c.httpAddr != "" && err != nil {
 		return nil, usagef("--http %q is not a HOST:PORT such as 127.0.0.1:8080", c.httpAddr)
 	}
 	if c.log, err = newLogger(cmd.Root().ErrWriter, cmd.String("log-level"), cmd.String("log-format")); err != nil {
 		return nil, err
+	}
+	for _, v := range unknownVariables(cmd.Root()) {
+		c.log.Warn("no flag has this environment variable", "variable", v.name, "nearest", v.nearest)
 	}
 	if c.listen, err = parseAddrs("listen", cmd.StringSlice("listen")); err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 		c.log.Warn("this machine has no IPv6; listening on IPv4 only")
 		c.listen = withoutIPv6(c.listen)
 	}
-	if c.announce, err = parseAddrs("announce", cmd.StringSlice("announce")); err != nil {
+	if c.announce, err = parseAnnounced(cmd.StringSlice("announce")); err != nil {
 		return nil, err
 	}
 	if c.gater.allow, err = parsePeerList("allow", cmd.StringSlice("allow")); err != nil {

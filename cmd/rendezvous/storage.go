@@ -24,12 +24,22 @@ func openStorage(ctx context.Context, url string, reg prometheus.Registerer) (re
 		s := rendezvous.NewMemoryStorage()
 		return s, s.Close, nil
 	case scheme == "leveldb" && rest != "":
-		return openLevelDB(strings.TrimPrefix(rest, "//"))
+		return openLevelDB(rest)
 	case strings.HasPrefix(rest, "//") && isRedis(scheme):
 		return openRedis(ctx, url, reg)
 	default:
 		return nil, nil, usagef("--storage %q… is not supported; use memory:, leveldb:PATH or redis://HOST:PORT", scheme)
 	}
+}
+
+// parseStorageURL returns a storage's URL with the home directory in place of a ~.
+func parseStorageURL(url string) (string, error) {
+	path, ok := strings.CutPrefix(url, "leveldb:")
+	if !ok {
+		return url, nil
+	}
+	path, err := userPath(strings.TrimPrefix(path, "//"))
+	return "leveldb:" + path, err
 }
 
 // storageName returns a storage's URL for logs, without user name and password.
@@ -75,7 +85,10 @@ func openRedis(ctx context.Context, url string, reg prometheus.Registerer) (rend
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	s, err := redisstorage.Open(ctx, url)
-	if err != nil {
+	switch {
+	case errors.Is(err, redisstorage.ErrInvalidURL):
+		return nil, nil, &failure{exitUsage, err}
+	case err != nil:
 		return nil, nil, &failure{exitCannotStart, err}
 	}
 	if err := reg.Register(s); err != nil {
