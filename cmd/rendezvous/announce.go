@@ -9,11 +9,12 @@ import (
 	"net/netip"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
 // parseAnnounced parses --announce. It refuses addresses that no peer can dial.
-func parseAnnounced(values []string) ([]ma.Multiaddr, error) {
+func parseAnnounced(values []string, psk pnet.PSK) ([]ma.Multiaddr, error) {
 	addrs := make([]ma.Multiaddr, 0, len(values))
 	for _, v := range values {
 		a, err := ma.NewMultiaddr(v)
@@ -25,7 +26,7 @@ func parseAnnounced(values []string) ([]ma.Multiaddr, error) {
 		}
 		addrs = append(addrs, a)
 	}
-	return addrs, nil
+	return addrs, checkPrivate("announce", psk, addrs)
 }
 
 // checkDialable returns an error if no peer can dial an address. It does not know what

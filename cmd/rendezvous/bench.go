@@ -28,6 +28,7 @@ func benchCommand() *cli.Command {
 		Description: benchDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			pskFlag(""),
 			&cli.IntFlag{Name: "peers", Usage: "simulate `N` peers", Value: 100},
 			&cli.IntFlag{Name: "requests", Usage: "send `N` requests per second, from all peers together", Value: 500},
 			&cli.DurationFlag{Name: "duration", Usage: "measure for `DURATION`", Value: 10 * time.Second},
@@ -85,7 +86,7 @@ func newLoadPlan(cmd *cli.Command) (loadPlan, error) {
 	case plan.discover < 0 || plan.discover > 1:
 		return plan, usagef("--discover is %v; the range is 0 to 1", plan.discover)
 	}
-	plan.points, err = parsePoints(cmd)
+	plan.points, plan.psk, err = parsePoints(cmd)
 	return plan, err
 }
 

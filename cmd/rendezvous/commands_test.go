@@ -106,3 +106,14 @@ func TestBenchReportsRefusals(t *testing.T) {
 	require.Equal(t, exitRefused, code)
 	require.Contains(t, errs, "is full")
 }
+
+// TestProgressLine: the bar fits into a narrow terminal, however much there is to do.
+func TestProgressLine(t *testing.T) {
+	require.Equal(t, "measuring  [##########..........]  50%", progressLine("measuring", 1_000_000_000, 2_000_000_000))
+	for _, label := range []string{"connecting", "measuring"} {
+		for _, done := range []int{0, 1, 9_999, 10_000, 10_001} {
+			require.Less(t, len(progressLine(label, done, 10_000)), 40)
+		}
+	}
+	require.Less(t, len(progressLine("connecting", 0, 0)), 40)
+}

@@ -34,6 +34,7 @@ func discoverCommand() *cli.Command {
 		Description: discoverDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			pskFlag(""),
 			&cli.IntFlag{Name: "limit", Usage: "ask each point for at most `N` peers", Value: rendezvous.MaxDiscoverLimit},
 			&cli.BoolFlag{Name: "all", Usage: "list the peers of all namespaces"},
 			jsonFlag(),

@@ -31,7 +31,7 @@ func idCommand() *cli.Command {
 		Name:        "id",
 		Usage:       "show the peer ID of a key, or the identity of points",
 		Description: idDescription,
-		Flags:       []cli.Flag{pointFlag(), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
+		Flags:       []cli.Flag{pointFlag(), pskFlag(""), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
 		Action:      endsByItself(id),
 	}
 }

@@ -58,9 +58,22 @@ func loadKey(path string) (crypto.PrivKey, error) {
 	return key, nil
 }
 
-// readKey reads a private key. It refuses a file that other users may access, because
-// whoever has the key can impersonate the peer.
+// readKey reads a private key.
 func readKey(path string) (crypto.PrivKey, error) {
+	b, err := readSecret(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := crypto.UnmarshalPrivateKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("not a libp2p private key: %w", err)
+	}
+	return key, nil
+}
+
+// readSecret reads a file. It refuses one that other users may access, because whoever has
+// the key in it can impersonate the peer, or join the private network.
+func readSecret(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -71,15 +84,7 @@ func readKey(path string) (crypto.PrivKey, error) {
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("other users can access it (mode %#o): chmod 600 %s", info.Mode().Perm(), path)
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	key, err := crypto.UnmarshalPrivateKey(b)
-	if err != nil {
-		return nil, fmt.Errorf("not a libp2p private key: %w", err)
-	}
-	return key, nil
+	return os.ReadFile(path)
 }
 
 // createKey creates a file with a new key. The file appears complete or not at all.

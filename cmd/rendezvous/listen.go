@@ -10,9 +10,24 @@ import (
 	"syscall"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/urfave/cli/v3"
 )
+
+// parseListen parses --listen. In a private network, it leaves out those of the default
+// addresses that such a network cannot use.
+func parseListen(cmd *cli.Command, psk pnet.PSK) ([]ma.Multiaddr, error) {
+	addrs, err := parseAddrs("listen", cmd.StringSlice("listen"))
+	if err != nil {
+		return nil, err
+	}
+	if psk != nil && !cmd.IsSet("listen") {
+		addrs = withoutUDP(addrs)
+	}
+	return addrs, checkPrivate("listen", psk, addrs)
+}
 
 // parseAddrs parses the multiaddrs of a flag.
 func parseAddrs(flag string, values []string) ([]ma.Multiaddr, error) {

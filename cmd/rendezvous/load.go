@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/errgroup"
 
@@ -22,6 +23,7 @@ import (
 
 type loadPlan struct {
 	points   []peer.AddrInfo
+	psk      pnet.PSK // of the points' private network, if they are in one
 	peers    int
 	rate     int // requests per second
 	duration time.Duration
@@ -73,7 +75,7 @@ func startLoad(ctx context.Context, plan loadPlan, bar *progressBar) (*load, err
 // connect starts peer i and connects it to all points. The peer does not listen, but it
 // announces an address, because a point refuses records without one.
 func (l *load) connect(ctx context.Context, i int) error {
-	h, err := newClientHost(libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr {
+	h, err := newClientHost(libp2p.PrivateNetwork(l.plan.psk), libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr {
 		return []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/9")}
 	}))
 	if err != nil {

@@ -35,6 +35,7 @@ func pingCommand() *cli.Command {
 		Description: pingDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			pskFlag(""),
 			&cli.IntFlag{Name: "count", Usage: "send `N` requests to each point", Value: 5},
 			jsonFlag(),
 			timeoutFlag(10 * time.Second),

@@ -88,6 +88,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // serve listens
 		libp2p.DisableRelay(),
+		libp2p.PrivateNetwork(c.psk),
 		libp2p.ConnectionGater(c.gater),
 		libp2p.ConnectionManager(connections),
 		libp2p.ResourceManager(resources),

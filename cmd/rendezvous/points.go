@@ -3,7 +3,11 @@ package main
 // The flag --point, which names the points that a command sends its requests to.
 
 import (
+	"slices"
+
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
 )
@@ -15,13 +19,24 @@ func pointFlag() cli.Flag {
 	}
 }
 
-// parsePoints parses --point. Several addresses may belong to the same point.
-func parsePoints(cmd *cli.Command) ([]peer.AddrInfo, error) {
+// parsePoints parses --point. Several addresses may belong to the same point. It also
+// returns the key of the points' private network, if they are in one.
+func parsePoints(cmd *cli.Command) ([]peer.AddrInfo, pnet.PSK, error) {
 	values := cmd.StringSlice("point")
 	if len(values) == 0 {
-		return nil, usagef("no rendezvous point given: use --point MULTIADDR, or RENDEZVOUS_POINT")
+		return nil, nil, usagef("no rendezvous point given: use --point MULTIADDR, or RENDEZVOUS_POINT")
 	}
-	return parsePointAddrs(values)
+	psk, err := loadPSK(cmd)
+	if err != nil {
+		return nil, nil, err
+	}
+	points, err := parsePointAddrs(values)
+	for _, p := range points {
+		if psk != nil && len(withoutUDP(slices.Clone(p.Addrs))) == 0 {
+			return nil, nil, checkPrivate("point", psk, p.Addrs)
+		}
+	}
+	return points, psk, err
 }
 
 func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
@@ -46,10 +61,10 @@ func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
 // pointsAndHost returns the points of --point and a host to query them with. The
 // caller closes the host.
 func pointsAndHost(cmd *cli.Command) ([]peer.AddrInfo, *clientHost, error) {
-	points, err := parsePoints(cmd)
+	points, psk, err := parsePoints(cmd)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := newClientHost()
+	h, err := newClientHost(libp2p.PrivateNetwork(psk))
 	return points, h, err
 }

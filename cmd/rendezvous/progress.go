@@ -22,9 +22,17 @@ func newProgressBar(w io.Writer) *progressBar {
 }
 
 func (b *progressBar) show(label string, done, total int) {
-	const width = 40
-	full := min(width, done*width/max(total, 1))
-	fmt.Fprintf(b.w, "\r%-12s [%s%s] %d/%d", label, strings.Repeat("#", full), strings.Repeat(".", width-full), done, total)
+	fmt.Fprint(b.w, "\r"+progressLine(label, done, total))
+}
+
+// progressLine fits into 40 columns. The next line would not overwrite one that is longer
+// than the terminal is wide.
+func progressLine(label string, done, total int) string {
+	const width = 20
+	total = max(total, 1)
+	done = min(done, total)
+	full := int(int64(done) * width / int64(total))
+	return fmt.Sprintf("%-10s [%s%s] %3d%%", label, strings.Repeat("#", full), strings.Repeat(".", width-full), int64(done)*100/int64(total))
 }
 
 func (b *progressBar) clear() { fmt.Fprint(b.w, "\r\x1b[K") }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
 
@@ -35,6 +36,7 @@ func registerCommand() *cli.Command {
 		Description: registerDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			pskFlag(""),
 			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `MULTIADDR`; repeatable", Value: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}},
 			&cli.StringSliceFlag{Name: "announce", Usage: "register `MULTIADDR` instead of the listen addresses; repeatable"},
 			jsonFlag(),
@@ -48,11 +50,11 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	points, err := parsePoints(cmd)
+	points, psk, err := parsePoints(cmd)
 	if err != nil {
 		return err
 	}
-	h, err := newListeningHost(cmd)
+	h, err := newListeningHost(cmd, psk)
 	if err != nil {
 		return err
 	}
@@ -86,12 +88,12 @@ func register(ctx context.Context, cmd *cli.Command) error {
 var errNoAnswer = errors.New("no point has answered")
 
 // newListeningHost returns a host that other peers can connect to.
-func newListeningHost(cmd *cli.Command) (*clientHost, error) {
-	addrs, err := parseAddrs("listen", cmd.StringSlice("listen"))
+func newListeningHost(cmd *cli.Command, psk pnet.PSK) (*clientHost, error) {
+	addrs, err := parseListen(cmd, psk)
 	if err != nil {
 		return nil, err
 	}
-	announce, err := parseAnnounced(cmd.StringSlice("announce"))
+	announce, err := parseAnnounced(cmd.StringSlice("announce"), psk)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func newListeningHost(cmd *cli.Command) (*clientHost, error) {
 	if announce, err = withoutID(announce, ""); err != nil {
 		return nil, err
 	}
-	var opts []libp2p.Option
+	opts := []libp2p.Option{libp2p.PrivateNetwork(psk)}
 	if len(announce) > 0 {
 		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return announce }))
 	}

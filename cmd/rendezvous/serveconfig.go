@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
 )
@@ -24,6 +25,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "allow", Usage: "accept connections from `PEER` only: a peer ID, an IP address or a network such as 192.0.2.0/24; repeatable", Category: "Network"},
 		&cli.StringSliceFlag{Name: "deny", Usage: "reject connections from `PEER`, even if --allow lists it; repeatable", Category: "Network"},
 		keyFlag("Network"),
+		pskFlag("Network"),
 		&cli.StringFlag{Name: "storage", Usage: "store registrations at `URL`: memory:, leveldb:PATH to keep them across restarts, or redis://HOST:PORT to share them between points", Value: "memory:", Category: "Storage"},
 		&cli.StringFlag{Name: "http", Usage: "serve /, /metrics, /healthz and /readyz on `HOST:PORT`; disabled by default", Category: "HTTP"},
 		&cli.BoolFlag{Name: "pprof", Usage: "also serve /debug/pprof, whose profiles slow the point down", Category: "HTTP"},
@@ -35,6 +37,7 @@ func serveFlags() []cli.Flag {
 // serveConfig has the values of the flags, parsed and checked.
 type serveConfig struct {
 	listen, announce []ma.Multiaddr
+	psk              pnet.PSK // of a private network, or nil
 	gater            *gater
 	keyPath          string // absolute
 	storageURL       string
@@ -70,14 +73,17 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 	for _, v := range unknownVariables(cmd.Root()) {
 		c.log.Warn("no flag has this environment variable", "variable", v.name, "nearest", v.nearest)
 	}
-	if c.listen, err = parseAddrs("listen", cmd.StringSlice("listen")); err != nil {
+	if c.psk, err = loadPSK(cmd); err != nil {
+		return nil, err
+	}
+	if c.listen, err = parseListen(cmd, c.psk); err != nil {
 		return nil, err
 	}
 	if !cmd.IsSet("listen") && !hasIPv6() {
 		c.log.Warn("this machine has no IPv6; listening on IPv4 only")
 		c.listen = withoutIPv6(c.listen)
 	}
-	if c.announce, err = parseAnnounced(cmd.StringSlice("announce")); err != nil {
+	if c.announce, err = parseAnnounced(cmd.StringSlice("announce"), c.psk); err != nil {
 		return nil, err
 	}
 	if c.gater.allow, err = parsePeerList("allow", cmd.StringSlice("allow")); err != nil {

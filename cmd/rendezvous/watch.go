@@ -29,6 +29,7 @@ func watchCommand() *cli.Command {
 		Description: watchDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			pskFlag(""),
 			jsonFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "give up if no point can be reached within `DURATION`", Value: 5 * time.Second},
 		},
