@@ -4,7 +4,8 @@
 //	go run ./examples/gossipsub
 //
 // It also starts a point, and prints the command that starts more peers in other
-// terminals.
+// terminals. It ends with Ctrl-C, and not with its input, so it also listens without a
+// terminal: go run ./examples/gossipsub < /dev/null
 package main
 
 import (
@@ -63,8 +64,7 @@ func run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	return chat(ctx, point.info, *topic, in, out)
 }
 
-// chat publishes the lines of the input, and prints messages and peers, until ctx or the
-// input ends.
+// chat publishes the lines of the input, and prints messages and peers, until ctx ends.
 func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var background sync.WaitGroup
@@ -103,29 +103,38 @@ func chat(ctx context.Context, point peer.AddrInfo, topic string, in io.Reader, 
 	return publishLines(ctx, t, in)
 }
 
-// publishLines publishes each line of the input.
+// maxLine is the length of the longest line, in bytes. Gossipsub publishes no message of
+// more than 1 MiB by default, and a message is a little longer than its line.
+const maxLine = 512 << 10
+
+// publishLines publishes each line of the input until ctx ends. After the end of the input
+// it waits, because others may still write.
 func publishLines(ctx context.Context, t *pubsub.Topic, in io.Reader) error {
 	typed := make(chan string)
+	ended := make(chan error, 1)
 	// A read from a terminal cannot be interrupted, so this goroutine may stay until the
 	// program ends.
 	go func() {
-		defer close(typed)
-		for scanner := bufio.NewScanner(in); scanner.Scan(); {
+		scanner := bufio.NewScanner(in)
+		scanner.Buffer(nil, maxLine)
+		for scanner.Scan() {
 			select {
 			case typed <- scanner.Text():
 			case <-ctx.Done():
 				return
 			}
 		}
+		ended <- scanner.Err()
 	}()
 	for {
 		select {
-		case line, more := <-typed:
-			if !more {
-				return nil
-			}
+		case line := <-typed:
 			if err := t.Publish(ctx, []byte(line)); err != nil {
 				return fmt.Errorf("publish: %w", err)
+			}
+		case err := <-ended:
+			if err != nil {
+				return fmt.Errorf("read a line of at most %d bytes: %w", maxLine, err)
 			}
 		case <-ctx.Done():
 			return nil

@@ -17,6 +17,7 @@ import (
 type terminal struct {
 	t     *testing.T
 	keys  *io.PipeWriter
+	quit  context.CancelFunc // Ctrl-C
 	lines *bufio.Scanner
 	ended chan error
 }
@@ -27,7 +28,8 @@ func startTerminal(t *testing.T, args ...string) *terminal {
 	t.Cleanup(cancel)
 	in, keys := io.Pipe()
 	screen, out := io.Pipe()
-	tm := &terminal{t: t, keys: keys, lines: bufio.NewScanner(screen), ended: make(chan error, 1)}
+	tm := &terminal{t: t, keys: keys, quit: cancel, lines: bufio.NewScanner(screen), ended: make(chan error, 1)}
+	tm.lines.Buffer(nil, 2*maxLine)
 	go func() {
 		err := run(ctx, args, in, out)
 		_ = out.Close()
@@ -54,10 +56,10 @@ func (tm *terminal) waitForLine(pattern string) []string {
 	return nil
 }
 
-// stop ends the input and waits for the program.
+// stop presses Ctrl-C and waits for the program.
 func (tm *terminal) stop() {
 	tm.t.Helper()
-	require.NoError(tm.t, tm.keys.Close())
+	tm.quit()
 	go func() { // read the rest of the output, so that no write blocks
 		for tm.lines.Scan() {
 		}
@@ -92,6 +94,29 @@ func TestChat(t *testing.T) {
 	typing.Wait()
 	bob.stop()
 	alice.stop()
+}
+
+// TestInputEnds: without an input, the program still shows what others write. A line may
+// be long.
+func TestInputEnds(t *testing.T) {
+	alice := startTerminal(t)
+	point := alice.waitForLine(`-point (\S+)`)[1]
+	alicesName := alice.waitForLine("You are (.{6})")[1]
+	require.NoError(t, alice.keys.Close())
+	bob := startTerminal(t, "-point", point)
+	bob.waitForLine(regexp.QuoteMeta(alicesName) + " is here")
+	alice.waitForLine("is here")
+	long := strings.Repeat("x", 100_000)
+	bob.typeLine(long)
+	require.Len(t, alice.waitForLine(`"(x+)"$`)[1], len(long))
+	bob.stop()
+	alice.stop()
+}
+
+// TestLineTooLong: a line that is too long is an error.
+func TestLineTooLong(t *testing.T) {
+	err := run(t.Context(), nil, strings.NewReader(strings.Repeat("x", maxLine+1)), io.Discard)
+	require.ErrorContains(t, err, "at most 524288 bytes")
 }
 
 func TestBadAddress(t *testing.T) {
