@@ -269,11 +269,11 @@ func languages(text string) []string {
 	return slices.Compact(found)
 }
 
-// copyTree copies the repository without .git and bin.
+// copyTree copies the repository without .git and what the targets of make leave in it.
 func copyTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
-	shell(t, ".", "tar --exclude=./.git --exclude=./bin -cf - . | tar -xf - -C "+tree)
+	shell(t, ".", "tar --exclude=./.git --exclude=./bin --exclude=./interop/node_modules -cf - . | tar -xf - -C "+tree)
 	return tree
 }
 
@@ -472,11 +472,12 @@ var ofOthers = []string{
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",
 	// Settings of Redis. A test in cmd/rendezvous starts a server with them.
 	`save ""`, "appendonly no", "maxmemory", "lazyfree-lazy-expire", "replica-lazy-flush", "yes", "cluster-node-timeout", "cluster-node-timeout 1500",
-	"rediss://",                  // scheme of URLs, which the Redis client parses
-	"/2",                         // the end of a URL
-	"libp2p-peer-record",         // libp2p's domain of signed envelopes
-	"/waku/2/default-waku/proto", // a namespace in the example that TestProtocolExample checks
-	"sh",                         // the language of a block
+	"rediss://",                        // scheme of URLs, which the Redis client parses
+	"/2",                               // the end of a URL
+	"libp2p-peer-record",               // libp2p's domain of signed envelopes
+	"/waku/2/default-waku/proto",       // a namespace in the example that TestProtocolExample checks
+	"sh",                               // the language of a block
+	"certhash", "http", "https", "wss", // in multiaddrs and URLs
 }
 
 // packages are packages in the documents that nothing here imports by that name.
@@ -494,7 +495,7 @@ func readNames(t *testing.T) *names {
 	n := &names{code: make(map[string]bool), imports: maps.Clone(packages)}
 	require.NoError(t, fs.WalkDir(os.DirFS("."), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
-			if p == ".git" || p == "bin" {
+			if p == ".git" || p == "bin" || p == "interop" {
 				return fs.SkipDir
 			}
 			return err

@@ -13,8 +13,9 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const serveDescription = `Listens on TCP, QUIC and WebSocket until SIGTERM or Ctrl-C. The first run creates a
-private key. Later runs use it again, so the peer ID stays the same.
+const serveDescription = `Listens on TCP and QUIC, and for browsers on WebSocket, WebTransport and WebRTC, until
+SIGTERM or Ctrl-C. The first run creates a private key. Later runs use it again, so the
+peer ID stays the same.
 
 Keep registrations in memory, to try it out:
 

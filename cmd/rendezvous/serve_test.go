@@ -185,6 +185,35 @@ func TestWithoutIPv6(t *testing.T) {
 	require.Equal(t, slices.DeleteFunc(slices.Clone(defaultListen), func(a string) bool { return strings.HasPrefix(a, "/ip6/") }), remaining)
 }
 
+// TestDefaultListen: serve listens on all default addresses, those for browsers included,
+// and needs only one UDP port. The ports and the interface are other ones here.
+func TestDefaultListen(t *testing.T) {
+	other := strings.NewReplacer("0.0.0.0", "127.0.0.1", "4040", freePort(t), "4041", freePort(t))
+	args := []string{"serve", "--key", t.TempDir() + "/key", "--log-format", "json"}
+	for _, a := range defaultListen {
+		if strings.HasPrefix(a, "/ip4/") {
+			args = append(args, "--listen", other.Replace(a))
+		}
+	}
+	point := awaitTestPoint(t, startCommand(t, args...))
+	var transports []string
+	for _, a := range point.addrs {
+		before, _, _ := strings.Cut(a, "/p2p/")
+		transport, _, _ := strings.Cut(before, "/certhash/")
+		transports = append(transports, transport)
+		_, errs, code := runCommand(t, "ping", "--point", a, "--count", "1")
+		require.Equal(t, exitOK, code, "%s: %s", a, errs)
+	}
+	slices.Sort(transports)
+	want := []string{"/ip4/127.0.0.1/tcp/4040", "/ip4/127.0.0.1/tcp/4041/ws",
+		"/ip4/127.0.0.1/udp/4040/quic-v1", "/ip4/127.0.0.1/udp/4040/quic-v1/webtransport", "/ip4/127.0.0.1/udp/4040/webrtc-direct"}
+	for i := range want {
+		want[i] = other.Replace(want[i])
+	}
+	slices.Sort(want)
+	require.Equal(t, want, transports)
+}
+
 // TestNotifySystemd: systemd is notified when the point serves and when it stops.
 func TestNotifySystemd(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "notify")

@@ -12,10 +12,13 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// defaultListen is TCP, QUIC and WebSocket, each over IPv4 and IPv6.
+// defaultListen is TCP, QUIC, and for browsers WebTransport, WebRTC and WebSocket, each
+// over IPv4 and IPv6. What runs over UDP shares one port, for which QUIC goes first.
 var defaultListen = []string{
-	"/ip4/0.0.0.0/tcp/4040", "/ip4/0.0.0.0/udp/4040/quic-v1", "/ip4/0.0.0.0/tcp/4041/ws",
-	"/ip6/::/tcp/4040", "/ip6/::/udp/4040/quic-v1", "/ip6/::/tcp/4041/ws",
+	"/ip4/0.0.0.0/tcp/4040", "/ip4/0.0.0.0/tcp/4041/ws",
+	"/ip4/0.0.0.0/udp/4040/quic-v1", "/ip4/0.0.0.0/udp/4040/quic-v1/webtransport", "/ip4/0.0.0.0/udp/4040/webrtc-direct",
+	"/ip6/::/tcp/4040", "/ip6/::/tcp/4041/ws",
+	"/ip6/::/udp/4040/quic-v1", "/ip6/::/udp/4040/quic-v1/webtransport", "/ip6/::/udp/4040/webrtc-direct",
 }
 
 func serveFlags() []cli.Flag {
