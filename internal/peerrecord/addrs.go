@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -89,14 +90,19 @@ type usableAddr struct {
 	local scope
 }
 
-// usableAddrs returns those of addrs that can be dialed. Those that most others can reach
-// come first.
-func usableAddrs(addrs []ma.Multiaddr) []usableAddr {
+// usableAddrs returns those of a peer's addresses that can be dialed. Those that most others
+// can reach come first. An address is returned without the peer's ID, which some peers append
+// to it. One that ends with the ID of another peer is not an address of this one.
+func usableAddrs(id peer.ID, addrs []ma.Multiaddr) []usableAddr {
 	usable := make([]usableAddr, 0, len(addrs))
 	for s := publicScope; s <= loopbackScope; s++ {
 		for _, a := range addrs {
-			if scopeOf(a) == s && dialable(a) {
-				usable = append(usable, usableAddr{a, localScope(a)})
+			if scopeOf(a) != s || !dialable(a) {
+				continue
+			}
+			transport, last := peer.SplitAddr(a)
+			if len(transport) > 0 && (last == "" || last == id) {
+				usable = append(usable, usableAddr{transport, localScope(a)})
 			}
 		}
 	}

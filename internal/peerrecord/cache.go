@@ -64,7 +64,7 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *Record, cached bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	r.usable = usableAddrs(r.Addrs)
+	r.usable = usableAddrs(r.ID, r.Addrs)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.share(source).add(hash, r)

@@ -483,7 +483,7 @@ func TestAppendUsable(t *testing.T) {
 	public := multiaddrs(dnsAddr, publicAddr, relayedAddr)
 	private := append(slices.Clone(public), multiaddrs(privateAddr, privateRelayed)...)
 	loopback := append(slices.Clone(private), multiaddrs(loopbackAddr, "/ip6/::1/tcp/1")...)
-	r := &Record{usable: usableAddrs(all)}
+	r := &Record{usable: usableAddrs("", all)}
 	require.Equal(t, public, r.AppendUsable(nil, ReachOf(nil)))
 	require.Equal(t, public, r.AppendUsable(nil, ReachOf(multiaddrs(publicAddr))))
 	require.Equal(t, public, r.AppendUsable(nil, ReachOf(multiaddrs(relayedAddr))))
@@ -494,10 +494,21 @@ func TestAppendUsable(t *testing.T) {
 	for i := range 250 {
 		many = append(many, ma.StringCast(fmt.Sprintf("/ip4/192.168.1.2/tcp/%d", i+1)))
 	}
-	r = &Record{usable: usableAddrs(append(many, multiaddrs(publicAddr)...))}
+	r = &Record{usable: usableAddrs("", append(many, multiaddrs(publicAddr)...))}
 	usable := r.AppendUsable(nil, ReachOf(multiaddrs(privateAddr)))
 	require.Len(t, usable, 16)
 	require.Equal(t, publicAddr, usable[0].String())
+}
+
+// TestAddressesWithID: a peer's addresses are handed out without its ID, which js-libp2p
+// appends to each, and those with the ID of another peer are not.
+func TestAddressesWithID(t *testing.T) {
+	id, err := peer.Decode(relayID)
+	require.NoError(t, err)
+	other := "/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
+	throughOther := publicAddr + other + "/p2p-circuit"
+	r := &Record{usable: usableAddrs(id, multiaddrs(publicAddr+"/p2p/"+relayID, privateAddr+other, dnsAddr, "/p2p/"+relayID, throughOther+"/p2p/"+relayID))}
+	require.Equal(t, multiaddrs(publicAddr, dnsAddr, throughOther), r.AppendUsable(nil, ReachOf(multiaddrs(privateAddr))))
 }
 
 func TestInvalidError(t *testing.T) {
