@@ -191,7 +191,11 @@ func (s *durableStorage) Remove(ctx context.Context, namespace string, p peer.ID
 		return fmt.Errorf("remove a registration: %w", err)
 	}
 	defer s.unlock()
-	for _, name := range s.namespacesOf(p) {
+	names, err := s.namespacesOf(p)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
 		if namespace != "" && namespace != name {
 			continue
 		}
@@ -206,13 +210,15 @@ func (s *durableStorage) Remove(ctx context.Context, namespace string, p peer.ID
 }
 
 // namespacesOf returns the namespaces in which a peer is registered.
-func (s *durableStorage) namespacesOf(p peer.ID) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
+func (s *durableStorage) namespacesOf(p peer.ID) (names []string, err error) {
+	err = s.locked(func() error {
+		if s.closed {
+			return ErrClosed
+		}
+		names = s.registry.NamespacesOf(p)
 		return nil
-	}
-	return s.registry.NamespacesOf(p)
+	})
+	return names, err
 }
 
 // lock takes the write lock.

@@ -27,7 +27,7 @@ func TestStorages(t *testing.T) {
 		{name: "hand-written adapter", open: overHandWritten, durable: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			var opts []storagetest.Option
+			opts := []storagetest.Option{storagetest.MustPage()}
 			if row.durable {
 				opts = append(opts, storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
 					t.Helper()
@@ -48,18 +48,18 @@ func TestStorages(t *testing.T) {
 // The suite on the real clock, outside a synctest bubble.
 func TestStorageByTheRealClock(t *testing.T) {
 	storagetest.Run(t, func(*testing.T) rendezvous.Storage { return rendezvous.NewMemoryStorage() },
-		storagetest.RealTime(), storagetest.Resolution(time.Millisecond))
+		storagetest.MustPage(), storagetest.RealTime(), storagetest.Resolution(time.Millisecond))
 }
 
 // onDisk is a storage that owns its database.
 type onDisk struct {
-	rendezvous.Storage
+	rendezvous.Pager
 	path    string
 	closeDB func() error
 }
 
 func (s onDisk) Close() error {
-	if err := s.Storage.Close(); err != nil {
+	if err := s.Pager.Close(); err != nil {
 		return err
 	}
 	return s.closeDB()
@@ -69,14 +69,14 @@ func overLevelDB(t *testing.T, path string) rendezvous.Storage {
 	t.Helper()
 	db, err := rendezvous.OpenLevelDB(path)
 	require.NoError(t, err)
-	return onDisk{rendezvous.NewStorage(db), path, db.Close}
+	return onDisk{rendezvous.NewStorage(db).(rendezvous.Pager), path, db.Close}
 }
 
 func overHandWritten(t *testing.T, path string) rendezvous.Storage {
 	t.Helper()
 	db, err := leveldb.OpenFile(path, nil)
 	require.NoError(t, err)
-	return onDisk{rendezvous.NewStorage(&handWritten{db}), path, func() error {
+	return onDisk{rendezvous.NewStorage(&handWritten{db}).(rendezvous.Pager), path, func() error {
 		if err := db.Close(); err != nil && err != leveldb.ErrClosed { //nolint:errorlint // as goleveldb returns it
 			return err
 		}

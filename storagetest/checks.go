@@ -9,6 +9,8 @@ type check struct {
 	// unless reports whether a storage need not pass the check. Nil: every storage
 	// must.
 	unless func(config) bool
+	// pager says that the check is one of a [rendezvous.Pager].
+	pager bool
 }
 
 func (c check) applies(cfg config) bool { return c.unless == nil || !c.unless(cfg) }
@@ -61,4 +63,26 @@ var checks = []check{
 	{name: "a closed storage returns ErrClosed", run: checkClosedErrors},
 	{name: "Close may be called during other calls", run: checkCloseWhileBusy},
 	{name: "acknowledged records survive the process", run: checkSurvives, unless: notDurable},
+
+	{name: "pages have all in the order in which it was added", run: checkPageOrder, pager: true},
+	{name: "whoever follows cursors sees each record once, and what is new", run: checkPageDuringChanges, pager: true},
+	{name: "pages skip nothing while others add", run: checkConcurrentPages, pager: true},
+	{name: "a page has n records or all that are left", run: checkPageSize, pager: true},
+	{name: "a page stops at a number of bytes", run: checkPageBytes, pager: true},
+	{name: "a cursor that the storage did not make is none", run: checkForeignCursors, pager: true},
+	{name: "a page has no expired record", run: checkPageDeadlines, pager: true},
+	{name: "the envelopes of a page never change", run: checkPageUnchanged, pager: true},
+	{name: "kinds of records have their own pages, and samples one kind", run: checkKinds, pager: true},
+	{name: "Remove ends registrations", run: checkRemove, pager: true},
+	{name: "the methods of a Pager honour their context and Close", run: checkPagerCalls, pager: true},
+	{name: "cursors survive the process", run: checkPagesSurvive, unless: notDurable, pager: true},
+
+	{name: "a sample has what is fresh", run: checkFreshness, pager: true},
+	{name: "a sample is uniform over what is fresh", run: checkUniformFresh, pager: true},
+	{name: "Renew makes fresh", run: checkRenew, pager: true},
+	{name: "lasting records take half of the total", run: checkLastingTotal, pager: true},
+	{name: "there is room for one lasting record", run: checkLastingOne, pager: true},
+	{name: "lasting records take half of the bytes", run: checkLastingBytes, pager: true},
+	{name: "a lasting record counts until its deadline", run: checkStaleCounts, pager: true},
+	{name: "freshness survives the process", run: checkFreshnessSurvives, unless: notDurable, pager: true},
 }

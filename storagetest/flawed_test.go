@@ -186,7 +186,10 @@ func (f *flawed) Sample(ctx context.Context, namespace string, n, maxBytes int) 
 		if f.has("matches namespaces by prefix") {
 			matches = strings.HasPrefix(r.Namespace, namespace)
 		}
-		if matches && f.live(r) {
+		if matches && f.live(r) && f.sampled(r) {
+			if !f.has("samples with the deadline") {
+				r.Deadline = f.freshUntil(r)
+			}
 			live = append(live, r)
 		}
 	}
@@ -239,6 +242,23 @@ func (f *flawed) draw(namespace string, n int, live []rendezvous.Record) []rende
 		got[1] = got[0]
 	}
 	return got
+}
+
+// freshUntil returns until when a record may be sampled.
+func (f *flawed) freshUntil(r rendezvous.Record) time.Time {
+	if r.Fresh.IsZero() || r.Fresh.After(r.Deadline) && !f.has("samples beyond the deadline") {
+		return r.Deadline
+	}
+	return r.Fresh
+}
+
+func (f *flawed) lasting(r rendezvous.Record) bool { return f.freshUntil(r).Before(r.Deadline) }
+
+// sampled reports whether a record may be sampled now.
+func (f *flawed) sampled(r rendezvous.Record) bool {
+	return (!f.lasting(r) || time.Now().Before(f.freshUntil(r)) || f.has("samples what is not fresh")) &&
+		(r.Kind == usual || f.has("samples other kinds")) &&
+		!(f.lasting(r) && f.has("samples no lasting records"))
 }
 
 func (f *flawed) Counts(ctx context.Context) (rendezvous.Counts, error) {

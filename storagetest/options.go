@@ -18,6 +18,7 @@ type config struct {
 	reopen            func(*testing.T, rendezvous.Storage) rendezvous.Storage
 	approximateLimits bool
 	approximateAll    bool
+	mustPage          bool
 }
 
 func newConfig(opts []Option) config {
@@ -46,5 +47,10 @@ func Reopen(reopen func(*testing.T, rendezvous.Storage) rendezvous.Storage) Opti
 // are added at once.
 func ApproximateLimits() Option { return func(c *config) { c.approximateLimits = true } }
 
-// ApproximateAll says that a sample of all namespaces may not be uniform.
+// MustPage says that the storage is a [rendezvous.Pager]. If it is none, the tests of pages
+// fail, and are skipped otherwise.
+func MustPage() Option { return func(c *config) { c.mustPage = true } }
+
+// ApproximateAll says that a sample of all namespaces may not be uniform, and pages of all
+// namespaces in another order.
 func ApproximateAll() Option { return func(c *config) { c.approximateAll = true } }

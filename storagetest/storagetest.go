@@ -46,5 +46,8 @@ func run(t *testing.T, r reporter, c check, cfg config, open func(t *testing.T) 
 			r.Errorf("Close: %v", err)
 		}
 	}()
+	if _, pages := s.Storage.(rendezvous.Pager); c.pager && !pages && !cfg.mustPage {
+		t.Skipf("%T is no Pager", s.Storage)
+	}
 	c.run(s)
 }

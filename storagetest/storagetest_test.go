@@ -12,13 +12,13 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
+// flawRow is a flaw, and a part of the name of a check that finds it.
+type flawRow struct{ flaw, found string }
+
 // TestChecksFindFlaws checks that a correct storage passes, and that each flaw makes a check
 // fail whose name contains the text in found.
 func TestChecksFindFlaws(t *testing.T) {
-	for _, row := range []struct {
-		flaw  string
-		found string
-	}{
+	for _, row := range append(pagerFlaws, []flawRow{
 		{"", ""},
 		{"never expires", "live before its deadline"},
 		{"expires a nanosecond late", "live before its deadline"},
@@ -72,7 +72,7 @@ func TestChecksFindFlaws(t *testing.T) {
 		{"works after Close", "closed storage"},
 		{"loses refreshes on reopening", "survive"},
 		{"extends deadlines on reopening", "survive"},
-	} {
+	}...) {
 		t.Run(strings.ReplaceAll(row.flaw, " ", "_"), func(t *testing.T) {
 			failed := failures(t, row.flaw, row.found)
 			switch {
@@ -94,7 +94,7 @@ func failures(t *testing.T, flaw, match string) map[string]string {
 	t.Helper()
 	reopen := func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
 		t.Helper()
-		f, ok := s.(*flawed)
+		f, ok := s.(*flawedPager)
 		if !ok {
 			t.Fatalf("cannot reopen a %T", s)
 		}
@@ -110,7 +110,7 @@ func failures(t *testing.T, flaw, match string) map[string]string {
 			var wg sync.WaitGroup
 			wg.Go(func() { // recorder.Fatalf ends this goroutine, not the test
 				run(t, r, c, newConfig([]Option{Reopen(reopen)}), func(*testing.T) rendezvous.Storage {
-					return newFlawed(flaw)
+					return newFlawedPager(flaw)
 				})
 			})
 			wg.Wait()

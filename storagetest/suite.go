@@ -165,14 +165,17 @@ func (s *suite) expectRecords(ns string, want ...rendezvous.Record) {
 			return !r.Deadline.After(now) && !slices.ContainsFunc(got, equal)
 		})
 	}
-	order := func(a, b rendezvous.Record) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Peer, b.Peer))
-	}
-	slices.SortFunc(got, order)
-	want = slices.SortedFunc(slices.Values(want), order)
+	got, want = sorted(got), sorted(want)
 	if !slices.EqualFunc(got, want, s.equal) {
 		s.Errorf("%q has\n\t%v\nwant\n\t%v", ns, format(got), format(want))
 	}
+}
+
+// sorted returns records in the order of their namespaces and peers.
+func sorted(records []rendezvous.Record) []rendezvous.Record {
+	return slices.SortedFunc(slices.Values(records), func(a, b rendezvous.Record) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Peer, b.Peer))
+	})
 }
 
 func (s *suite) equal(a, b rendezvous.Record) bool {
