@@ -5,17 +5,31 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/require"
 )
 
 // pagingStorage is testStorage as a [Pager].
 func pagingStorage(t testing.TB) Pager {
 	t.Helper()
 	return testStorage(t).(Pager)
+}
+
+// levelDBPager returns a Pager over a LevelDB. end closes both.
+func levelDBPager(t testing.TB, dir string) (s Pager, end func()) {
+	t.Helper()
+	db, err := OpenLevelDB(filepath.Join(dir, "db"))
+	require.NoError(t, err)
+	s = NewStorage(db).(Pager)
+	return s, func() {
+		require.NoError(t, s.Close())
+		require.NoError(t, db.Close())
+	}
 }
 
 // plainPager is a Pager without the optional methods of the memory storage.
@@ -25,6 +39,11 @@ type plainPager struct{ Pager }
 func eachPager(t *testing.T, test func(t *testing.T, s Pager)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, pagingStorage(t)) })
+	t.Run("LevelDB", func(t *testing.T) {
+		s, end := levelDBPager(t, t.TempDir())
+		defer end()
+		test(t, s)
+	})
 	t.Run("plain", func(t *testing.T) { test(t, plainPager{pagingStorage(t)}) })
 }
 

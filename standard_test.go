@@ -361,6 +361,41 @@ func TestFreshness(t *testing.T) {
 	})
 }
 
+// TestFreshnessAfterRestart, in virtual time: who vanished while a point was down is in no
+// sample 21 seconds later. Pages have its registration still, and cookies go on.
+func TestFreshnessAfterRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, dir := simHosts(t, 4), t.TempDir()
+		point, node, asker := hosts[0], hosts[1], hosts[3]
+		defer time.Sleep(time.Minute) // goroutines of a closed LevelDB end later
+		before, end := levelDBPager(t, dir)
+		service := startPoint(t, point, before, WithStandardProtocol(0, 0))
+		connect(t, hosts[2], point)
+		openStandard(t, hosts[2], point).mustRegister("news", 2*time.Hour)
+		time.Sleep(5 * time.Minute)
+		require.Equal(t, []peer.ID{hosts[2].ID()}, discovered(t, node, point, "news"))
+		connect(t, asker, point)
+		_, cookie := openStandard(t, asker, point).all("news", 10, nil)
+		service.Stop()
+		end()
+
+		require.NoError(t, hosts[2].Close())
+		after, end := levelDBPager(t, dir)
+		defer end()
+		defer startPoint(t, point, after, WithStandardProtocol(0, 0)).Stop()
+		time.Sleep(21 * time.Second)
+		require.Empty(t, discovered(t, node, point, "news"))
+		p := openStandard(t, asker, point)
+		found, _ := p.all("news", 10, nil)
+		require.Equal(t, []string{in("news", hosts[2])}, found)
+		found, _ = p.all("news", 10, cookie)
+		require.Empty(t, found)
+		p.mustRegister("news", time.Hour)
+		found, _ = p.all("news", 10, cookie)
+		require.Equal(t, []string{in("news", asker)}, found)
+	})
+}
+
 // TestForgetsRegistrants: registrations that have ended take no memory in the service.
 func TestForgetsRegistrants(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
