@@ -4,6 +4,8 @@ package rendezvous
 
 import (
 	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"testing"
 	"time"
@@ -144,4 +146,14 @@ func sealedRecords(t testing.TB, n int) [][]byte {
 		all = append(all, seal(t, key, id, addr))
 	}
 	return all
+}
+
+// p521 returns a key whose signatures are the slowest to verify.
+func p521(t testing.TB) crypto.PrivKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	require.NoError(t, err)
+	private, _, err := crypto.ECDSAKeyPairFromKey(key)
+	require.NoError(t, err)
+	return private
 }
