@@ -6,7 +6,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 FUZZTIME ?= 30s
-ATTACKTIME ?= 10s
+ATTACKTIME ?= 5s
 SOAKTIME ?= 10m
 TESTTIMEOUT ?= 15m
 TESTFLAGS ?=
@@ -117,8 +117,12 @@ bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
 	go test -run '^$$' -bench . -benchtime 3s ./redisstorage
 
 .PHONY: attack
-attack: ## Attack a point on loopback, for ATTACKTIME (10s) per attack, and measure honest requests
+attack: ## Attack a point on loopback, for ATTACKTIME (5s) per attack, and measure honest requests
 	go run ./cmd/internal/attack -time $(ATTACKTIME)
+
+.PHONY: attack-redis
+attack-redis: deps ## The same with the registrations on Redis
+	go run ./cmd/internal/attack -time $(ATTACKTIME) -storage redis
 
 .PHONY: soak
 soak: ## Run all attacks while honest peers come and go, for SOAKTIME (10m), and look for growth

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,26 +17,81 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testScale is small enough for a test on a busy machine.
-var testScale = scale{peers: 2, idleStreams: 300, identities: 10, fullSize: 100, honest: 3, unreadStreams: 5}
+var testScale = scale{peers: 2, crowd: 3, expired: 50, idleStreams: 300, identities: 10, fullSize: 100, honest: 3, unreadStreams: 5}
 
-// TestAttacks runs each attack for a second. All honest requests succeed, and nothing of
-// the attack is left. It does not check latencies.
+// TestAttacks runs each attack for a moment. All honest requests succeed, attackers get no
+// more than their budget, and in the end nothing is left. It does not check latencies.
 func TestAttacks(t *testing.T) {
-	c := campaign{scale: testScale, duration: time.Second, selected: regexp.MustCompile(""), out: io.Discard, logs: countLogs()}
-	b, err := newTestbed(rendezvous.WithTTL(time.Second, 0)) // registrations expire soon
+	c := campaign{scale: testScale, duration: 300 * time.Millisecond, selected: regexp.MustCompile(""), out: io.Discard, logs: countLogs()}
+	b, err := newTestbed(t.Context(), false)
 	require.NoError(t, err)
+	before := usageNow()
+	last := &attackers{testbed: b, scale: c.scale}
 	for _, a := range attacks {
-		r, err := c.runAttack(t.Context(), b, a)
+		if !c.includes(a) {
+			continue
+		}
+		hostile := &attackers{testbed: b, attack: a, stats: new(honestStats), scale: c.scale}
+		r, err := c.measure(t.Context(), hostile)
 		require.NoError(t, err, a.name)
+		require.NoError(t, hostile.close(), a.name)
 		require.Positive(t, r.sent, a.name)
 		succeeded, errs := r.stats.counts()
 		require.NoError(t, errors.Join(errs...), a.name)
 		require.Positive(t, succeeded, a.name)
-		require.LessOrEqual(t, r.heapGrow, int64(maxHeapGrow), a.name)
+		require.LessOrEqual(t, r.grow.heap, int64(maxGrow), a.name)
+		require.LessOrEqual(t, r.grow.stacks, int64(maxGrow), a.name)
+		require.LessOrEqual(t, r.egress.most, r.egress.maxMost, a.name)
+		require.LessOrEqual(t, r.egress.all, r.egress.maxAll, a.name)
 		require.LessOrEqual(t, r.logLines, int64(maxLogLines), "%s: %s", a.name, r.lastLine)
-		require.Empty(t, r.leftover, a.name)
 	}
+	require.Empty(t, awaitCleanup(t.Context(), b, last, before))
 	require.NoError(t, b.close())
+}
+
+// TestEnoughAttacks: each attack has a name of its own.
+func TestEnoughAttacks(t *testing.T) {
+	names := make(map[string]bool)
+	for _, a := range attacks {
+		require.False(t, names[a.name], a.name)
+		names[a.name] = true
+	}
+	require.GreaterOrEqual(t, len(names), 40)
+}
+
+// TestWeakPoints: an attack is seen to succeed against a point without the limit that stops
+// it. So the verdicts can fail.
+func TestWeakPoints(t *testing.T) {
+	for name, weak := range map[string]struct {
+		opts []rendezvous.ServiceOption
+		want string
+	}{
+		"DISCOVER 1000, one identity": {
+			[]rendezvous.ServiceOption{rendezvous.WithEgressLimit(0, 0), rendezvous.WithRateLimit(0, 0)},
+			"one attacker was sent",
+		},
+		"neighbours in debt": { // the neighbour has no budget of its own, either
+			[]rendezvous.ServiceOption{rendezvous.WithRateLimit(0.01, 1)},
+			"honest requests failed",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := slices.IndexFunc(attacks, func(a attack) bool { return a.name == name })
+			require.GreaterOrEqual(t, i, 0)
+			b, err := newTestbed(t.Context(), false, weak.opts...)
+			require.NoError(t, err)
+			s := testScale
+			s.fullSize = fullScale.fullSize
+			s.honest = 0
+			c := campaign{scale: s, duration: 3 * time.Second, out: io.Discard, logs: countLogs()}
+			hostile := &attackers{testbed: b, attack: attacks[i], stats: new(honestStats), scale: s}
+			r, err := c.measure(t.Context(), hostile)
+			require.NoError(t, err)
+			require.NoError(t, hostile.close())
+			require.ErrorContains(t, r.check(), weak.want)
+			require.NoError(t, b.close())
+		})
+	}
 }
 
 func TestResultCheck(t *testing.T) {
@@ -55,9 +111,12 @@ func TestResultCheck(t *testing.T) {
 				r.stats.record(time.Second, nil)
 			}
 		},
-		"heap":      func(r *result) { r.heapGrow = maxHeapGrow + 1 },
-		"2 streams": func(r *result) { r.leftover = "2 streams" },
-		"log lines": func(r *result) { r.logLines = maxLogLines + 1 },
+		"heap":                          func(r *result) { r.grow.heap = maxGrow + 1 },
+		"stacks":                        func(r *result) { r.grow.stacks = maxGrow + 1 },
+		"one attacker was sent 2 MiB":   func(r *result) { r.egress = egress{2 << 20, 2 << 20, 1 << 20, 2 << 20} },
+		"the attackers were sent 2 MiB": func(r *result) { r.egress = egress{1 << 20, 2 << 20, 1 << 20, 1 << 20} },
+		"2 streams":                     func(r *result) { r.leftover = "2 streams" },
+		"log lines":                     func(r *result) { r.logLines = maxLogLines + 1 },
 	} {
 		r := newGoodResult()
 		spoil(r)

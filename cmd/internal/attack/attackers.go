@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -16,20 +17,65 @@ import (
 // scale is the size of the attacks.
 type scale struct {
 	peers         int // attackers, unless an attack has another number of them
+	crowd         int // attackers behind one address, all connected at a time
 	idleStreams   int // streams that are opened and left idle
-	identities    int // identities behind one address
-	fullSize      int // registrations in the namespace of the attack that reads no answers
+	identities    int // identities from one network, one after the other
+	fullSize      int // registrations in the namespace of attacks on large answers
+	expired       int // registrations that end just before they are requested
 	honest        int // honest peers
 	unreadStreams int // streams of each attacker that reads no answers
 }
 
-var fullScale = scale{peers: 10, idleStreams: 5000, identities: 2000, fullSize: 1000, honest: 8, unreadStreams: 10}
+var fullScale = scale{peers: 10, crowd: 30, idleStreams: 5000, identities: 2000, fullSize: 1000, expired: 20_000, honest: 8, unreadStreams: 10}
+
+// peersOf returns how many attackers an attack has.
+func (s scale) peersOf(a attack) int {
+	if a.peers == nil {
+		return s.peers
+	}
+	return a.peers(s)
+}
+
+// source is where the attackers of an attack come from.
+type source int
+
+const (
+	eachItsAddress source = iota // each from its own address
+	oneAddress                   // all from the same
+	one48                        // each from its own /64 of the same IPv6 /48
+)
+
+// addr returns the address of the nth attacker.
+func (s source) addr(n int) ma.Multiaddr {
+	switch s {
+	case oneAddress:
+		return publicAddr(firstAttackerAddr)
+	case one48:
+		return ma.StringCast(fmt.Sprintf("/ip6/2001:db8:1:%x::1/tcp/4001", n&0xffff))
+	default:
+		return publicAddr(firstAttackerAddr + n)
+	}
+}
+
+// share returns how many times the budget of one peer all n attackers may use together.
+func (s source) share(n int) int64 {
+	switch s {
+	case oneAddress:
+		return int64(min(n, 20))
+	case one48:
+		return int64(min(n, 16*20))
+	default:
+		return int64(n)
+	}
+}
 
 // attackers are the hostile peers of one attack.
 type attackers struct {
 	testbed *testbed
+	attack  attack
 	stats   *honestStats
 	scale   scale
+	first   int // number of the first one
 	all     []*attacker
 	sent    atomic.Int64 // requests, or streams that are left idle
 }
@@ -48,9 +94,8 @@ type attacker struct {
 // firstAttackerAddr is far above the addresses of honest peers.
 const firstAttackerAddr = 1 << 12
 
-// connect starts n attackers and connects them to the point, all from the same address or
-// each from its own.
-func (a *attackers) connect(ctx context.Context, n int, sameAddr bool) error {
+// connect starts n attackers and connects them to the point.
+func (a *attackers) connect(ctx context.Context, n int) error {
 	otherKey, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
 		return err
@@ -60,14 +105,11 @@ func (a *attackers) connect(ctx context.Context, n int, sameAddr bool) error {
 		return err
 	}
 	for i := range n {
-		h, err := newPeerHost(i)
+		h, err := newPeerHost(i, a.attack.key)
 		if err != nil {
 			return err
 		}
-		p := &attacker{Host: h, n: i, key: h.Peerstore().PrivKey(h.ID()), addr: publicAddr(firstAttackerAddr), stolen: stolen}
-		if !sameAddr {
-			p.addr = publicAddr(firstAttackerAddr + i)
-		}
+		p := &attacker{Host: h, n: i, key: h.Peerstore().PrivKey(h.ID()), addr: a.attack.from.addr(a.first + i), stolen: stolen}
 		a.all = append(a.all, p)
 		a.testbed.setAddr(h.ID(), p.addr)
 		if p.envelope, err = sealRecord(p.key, 1, p.addr); err != nil {
@@ -78,6 +120,16 @@ func (a *attackers) connect(ctx context.Context, n int, sameAddr bool) error {
 		}
 	}
 	return nil
+}
+
+// sentTo returns how many bytes the point has written to the attacker who got most, and to
+// all of them.
+func (a *attackers) sentTo() (most, all int64) {
+	for _, p := range a.all {
+		n := a.testbed.sentTo(p.ID())
+		most, all = max(most, n), all+n
+	}
+	return most, all
 }
 
 func (a *attackers) close() error {

@@ -1,181 +1,90 @@
 package main
 
-// The attacks on a point.
+// The table of attacks.
 
 import (
 	"context"
-	"crypto/rand"
-	"fmt"
-	"math"
-	"sync"
+	"crypto/elliptic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
-
-	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 // attack is one way to be hostile. It runs until its context ends.
 type attack struct {
-	name     string
-	peers    func(s scale) int // attackers to connect beforehand
-	sameAddr bool              // all attackers come from the same address
-	run      func(ctx context.Context, a *attackers)
+	name  string
+	peers func(s scale) int // attackers to connect beforehand; nil: scale.peers
+	from  source            // where they come from
+	key   func() (crypto.PrivKey, error)
+	run   func(ctx context.Context, a *attackers)
+	redis bool // it is one on Redis only
 }
 
-func usualPeers(s scale) int { return s.peers }
-func onePeer(scale) int      { return 1 }
-func noPeers(scale) int      { return 0 }
-
-// idlePeers returns how many attackers it takes to open all idle streams.
-func idlePeers(s scale) int { return max(2, s.idleStreams/100) }
+func onePeer(scale) int       { return 1 }
+func noPeers(scale) int       { return 0 }
+func crowd(s scale) int       { return s.crowd }
+func idlePeers(s scale) int   { return max(2, s.idleStreams/100) }
+func pairOfPeers(s scale) int { return min(2, s.peers) }
 
 var attacks = []attack{
-	{"silent streams", idlePeers, false, leaveIdle(nil)},
-	{"half frames", idlePeers, false, leaveIdle([]byte("\x80\x02half"))},
-	{"16 KiB announced, none sent", idlePeers, false, leaveIdle([]byte("\x80\x80\x01"))},
-	{"4 GiB announced", usualPeers, false, repeat(func(*attacker) []byte { return []byte("\x80\x80\x80\x80\x10") })},
-	{"REGISTER flood, one identity", onePeer, true, repeat(newRecordRequest("flood"))},
-	{"REGISTER flood, one address", noPeers, true, manyIdentities},
-	{"namespaces used once", usualPeers, false, repeat(func(a *attacker) []byte {
-		return registerRequest(fmt.Sprint("once-", a.n, "-", a.sent.Load(), "-", rand.Text()), a.envelope)
-	})},
-	{"DISCOVER, answers not read", usualPeers, false, readNothing},
-	{"refresh storm", usualPeers, false, repeat(func(a *attacker) []byte { return registerRequest("storm", a.envelope) })},
-	{"maximal addresses", usualPeers, false, repeat(func(a *attacker) []byte {
-		envelope, _ := sealRecord(a.key, a.sent.Load(), maximalAddrs...)
-		return registerRequest(fmt.Sprint("maximal-", a.sent.Load()%1000), envelope)
-	})},
-	{"others' records", usualPeers, false, repeat(func(a *attacker) []byte { return registerRequest(honestNamespace, a.stolen) })},
-	{"maximal and skewed Seq", usualPeers, false, repeat(func(a *attacker) []byte {
-		seqs := []uint64{math.MaxUint64, 0, uint64(time.Now().Add(1e6 * time.Hour).UnixNano())}
-		envelope, _ := sealRecord(a.key, seqs[a.sent.Load()%3], a.addr)
-		return registerRequest("skewed", envelope)
-	})},
-	{"a hostile point", noPeers, false, runHostilePoint},
-}
+	// Streams.
+	{name: "silent streams", peers: idlePeers, run: leaveIdle(nil)},
+	{name: "half frames", peers: idlePeers, run: leaveIdle([]byte("\x80\x02half"))},
+	{name: "16 KiB announced, none sent", peers: idlePeers, run: leaveIdle([]byte("\x80\x80\x01"))},
+	{name: "streams of one identity", peers: onePeer, run: leaveIdle([]byte{1})},
+	{name: "streams half-closed at once", run: churnStreams(closeWrite)},
+	{name: "streams reset at once", run: churnStreams(resetStream)},
+	{name: "connections opened and closed", peers: noPeers, run: churnConnections},
+	{name: "a byte every 50 ms", run: trickle},
+	{name: "requests pipelined, answers not read", run: pipeline},
 
-// maximalAddrs fills the 2048 bytes that the addresses of a record may have.
-var maximalAddrs = func() (addrs []ma.Multiaddr) {
-	for i := range 2048 / 8 {
-		addrs = append(addrs, publicAddr(i))
-	}
-	return addrs
-}()
+	// Frames.
+	{name: "4 GiB announced", run: repeat(fixed([]byte("\x80\x80\x80\x80\x10")))},
+	{name: "a length that is not minimal", run: repeat(fixed([]byte("\x81\x80\x80\x80\x00")))},
+	{name: "empty frames", run: repeat(fixed(make([]byte, 100)))},
+	{name: "16 KiB of random bytes", run: repeat(randomFrame)},
+	{name: "16 KiB of group tags", run: repeat(fixed(groupFrame(false)))},
+	{name: "16 KiB of groups, closed", run: repeat(fixed(groupFrame(true)))},
+	{name: "a body repeated 5000 times", run: repeat(fixed(repeatedBody()))},
+	{name: "answers as requests", run: repeat(fixed(answerFrame()))},
+	{name: "unknown types", run: repeat(fixed([]byte{2, 0x08, 0x63}))},
 
-// leaveIdle returns an attack that opens all idle streams in about five seconds, and
-// sends the same few bytes on each of them.
-func leaveIdle(bytes []byte) func(context.Context, *attackers) {
-	return func(ctx context.Context, a *attackers) {
-		var wg sync.WaitGroup
-		for _, p := range a.all {
-			wg.Go(func() {
-				for range a.scale.idleStreams / len(a.all) {
-					st, err := p.NewStream(ctx, a.testbed.point.ID(), rendezvous.RendezvousID_v001)
-					if err == nil {
-						_, err = st.Write(bytes)
-					}
-					if err == nil {
-						a.sent.Add(1)
-					}
-					pause(ctx, 50*time.Millisecond)
-				}
-			})
-		}
-		wg.Wait()
-		<-ctx.Done()
-	}
-}
+	// REGISTER.
+	{name: "REGISTER flood, one identity", peers: onePeer, run: repeat(newRecord("flood"))},
+	{name: "REGISTER flood, one address", peers: noPeers, from: oneAddress, run: manyIdentities},
+	{name: "REGISTER flood, one /48", peers: noPeers, from: one48, run: manyIdentities},
+	{name: "namespaces used once", run: repeat(usedOnce)},
+	{name: "maximal namespaces", run: repeat(maximalNamespace)},
+	{name: "namespaces too long", run: repeat(longNamespace)},
+	{name: "refresh storm", run: repeat(refresh)},
+	{name: "TTLs shortened and extended", run: repeat(changingTTL)},
+	{name: "TTLs out of range", run: repeat(invalidTTL)},
+	{name: "registrations of a second", run: repeat(shortLived)},
+	{name: "maximal addresses", run: repeat(maximalRecord)},
+	{name: "records without addresses", run: repeat(emptyRecord)},
+	{name: "padded records", run: repeat(paddedRecord)},
+	{name: "groups in the envelope", run: repeat(groupEnvelope)},
+	{name: "groups in the record", run: repeat(groupRecord)},
+	{name: "invalid signatures", run: repeat(invalidSignature)},
+	{name: "others' records", run: repeat(stolenRecord)},
+	{name: "others' records, P-521", run: repeat(stolenP521)},
+	{name: "P-521 records", peers: pairOfPeers, key: newECDSA(elliptic.P521()), run: repeat(newRecord("p521"))},
+	{name: "P-521 records, one address", peers: crowd, from: oneAddress, key: newECDSA(elliptic.P521()), run: repeat(newRecord("p521"))},
+	{name: "RSA records", peers: pairOfPeers, key: newRSA, run: repeat(newRecord("rsa"))},
+	{name: "maximal and skewed Seq", run: repeat(skewedSeq)},
+	{name: "neighbours in debt", peers: crowd, from: oneAddress, run: indebtNeighbour},
 
-// repeat returns an attack in which each attacker sends requests over four streams. That
-// is several hundred requests per second, a multiple of the rate limit, but not so many
-// that the attackers' own work delays honest peers.
-func repeat(request func(*attacker) []byte) func(context.Context, *attackers) {
-	return func(ctx context.Context, a *attackers) {
-		var wg sync.WaitGroup
-		for _, p := range a.all {
-			for range 4 {
-				wg.Go(func() {
-					s := session{host: p, point: a.testbed.point.ID()}
-					for ctx.Err() == nil {
-						p.sent.Add(1)
-						a.sent.Add(1)
-						s.request(ctx, request(p))
-						pause(ctx, 10*time.Millisecond)
-					}
-				})
-			}
-		}
-		wg.Wait()
-	}
-}
+	// DISCOVER.
+	{name: "DISCOVER of nothing", run: repeat(fixed(discoverRequest("nobody", 0)))},
+	{name: "DISCOVER 1000, one identity", peers: onePeer, run: onFull(repeat(fixed(discoverRequest(full, 1000))))},
+	{name: "DISCOVER 1000, one address", peers: crowd, from: oneAddress, run: onFull(repeat(fixed(discoverRequest(full, 1000))))},
+	{name: "DISCOVER across all namespaces", run: onFull(repeat(fixed(discoverRequest("", 1000))))},
+	{name: "DISCOVER 1000, reset after 20 ms", run: onFull(resetAfter(20 * time.Millisecond))},
+	{name: "DISCOVER, answers not read", run: onFull(readNothing)},
+	{name: "DISCOVER, answers not read, one identity", peers: onePeer, run: onFull(readNothing)},
+	{name: "DISCOVER, answers read slowly", run: onFull(readSlowly)},
+	{name: "DISCOVER after a mass expiry", run: afterExpiry},
+	{name: "at maxmemory", redis: true, run: atMaxMemory},
 
-// newRecordRequest returns registrations with a new record each time, so that the point
-// has to verify a signature.
-func newRecordRequest(ns string) func(*attacker) []byte {
-	return func(a *attacker) []byte {
-		envelope, _ := sealRecord(a.key, a.sent.Load(), a.addr)
-		return registerRequest(ns, envelope)
-	}
-}
-
-// manyIdentities connects many peers from the same address, in groups. Each peer
-// registers in several namespaces and disconnects.
-func manyIdentities(ctx context.Context, a *attackers) {
-	const groupSize = 50
-	groupCtx := context.WithoutCancel(ctx) // the last group may finish
-	for started := 0; started < a.scale.identities && ctx.Err() == nil; started += groupSize {
-		group := &attackers{testbed: a.testbed}
-		if group.connect(groupCtx, min(groupSize, a.scale.identities), true) == nil {
-			var wg sync.WaitGroup
-			for _, p := range group.all {
-				wg.Go(func() {
-					s := session{host: p, point: a.testbed.point.ID()}
-					for i := range 10 {
-						a.sent.Add(1)
-						s.request(groupCtx, registerRequest(fmt.Sprint("crowded-", i), p.envelope))
-					}
-				})
-			}
-			wg.Wait()
-		}
-		_ = group.close()
-	}
-	<-ctx.Done()
-}
-
-// readNothing makes the attackers request a namespace with large records, and read none
-// of the answers.
-func readNothing(ctx context.Context, a *attackers) {
-	const ns = "full"
-	for range a.scale.fullSize {
-		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-		if err != nil {
-			return
-		}
-		envelope, _ := sealRecord(key, 1, maximalAddrs...)
-		id, _ := peer.IDFromPrivateKey(key)
-		_ = a.testbed.storage.Add(ctx, rendezvous.Record{Namespace: ns, Peer: id, Envelope: envelope, Deadline: time.Now().Add(rendezvous.MaxTTL)}, rendezvous.Quota{})
-	}
-	var wg sync.WaitGroup
-	for _, p := range a.all {
-		for range a.scale.unreadStreams {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					st, err := p.NewStream(ctx, a.testbed.point.ID(), rendezvous.RendezvousID_v001)
-					if err == nil {
-						_, err = st.Write(discoverRequest(ns))
-						a.sent.Add(1)
-						pause(ctx, 2*time.Second)
-					}
-					if err != nil {
-						pause(ctx, 10*time.Millisecond)
-					}
-				}
-			})
-		}
-	}
-	wg.Wait()
+	{name: "a hostile point", peers: noPeers, run: runHostilePoint},
 }

@@ -17,6 +17,7 @@ type campaign struct {
 	scale    scale
 	duration time.Duration // of each attack
 	selected *regexp.Regexp
+	onRedis  bool // the point's storage is on Redis
 	out      io.Writer
 	logs     *logCounter
 }
@@ -24,16 +25,16 @@ type campaign struct {
 // run runs each attack and prints a table. The first row is without an attack, for
 // comparison.
 func (c *campaign) run(ctx context.Context) error {
-	b, err := newTestbed()
+	b, err := newTestbed(ctx, c.onRedis)
 	if err != nil {
 		return err
 	}
-	noAttack := attack{"none", noPeers, false, func(ctx context.Context, _ *attackers) { <-ctx.Done() }}
+	noAttack := attack{name: "none", peers: noPeers, run: func(ctx context.Context, _ *attackers) { <-ctx.Done() }}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "attack\tsent\thonest\tfailed\tp50\tp99\theap MiB\tclean after\tlog lines\t\t")
+	fmt.Fprintln(table, "attack\tsent\thonest\tfailed\tp50\tp99\theap MiB\tstacks MiB\tsent MiB\tclean after\tlog lines\t\t")
 	var missed []error
 	for _, a := range append([]attack{noAttack}, attacks...) {
-		if ctx.Err() != nil || !c.selected.MatchString(a.name) {
+		if ctx.Err() != nil || !c.includes(a) {
 			continue
 		}
 		r, err := c.runAttack(ctx, b, a)
@@ -48,6 +49,11 @@ func (c *campaign) run(ctx context.Context) error {
 	return errors.Join(append(missed, context.Cause(ctx), b.close())...)
 }
 
+// includes reports whether an attack is to be run.
+func (c *campaign) includes(a attack) bool {
+	return c.selected.MatchString(a.name) && (c.onRedis || !a.redis)
+}
+
 func (c *campaign) printRow(table *tabwriter.Writer, r *result, missed error) {
 	verdict, cleanup := "ok", r.cleanup.Round(time.Second).String()
 	if r.lastLine != "" {
@@ -60,38 +66,53 @@ func (c *campaign) printRow(table *tabwriter.Writer, r *result, missed error) {
 		cleanup = "never"
 	}
 	succeeded, errs := r.stats.counts()
-	fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%v\t%v\t%d\t%s\t%d\t%s\t\n", r.name, r.sent, succeeded+len(errs), len(errs),
-		r.stats.percentile(50).Round(100*time.Microsecond), r.stats.percentile(99).Round(100*time.Microsecond), r.heapGrow>>20, cleanup, r.logLines, verdict)
+	fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%v\t%v\t%d\t%d\t%d\t%s\t%d\t%s\t\n", r.name, r.sent, succeeded+len(errs), len(errs),
+		r.stats.percentile(50).Round(100*time.Microsecond), r.stats.percentile(99).Round(100*time.Microsecond), r.grow.heap>>20, r.grow.stacks>>20, r.egress.all>>20, cleanup, r.logLines, verdict)
 	_ = table.Flush()
 }
 
-// runAttack runs one attack while honest peers use the point.
+// runAttack runs one attack while honest peers use the point, and waits until nothing of it
+// is left.
 func (c *campaign) runAttack(ctx context.Context, b *testbed, a attack) (result, error) {
-	r := result{name: a.name, stats: new(honestStats)}
 	before := usageNow()
-	hostile := &attackers{testbed: b, stats: r.stats, scale: c.scale}
+	hostile := &attackers{testbed: b, attack: a, stats: new(honestStats), scale: c.scale}
 	defer func() { _ = hostile.close() }()
-	if err := hostile.connect(ctx, a.peers(c.scale), a.sameAddr); err != nil {
+	r, err := c.measure(ctx, hostile)
+	if err != nil {
+		return r, err
+	}
+	ended := time.Now()
+	r.leftover = awaitCleanup(ctx, b, hostile, before)
+	r.cleanup = time.Since(ended)
+	return r, nil
+}
+
+// measure runs one attack while honest peers use the point.
+func (c *campaign) measure(ctx context.Context, hostile *attackers) (result, error) {
+	b, a := hostile.testbed, hostile.attack
+	r := result{name: a.name, stats: hostile.stats}
+	if err := hostile.connect(ctx, c.scale.peersOf(a)); err != nil {
 		return r, err
 	}
 	stop := b.startHonest(ctx, c.scale.honest, r.stats)
 	if err := awaitRequests(ctx, r.stats, 2*c.scale.honest); err != nil {
 		return r, errors.Join(err, stop())
 	}
-	linesBefore, heapBefore := c.logs.lines.Load(), usageNow().heap
+	linesBefore, heapBefore, stacksBefore := c.logs.lines.Load(), usageNow().heap, stacks()
 	r.stats.reset()
+	begun := time.Now()
 	attackCtx, end := context.WithTimeout(ctx, c.duration)
 	defer end()
-	largestHeap := watchHeap(attackCtx)
+	largest := watchPeak(attackCtx)
 	a.run(attackCtx, hostile)
 	end()
-	r.heapGrow, r.sent = <-largestHeap-heapBefore, hostile.sent.Load()
+	_ = awaitRequests(ctx, r.stats, min(1, c.scale.honest)) // their errors are in the result
+	used := <-largest
+	r.grow, r.sent = peak{used.heap - heapBefore, used.stacks - stacksBefore}, hostile.sent.Load()
 	if err := stop(); err != nil {
 		return r, err
 	}
-	ended := time.Now()
-	r.leftover = awaitCleanup(ctx, b, hostile, before)
-	r.cleanup = time.Since(ended)
+	r.egress = newEgress(hostile, time.Since(begun))
 	if r.logLines = c.logs.lines.Load() - linesBefore; r.logLines > 0 {
 		r.lastLine = *c.logs.last.Load()
 	}

@@ -20,7 +20,7 @@ import (
 // runHostilePoint starts a hostile point, and clients that send it requests. A client
 // must neither believe its answers nor wait for them for long.
 func runHostilePoint(ctx context.Context, a *attackers) {
-	point, err := newPeerHost(0)
+	point, err := newPeerHost(0, nil)
 	if err != nil {
 		return
 	}
@@ -33,7 +33,7 @@ func runHostilePoint(ctx context.Context, a *attackers) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			h, err := newPeerHost(2 * i) // TCP, as the point
+			h, err := newPeerHost(2*i, nil) // TCP, as the point
 			if err != nil {
 				return
 			}

@@ -5,9 +5,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -39,14 +41,22 @@ func newPointHost() (host.Host, error) {
 }
 
 // newPeerHost returns a host without resource limits. It uses TCP if i is even, and QUIC
-// if i is odd.
-func newPeerHost(i int) (host.Host, error) {
+// if i is odd. newKey, if it is not nil, makes its key.
+func newPeerHost(i int, newKey func() (crypto.PrivKey, error)) (host.Host, error) {
+	var identity libp2p.Option
+	if newKey != nil {
+		key, err := newKey()
+		if err != nil {
+			return nil, err
+		}
+		identity = libp2p.Identity(key)
+	}
 	transport, listen := libp2p.Transport(tcp.NewTCPTransport), listenTCP
 	if i%2 == 1 {
 		transport, listen = libp2p.Transport(libp2pquic.NewTransport), listenQUIC
 	}
 	return libp2p.New(transport, libp2p.ListenAddrStrings(listen), libp2p.ResourceManager(&network.NullResourceManager{}),
-		libp2p.DisableRelay(), libp2p.DisableMetrics())
+		libp2p.DisableRelay(), libp2p.DisableMetrics(), identity)
 }
 
 func addrInfo(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
@@ -57,21 +67,31 @@ func publicAddr(n int) ma.Multiaddr {
 }
 
 // spoofedHost is a host whose stream handlers see other remote addresses than the real
-// ones. The limits per address do not apply to loopback, and this makes them apply.
+// ones. The limits per address do not apply to loopback, and this makes them apply. It
+// counts what is written to each peer.
 type spoofedHost struct {
 	host.Host
-	addrOf func(peer.ID) ma.Multiaddr
+	addrOf    func(peer.ID) ma.Multiaddr
+	counterOf func(peer.ID) *atomic.Int64
 }
 
 func (h *spoofedHost) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
 	h.Host.SetStreamHandler(id, func(st network.Stream) {
-		handler(&spoofedStream{st, &spoofedConn{st.Conn(), h.addrOf(st.Conn().RemotePeer())}})
+		p := st.Conn().RemotePeer()
+		handler(&spoofedStream{st, &spoofedConn{st.Conn(), h.addrOf(p)}, h.counterOf(p)})
 	})
 }
 
 type spoofedStream struct {
 	network.Stream
 	conn *spoofedConn
+	sent *atomic.Int64
+}
+
+func (s *spoofedStream) Write(p []byte) (int, error) {
+	n, err := s.Stream.Write(p)
+	s.sent.Add(int64(n))
+	return n, err
 }
 
 func (s *spoofedStream) Conn() network.Conn { return s.conn }

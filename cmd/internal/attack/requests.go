@@ -3,7 +3,10 @@ package main
 // Signed records, requests, and sending requests.
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
+	"io"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -11,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
-	"github.com/libp2p/go-msgio"
 	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -43,12 +45,14 @@ func encodeFrame(m *pb.Message) []byte {
 	return append(protowire.AppendVarint(nil, uint64(len(body))), body...)
 }
 
-func registerRequest(ns string, envelope []byte) []byte {
-	return encodeFrame(&pb.Message{Type: pb.Message_REGISTER, Register: &pb.Message_Register{Ns: ns, SignedPeerRecord: envelope}})
+// registerRequest returns a REGISTER. A ttl of 0 leaves it to the point.
+func registerRequest(ns string, envelope []byte, ttl time.Duration) []byte {
+	return encodeFrame(&pb.Message{Type: pb.Message_REGISTER, Register: &pb.Message_Register{Ns: ns, SignedPeerRecord: envelope, Ttl: int64(ttl / time.Second)}})
 }
 
-func discoverRequest(ns string) []byte {
-	return encodeFrame(&pb.Message{Type: pb.Message_DISCOVER, Discover: &pb.Message_Discover{Ns: ns}})
+// discoverRequest returns a DISCOVER. A limit of 0 leaves it to the point.
+func discoverRequest(ns string, limit int64) []byte {
+	return encodeFrame(&pb.Message{Type: pb.Message_DISCOVER, Discover: &pb.Message_Discover{Ns: ns, Limit: limit}})
 }
 
 // session sends requests over one stream, and opens a new one if the point has reset it.
@@ -57,7 +61,7 @@ type session struct {
 	point peer.ID
 
 	stream network.Stream // nil: none open
-	in     msgio.ReadCloser
+	in     *bufio.Reader
 }
 
 // request sends a request and waits for an answer or an error, both of which it ignores.
@@ -67,17 +71,32 @@ func (s *session) request(ctx context.Context, frame []byte) {
 		if err != nil {
 			return
 		}
-		s.stream, s.in = st, msgio.NewVarintReaderSize(st, 4<<20)
+		s.stream, s.in = st, bufio.NewReader(st)
 	}
 	_ = s.stream.SetDeadline(time.Now().Add(10 * time.Second))
 	_, err := s.stream.Write(frame)
 	if err == nil {
-		var answer []byte
-		answer, err = s.in.ReadMsg()
-		s.in.ReleaseMsg(answer)
+		err = s.skipAnswer()
 	}
 	if err != nil {
 		_ = s.stream.Reset()
 		s.stream = nil
+	}
+}
+
+// skipAnswer reads an answer without holding it: the memory of attackers would be mistaken
+// for that of the point.
+func (s *session) skipAnswer() error {
+	size, err := binary.ReadUvarint(s.in)
+	if err == nil {
+		_, err = io.CopyN(io.Discard, s.in, int64(size))
+	}
+	return err
+}
+
+// close ends the session's stream.
+func (s *session) close() {
+	if s.stream != nil {
+		_ = s.stream.Reset()
 	}
 }

@@ -13,7 +13,7 @@ import (
 // runSoak runs all attacks in turn, in complete rounds, while honest peers come and go.
 // It fails if the process grows from round to round, or if an honest request fails.
 func runSoak(ctx context.Context, c *campaign, duration time.Duration) error {
-	b, err := newTestbed()
+	b, err := newTestbed(ctx, c.onRedis)
 	if err != nil {
 		return err
 	}
@@ -54,11 +54,11 @@ func churn(ctx context.Context, b *testbed, i int, stats *honestStats) {
 func runRounds(ctx context.Context, c *campaign, until time.Time, b *testbed, stats *honestStats) (after []usage, missed []error) {
 	for len(after) < 2 || time.Now().Before(until) {
 		for _, a := range attacks {
-			if !c.selected.MatchString(a.name) || ctx.Err() != nil {
+			if !c.includes(a) || ctx.Err() != nil {
 				continue
 			}
-			hostile := &attackers{testbed: b, stats: stats, scale: c.scale}
-			err := hostile.connect(ctx, a.peers(c.scale), a.sameAddr)
+			hostile := &attackers{testbed: b, attack: a, stats: stats, scale: c.scale}
+			err := hostile.connect(ctx, c.scale.peersOf(a))
 			attackCtx, end := context.WithTimeout(ctx, c.duration)
 			if err == nil {
 				a.run(attackCtx, hostile)

@@ -16,46 +16,101 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
+	"github.com/status-im/go-waku-rendezvous/redisstorage"
 )
 
 // honestNamespace is where honest peers register.
 const honestNamespace = "honest"
 
+// testTTL is the TTL of registrations that ask for none: short, so that nothing of an attack
+// is left soon after it.
+const testTTL = 2 * time.Second
+
+// egressRate and egressBurst are the limits of answers to one peer, which are the defaults.
+const (
+	egressRate  = 1 << 20 // bytes per second
+	egressBurst = 8 << 20 // bytes
+)
+
 type testbed struct {
 	point       host.Host
+	redis       *redisServer // nil: the storage is in memory
 	storage     rendezvous.Storage
 	service     *rendezvous.RendezvousService
 	honestPeers atomic.Int32 // started so far
 
 	mu    sync.Mutex
-	addrs map[peer.ID]ma.Multiaddr // where the point sees each peer
+	addrs map[peer.ID]ma.Multiaddr  // where the point sees each peer
+	sent  map[peer.ID]*atomic.Int64 // bytes that the point has written to each
 	// expected has the time until which an honest peer may be discovered. The zero time
 	// means that the peer is still running.
 	expected map[peer.ID]time.Time
 }
 
-func newTestbed(opts ...rendezvous.ServiceOption) (*testbed, error) {
-	h, err := newPointHost()
-	if err != nil {
-		return nil, err
-	}
+// newTestbed starts a point whose storage is in memory, or on a Redis that it starts.
+func newTestbed(ctx context.Context, onRedis bool, opts ...rendezvous.ServiceOption) (*testbed, error) {
 	b := &testbed{
-		storage:  rendezvous.NewMemoryStorage(),
 		addrs:    make(map[peer.ID]ma.Multiaddr),
+		sent:     make(map[peer.ID]*atomic.Int64),
 		expected: make(map[peer.ID]time.Time),
 	}
-	b.point = &spoofedHost{Host: h, addrOf: b.addrOf}
-	b.service = rendezvous.NewRendezvousService(b.point, b.storage, opts...)
-	if err := b.service.Start(); err != nil {
-		return nil, errors.Join(err, h.Close())
+	if err := b.start(ctx, onRedis, opts); err != nil {
+		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-func (b *testbed) close() error {
-	b.service.Stop()
-	return errors.Join(b.storage.Close(), b.point.Close())
+func (b *testbed) start(ctx context.Context, onRedis bool, opts []rendezvous.ServiceOption) (err error) {
+	if !onRedis {
+		b.storage = rendezvous.NewMemoryStorage()
+	} else {
+		if b.redis, err = startRedis(ctx); err != nil {
+			return err
+		}
+		if b.storage, err = redisstorage.Open(ctx, b.redis.url()); err != nil {
+			return err
+		}
+	}
+	h, err := newPointHost()
+	if err != nil {
+		return err
+	}
+	b.point = &spoofedHost{Host: h, addrOf: b.addrOf, counterOf: b.counterOf}
+	opts = append([]rendezvous.ServiceOption{rendezvous.WithTTL(testTTL, 0), rendezvous.WithEgressLimit(egressRate, egressBurst)}, opts...)
+	b.service = rendezvous.NewRendezvousService(b.point, b.storage, opts...)
+	return b.service.Start()
 }
+
+// close ends what was started.
+func (b *testbed) close() error {
+	var errs []error
+	if b.service != nil {
+		b.service.Stop()
+	}
+	if b.point != nil {
+		errs = append(errs, b.point.Close())
+	}
+	if b.storage != nil {
+		errs = append(errs, b.storage.Close())
+	}
+	if b.redis != nil {
+		errs = append(errs, b.redis.close())
+	}
+	return errors.Join(errs...)
+}
+
+// counterOf returns the counter of the bytes that the point writes to a peer.
+func (b *testbed) counterOf(id peer.ID) *atomic.Int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.sent[id] == nil {
+		b.sent[id] = new(atomic.Int64)
+	}
+	return b.sent[id]
+}
+
+// sentTo returns how many bytes the point has written to a peer.
+func (b *testbed) sentTo(id peer.ID) int64 { return b.counterOf(id).Load() }
 
 func (b *testbed) addrOf(id peer.ID) ma.Multiaddr {
 	b.mu.Lock()
@@ -104,7 +159,7 @@ func (b *testbed) startHonest(ctx context.Context, n int, stats *honestStats) (s
 // runHonest runs an honest peer until ctx ends. It sends ten requests per second.
 func (b *testbed) runHonest(ctx context.Context, stats *honestStats) error {
 	n := int(b.honestPeers.Add(1))
-	h, err := newPeerHost(n)
+	h, err := newPeerHost(n, nil)
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,12 @@
 package main
 
-// The heap and the goroutines of the process.
+// The heap, the stacks and the goroutines of the process.
 
 import (
 	"context"
 	"fmt"
 	"runtime"
+	"runtime/metrics"
 	"time"
 )
 
@@ -38,16 +39,30 @@ func (u usage) difference(before usage) string {
 	return fmt.Sprintf("%d MiB and %d goroutines", (u.heap-before.heap)>>20, u.goroutines-before.goroutines)
 }
 
-// watchHeap sends the largest size of the live heap, when ctx has ended.
-func watchHeap(ctx context.Context) <-chan int64 {
-	largest := make(chan int64, 1)
+// stacks returns how many bytes the stacks of all goroutines take. The collector shrinks
+// them, so it is to be asked often.
+func stacks() int64 {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(sample)
+	return int64(sample[0].Value.Uint64())
+}
+
+// peak is the most that the process has used of its heap, live, and of its stacks, in bytes.
+type peak struct{ heap, stacks int64 }
+
+// watchPeak sends the peak when ctx has ended.
+func watchPeak(ctx context.Context) <-chan peak {
+	largest := make(chan peak, 1)
 	go func() {
-		var size int64
-		for ctx.Err() == nil {
-			size = max(size, usageNow().heap)
-			pause(ctx, 500*time.Millisecond)
+		var p peak
+		for i := 0; ctx.Err() == nil; i++ {
+			p.stacks = max(p.stacks, stacks())
+			if i%20 == 0 { // it runs the collector
+				p.heap = max(p.heap, usageNow().heap)
+			}
+			pause(ctx, 25*time.Millisecond)
 		}
-		largest <- size
+		largest <- p
 	}()
 	return largest
 }
