@@ -40,9 +40,11 @@ import (
 // simulation is a network of real hosts, in a synctest bubble.
 type simulation struct {
 	hosts []host.Host
+	net   *simnet.Simnet
 
 	mu        sync.Mutex
-	unplugged map[string]bool // IP addresses that are cut off from the network
+	unplugged map[string]bool    // IP addresses that are cut off from the network
+	apart     map[[2]string]bool // pairs of IP addresses without a path between them
 }
 
 // oneProcessor runs the test on one processor. On several, the race detector of Go 1.26
@@ -59,14 +61,14 @@ func oneProcessor(t testing.TB) {
 func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
 	t.Helper()
 	oneProcessor(t)
-	s := &simulation{unplugged: make(map[string]bool)}
+	s := &simulation{unplugged: make(map[string]bool), apart: make(map[[2]string]bool)}
 	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
 	sim, meta, err := simlibp2p.SimpleLibp2pNetwork([]simlibp2p.NodeLinkSettingsAndCount{
 		{LinkSettings: simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}, Count: n},
 	}, func(p *simnet.Packet) time.Duration {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.unplugged[ip(p.From)] || s.unplugged[ip(p.To)] {
+		if s.unplugged[ip(p.From)] || s.unplugged[ip(p.To)] || s.apart[[2]string{ip(p.From), ip(p.To)}] {
 			return 1000 * time.Hour
 		}
 		return latency
@@ -79,7 +81,7 @@ func newSimulation(t testing.TB, n int, latency time.Duration) *simulation {
 		}
 		sim.Close()
 	})
-	s.hosts = meta.Nodes
+	s.hosts, s.net = meta.Nodes, sim
 	return s
 }
 
@@ -90,6 +92,14 @@ func (s *simulation) unplug(i int, off bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unplugged[simnet.IntToPublicIPv4(i).String()] = off
+}
+
+// separate lets no packet pass between hosts i and j.
+func (s *simulation) separate(i, j int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a, b := simnet.IntToPublicIPv4(i).String(), simnet.IntToPublicIPv4(j).String()
+	s.apart[[2]string{a, b}], s.apart[[2]string{b, a}] = true, true
 }
 
 const simTopic = "news"

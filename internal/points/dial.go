@@ -2,10 +2,13 @@ package points
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -18,14 +21,69 @@ func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, 
 		endDialBackoff(c, point)
 	}
 	st, err := c.Host.NewStream(ctx, point, c.Protocols...)
+	if errors.Is(err, swarm.ErrDialRefusedBlackHole) {
+		if err = dialRefused(ctx, c, point); err == nil {
+			st, err = c.Host.NewStream(ctx, point, c.Protocols...)
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, withRelays(err, c, point)
 	}
 	if err := st.Scope().SetService(c.Service); err != nil {
 		_ = st.Reset()
 		return nil, fmt.Errorf("attach stream to service: %w", err)
 	}
 	return st, nil
+}
+
+// maxRefusals is of how many dials in a row the host's black hole detector lets one
+// through.
+const maxRefusals = 100
+
+// dialRefused dials a point that the host has refused to dial. After minutes without a
+// network, libp2p takes UDP for blocked. It then lets one of a hundred dials through, which
+// finds out whether it still is, and refuses the others before anything is sent. The backoff
+// of the point limits how often that is asked for. The relays of the point are dialed first:
+// to reach it takes a dial of each of the two.
+func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
+	var failed error
+	for _, a := range c.Host.Peerstore().Addrs(point) {
+		relay, ok := relayOf(a)
+		if !ok || c.Host.Network().Connectedness(relay) == network.Connected {
+			continue
+		}
+		i := slices.IndexFunc(a, func(part ma.Component) bool { return part.Code() == ma.P_P2P })
+		c.Host.Peerstore().AddAddrs(relay, []ma.Multiaddr{a[:i]}, peerstore.TempAddrTTL)
+		if err := dialUntilSent(ctx, c, relay); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("dial its relay: %w", err))
+		}
+	}
+	if err := dialUntilSent(ctx, c, point); err != nil {
+		return errors.Join(failed, err)
+	}
+	return nil
+}
+
+// dialUntilSent dials a peer until the host has not refused to, once.
+func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
+	for range maxRefusals {
+		_, err = c.Host.Network().DialPeer(ctx, id)
+		if !errors.Is(err, swarm.ErrNoGoodAddresses) || !errors.Is(err, swarm.ErrDialRefusedBlackHole) {
+			return err
+		}
+	}
+	return err
+}
+
+// withRelays adds to the error of a dial which relays of the point the host is not connected
+// to. The error itself may only say that there was no time left.
+func withRelays(err error, c *Config, point peer.ID) error {
+	for _, a := range c.Host.Peerstore().Addrs(point) {
+		if relay, ok := relayOf(a); ok && c.Host.Network().Connectedness(relay) != network.Connected {
+			err = fmt.Errorf("%w; its relay %s is not connected", err, relay)
+		}
+	}
+	return err
 }
 
 // endDialBackoff ends the backoffs that the host itself keeps for addresses that did not

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
@@ -42,10 +43,10 @@ var errNoMore = errors.New("no more requests")
 // kind is a kind of request.
 type kind struct {
 	name        string
-	frame       func(c *client, n int) []byte                          // a client's nth request of a round; nil: no more
-	emptied     bool                                                   // each round starts with an empty point
-	library     func(ctx context.Context, b *testbed, c *client) error // the request with the library's client; nil: not measured
-	withLevelDB bool                                                   // also measured at the point with LevelDB
+	frame       func(c *client, n int) []byte                                 // a client's nth request of a round; nil: no more
+	emptied     bool                                                          // each round starts with an empty point
+	library     func(ctx context.Context, b *testbed, c *client, n int) error // a client's nth request with the library; nil: not measured
+	withLevelDB bool                                                          // also measured at the point with LevelDB
 }
 
 func newExperiments(b *testbed) ([]*experiment, error) {
@@ -68,8 +69,8 @@ func kinds() ([]kind, error) {
 		name:        "REGISTER again",
 		frame:       func(c *client, _ int) []byte { return c.registerAgain },
 		withLevelDB: true,
-		library: func(ctx context.Context, b *testbed, c *client) error {
-			_, err := c.library.Register(ctx, b.memory.host.ID(), againNamespace, rendezvous.MaxTTL)
+		library: func(ctx context.Context, b *testbed, c *client, n int) error { // as KeepRegistered in ten namespaces
+			_, err := c.library.Register(ctx, b.memory.host.ID(), fmt.Sprintf("%s/%d", againNamespace, n%10), rendezvous.MaxTTL)
 			return err
 		},
 	}}
@@ -103,7 +104,7 @@ func discoverKind(ns string, limit int) (kind, error) {
 		withLevelDB: ns == largeNamespace && limit >= 50,
 	}
 	if limit == 50 {
-		k.library = func(ctx context.Context, b *testbed, c *client) error {
+		k.library = func(ctx context.Context, b *testbed, c *client, _ int) error {
 			found, err := c.library.Discover(ctx, b.memory.host.ID(), ns, limit)
 			if err == nil && len(found) != limit {
 				err = fmt.Errorf("discovered %d peers, not %d", len(found), limit)
@@ -195,19 +196,33 @@ func beginRaw(ctx context.Context, r *rawClient, stream string, request func(con
 	return func(n int) error { return request(ctx, r, n) }, r.close, nil
 }
 
+// libraryWarmup is for how long the library's clients send requests before the first round.
+// They begin at the rate that a point allows by default, and grow faster with each answer
+// while nothing is too much for the point.
+const libraryWarmup = 3 * time.Second
+
 // librarySide sends the requests to the point in memory with the library's client. Before
 // each round every client discovers the small namespace, so that it has verified its
 // records. It meets the peers of the large namespace for the first time.
 func librarySide(b *testbed, k kind) side {
 	s := side{name: "library", clients: b.clients}
-	s.prepare = func(ctx context.Context, _ int) error {
+	s.prepare = func(ctx context.Context, round int) error {
 		return forEach(len(b.clients), func(i int) error {
-			_, err := b.clients[i].library.Discover(ctx, b.memory.host.ID(), smallNamespace, smallSize)
-			return err
+			c := b.clients[i]
+			if _, err := c.library.Discover(ctx, b.memory.host.ID(), smallNamespace, smallSize); err != nil || round > 0 {
+				return err
+			}
+			n := 0
+			for begun := time.Now(); time.Since(begun) < libraryWarmup; n++ {
+				if err := k.library(ctx, b, c, n); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	s.begin = func(ctx context.Context, c *client) (func(int) error, func(), error) {
-		return func(int) error { return k.library(ctx, b, c) }, func() {}, nil
+		return func(n int) error { return k.library(ctx, b, c, n) }, func() {}, nil
 	}
 	return s
 }

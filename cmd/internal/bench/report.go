@@ -62,5 +62,6 @@ var targets = []target{
 	{"DISCOVER 50 of 100,000", freshStream, "memory", 0.90},
 	{"DISCOVER 1000 of 100,000", freshStream, "memory", 0.70},
 	{"REGISTER again", keptStream, "memory", 0.85},
-	{"DISCOVER 50 of 1,000", freshStream, "library", 0.80},
+	{"REGISTER again", freshStream, "library", 2.5},
+	{"DISCOVER 50 of 1,000", freshStream, "library", 1.5},
 }
