@@ -113,6 +113,31 @@ func ExampleWithMetrics() {
 	// Output: libp2p_rendezvous_registrations 1
 }
 
+// requestLog is a tracer that prints each request, and counts it for Prometheus as well.
+type requestLog struct{ rendezvous.MetricsTracer }
+
+func (l requestLog) RequestAnswered(r rendezvous.RequestAnswered) {
+	fmt.Println(r.Type, r.Status)
+	l.MetricsTracer.RequestAnswered(r)
+}
+
+func ExampleNewMetricsTracer() {
+	tracer, err := rendezvous.NewMetricsTracer(prometheus.NewRegistry())
+	if err != nil {
+		log.Fatal(err)
+	}
+	point, stop := examplePoint(rendezvous.WithMetricsTracer(requestLog{tracer}))
+
+	h := exampleHost()
+	defer h.Close()
+	client := rendezvous.NewClient(h, rendezvous.WithPoints(point))
+	if _, err := client.Register(context.Background(), point.ID, "my-app", 0); err != nil {
+		log.Fatal(err)
+	}
+	stop() // waits until everything is counted
+	// Output: register OK
+}
+
 // The host of a busy point, with as many streams as the point needs.
 func ExampleLimits() {
 	limits := rcmgr.DefaultLimits

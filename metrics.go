@@ -218,6 +218,17 @@ func newServiceMetrics() *serviceMetrics {
 	return m
 }
 
+// NewMetricsTracer returns the tracer of [WithMetrics], for a tracer that embeds it and
+// learns of the same things, such as one that counts requests for a page of its own. It
+// registers the metrics with reg, or with [prometheus.DefaultRegisterer] if reg is nil.
+func NewMetricsTracer(reg prometheus.Registerer) (MetricsTracer, error) {
+	m, err := collectors.Register(reg, newServiceMetrics())
+	if err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
 func (m *serviceMetrics) Started(s Storage) (stopped func()) {
 	serving := &s
 	m.mu.Lock()

@@ -299,9 +299,9 @@ func WithAuthorizer(authorize Authorizer) ServiceOption {
 // counted together.
 func WithMetrics(reg prometheus.Registerer) ServiceOption {
 	return func(c *serviceConfig) error {
-		m, err := collectors.Register(reg, newServiceMetrics())
+		m, err := NewMetricsTracer(reg)
 		if err != nil {
-			return fmt.Errorf("register metrics: %w", err)
+			return err
 		}
 		c.metrics = m
 		return nil
