@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,9 +98,10 @@ type promServer struct {
 	url string
 }
 
-// startPrometheus starts a Prometheus that scrapes two targets and evaluates the alerts.
+// startPrometheus starts a Prometheus that scrapes points and a client, and evaluates the
+// alerts.
 // It ends with the test.
-func startPrometheus(t testing.TB, pointTarget, clientTarget string) *promServer {
+func startPrometheus(t testing.TB, pointTargets []string, clientTarget string) *promServer {
 	t.Helper()
 	dir := t.TempDir()
 	alerts, err := filepath.Abs(alertsFile)
@@ -109,10 +111,10 @@ global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [%q]
 scrape_configs:
   - job_name: rendezvous
-    static_configs: [{targets: [%q]}]
+    static_configs: [{targets: [%s]}]
   - job_name: client
     static_configs: [{targets: [%q]}]
-`, alerts, pointTarget, clientTarget)
+`, alerts, strings.Join(pointTargets, ", "), clientTarget)
 	configFile := filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(configFile, []byte(config), 0o600))
 
@@ -196,6 +198,9 @@ func startMonitoredClient(t testing.TB, point string) (target string) {
 	return strings.TrimPrefix(server.URL, "http://")
 }
 
+// target returns the target to scrape.
+func (l *serveLog) target() string { return strings.Trim(strings.TrimPrefix(l.url, "http://"), "/") }
+
 // exhaustStreams opens streams and sends half a request on each, until the point's
 // resource manager resets one.
 func exhaustStreams(t testing.TB, point string) {
@@ -238,7 +243,11 @@ func exhaustStreams(t testing.TB, point string) {
 func TestDashboardAndAlerts(t *testing.T) {
 	t.Parallel()
 	point := startTestPoint(t)
-	server := startPrometheus(t, strings.Trim(strings.TrimPrefix(point.url, "http://"), "/"), startMonitoredClient(t, point.addrs[0]))
+	// In a process of its own, because those of libp2p's metrics are the process's.
+	redisPoint := startPointProcess(t, build(t), "--listen", "/ip4/127.0.0.1/tcp/0", "--key", t.TempDir()+"/key",
+		"--http", "127.0.0.1:0", "--storage", "redis://"+startRedis(t))
+	targets := []string{strconv.Quote(point.target()), strconv.Quote(redisPoint.target())}
+	server := startPrometheus(t, targets, startMonitoredClient(t, point.addrs[0]))
 
 	dashboard, alerts := dashboardQueries(t), alertQueries(t)
 	waitFor(t, "scrapes with all kinds of requests between them", func() bool {
@@ -286,6 +295,72 @@ func (p *promServer) ready() bool {
 	_ = conn.Close()
 	status, _, _ := httpGet(p.t, p.url+"/-/ready")
 	return status == 200
+}
+
+// redisTests are tests for promtool: of the alerts on a registry in Redis, with a point
+// whose shard goes away for a minute and then fails now and then, and of a panel, with a
+// point on its own and two that share a registry.
+const redisTests = `
+rule_files: [%q]
+evaluation_interval: 10s
+tests:
+  - interval: 10s
+    input_series:
+      - {series: 'libp2p_rendezvous_redis_shards{instance="a"}', values: '3x180'}
+      - {series: 'libp2p_rendezvous_redis_shards_down{instance="a"}', values: '0x29 1x6 0x200'}
+      - {series: 'libp2p_rendezvous_redis_partial_samples_total{instance="a"}', values: '0x29 1+1x5 6x200'}
+      - {series: 'libp2p_rendezvous_redis_shard_failures_total{instance="a"}', values: '0x29 40+40x5 240x30 240+4x110'}
+    alert_rule_test:
+      - {eval_time: 4m, alertname: RendezvousRedisShardsDown}
+      - {eval_time: 4m, alertname: RendezvousRedisPartialAnswers}
+      - {eval_time: 4m, alertname: RendezvousRedisFlapping}
+      - eval_time: 5m50s
+        alertname: RendezvousRedisShardsDown
+        exp_alerts:
+          - exp_labels: {severity: page, instance: a}
+            exp_annotations: {summary: "a cannot reach 1 shards of its registry"}
+      - {eval_time: 7m, alertname: RendezvousRedisShardsDown}
+      - eval_time: 8m
+        alertname: RendezvousRedisPartialAnswers
+        exp_alerts:
+          - exp_labels: {severity: warn, instance: a}
+            exp_annotations: {summary: "a answers without the registrations of some shards"}
+      - {eval_time: 20m, alertname: RendezvousRedisPartialAnswers}
+      - {eval_time: 20m, alertname: RendezvousRedisShardsDown}
+      - eval_time: 25m
+        alertname: RendezvousRedisFlapping
+        exp_alerts:
+          - exp_labels: {severity: warn, instance: a}
+            exp_annotations: {summary: "3.333%% of the visits of a to its Redis servers fail"}
+  - interval: 10s
+    input_series:
+      - {series: 'libp2p_rendezvous_registrations{job="j",instance="a"}', values: '5x10'}
+      - {series: 'libp2p_rendezvous_registrations{job="j",instance="b"}', values: '100x10'}
+      - {series: 'libp2p_rendezvous_registrations{job="j",instance="c"}', values: '101x10'}
+      - {series: 'libp2p_rendezvous_registrations{job="other",instance="d"}', values: '1000x10'}
+      - {series: 'libp2p_rendezvous_redis_shards{job="j",instance="b"}', values: '1x10'}
+      - {series: 'libp2p_rendezvous_redis_shards{job="j",instance="c"}', values: '1x10'}
+      - {series: 'libp2p_rendezvous_redis_shards{job="other",instance="d"}', values: '1x10'}
+    promql_expr_test:
+      - {expr: %q, eval_time: 30s, exp_samples: [{value: 1106}]}
+`
+
+// TestRedisRules: the alerts on Redis fire when they should, and the dashboard counts a
+// shared registry once.
+func TestRedisRules(t *testing.T) {
+	alerts, err := filepath.Abs(alertsFile)
+	require.NoError(t, err)
+	panel := ""
+	for name, q := range dashboardQueries(t) {
+		if strings.HasPrefix(name, "Live registrations 0: sum(") {
+			panel = q
+		}
+	}
+	require.NotEmpty(t, panel)
+	file := filepath.Join(t.TempDir(), "tests.yml")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, redisTests, alerts, panel), 0o600))
+	out, err := exec.CommandContext(t.Context(), "promtool", "test", "rules", file).CombinedOutput()
+	require.NoError(t, err, string(out))
 }
 
 func TestAlertsAreWellFormed(t *testing.T) {
