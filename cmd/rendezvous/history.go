@@ -1,45 +1,61 @@
 package main
 
-// The last two minutes of the service's metrics, for the status page.
+// The last two minutes of a point, for the status page.
 
 import (
+	"context"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	dto "github.com/prometheus/client_model/go"
+	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 const (
 	historyInterval = time.Second
 	historySize     = 120 // readings
+
+	// sharedCountInterval is the time between two counts of a shared registry. A count
+	// asks each of its servers, and fetches the names of namespaces from a cluster.
+	sharedCountInterval = 15 * time.Second
 )
 
-// reading has the values of the metrics at one time.
+// reading is what is known at one time.
 type reading struct {
-	at            time.Time
-	registrations float64
-	namespaces    float64
-	requests      float64            // since the start
-	perSecond     float64            // requests, since the previous reading
-	refused       map[string]float64 // since the start, by reason
+	requestCounts
+	at        time.Time
+	stored    rendezvous.Counts
+	perSecond float64 // requests, since the previous reading
 }
 
-// history reads the metrics at an interval and holds the most recent readings.
+// history reads the counts of requests each second, counts the registrations at an
+// interval of its own, and holds the most recent readings.
 type history struct {
-	source prometheus.Gatherer
-	quit   chan struct{} // closed by stop
-	ended  chan struct{} // closed when run returns
+	tracer     *tracer
+	storage    rendezvous.Storage
+	countEvery time.Duration
+	quit       chan struct{} // closed by stop
+	ended      chan struct{} // closed when run returns
+
+	counted time.Time // when the registrations were last counted; only run uses it
 
 	mu       sync.Mutex
 	readings []reading // oldest first
 }
 
-func startHistory(source prometheus.Gatherer) *history {
-	h := &history{source: source, quit: make(chan struct{}), ended: make(chan struct{})}
+func startHistory(t *tracer, s rendezvous.Storage, countEvery time.Duration) *history {
+	h := &history{tracer: t, storage: s, countEvery: countEvery, quit: make(chan struct{}), ended: make(chan struct{})}
 	go h.run()
 	return h
+}
+
+// countInterval returns how often the registrations of the storage at a URL are counted.
+func countInterval(storageURL string) time.Duration {
+	if scheme, _, _ := strings.Cut(storageURL, ":"); isRedis(scheme) {
+		return sharedCountInterval
+	}
+	return historyInterval
 }
 
 func (h *history) run() {
@@ -61,41 +77,22 @@ func (h *history) stop() {
 	<-h.ended
 }
 
-// read reads the metrics. If the storage does not answer, its metrics are missing, and
-// the reading repeats their previous values.
+// read returns a reading for now. If the registrations are not due, or the storage does not
+// answer, it repeats their previous number.
 func (h *history) read() reading {
-	r := reading{at: time.Now(), refused: make(map[string]float64)}
+	r := reading{at: time.Now(), requestCounts: h.tracer.read()}
 	if readings := h.all(); len(readings) > 0 {
-		previous := readings[len(readings)-1]
-		r.registrations, r.namespaces = previous.registrations, previous.namespaces
+		r.stored = readings[len(readings)-1].stored
 	}
-	families, err := h.source.Gather()
-	if err != nil {
-		return r // a collector failed, and Gather does not say which metrics are missing
-	}
-	for _, f := range families {
-		switch f.GetName() {
-		case "libp2p_rendezvous_registrations":
-			r.registrations = sum(f)
-		case "libp2p_rendezvous_namespaces":
-			r.namespaces = sum(f)
-		case "libp2p_rendezvous_requests_total":
-			r.requests = sum(f)
-		case "libp2p_rendezvous_refused_total":
-			for _, m := range f.GetMetric() {
-				r.refused[m.GetLabel()[0].GetValue()] = m.GetCounter().GetValue()
-			}
+	if r.at.Sub(h.counted) >= h.countEvery-historyInterval/2 { // a tick may be early
+		h.counted = r.at
+		ctx, cancel := context.WithTimeout(context.Background(), historyInterval)
+		defer cancel()
+		if stored, err := h.storage.Counts(ctx); err == nil {
+			r.stored = stored
 		}
 	}
 	return r
-}
-
-// sum returns the sum of a counter or gauge over all labels.
-func sum(f *dto.MetricFamily) (n float64) {
-	for _, m := range f.GetMetric() {
-		n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
-	}
-	return n
 }
 
 // add appends a reading, and drops the oldest if there are too many.
@@ -104,7 +101,7 @@ func (h *history) add(r reading) {
 	defer h.mu.Unlock()
 	if n := len(h.readings); n > 0 {
 		previous := h.readings[n-1]
-		r.perSecond = max(0, r.requests-previous.requests) / r.at.Sub(previous.at).Seconds()
+		r.perSecond = float64(r.requests-previous.requests) / r.at.Sub(previous.at).Seconds()
 	}
 	if len(h.readings) == historySize {
 		h.readings = slices.Delete(h.readings, 0, 1)

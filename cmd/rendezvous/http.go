@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -30,7 +29,7 @@ func startHTTP(ctx context.Context, c *serveConfig, p *point) (*httpEndpoint, er
 	case err != nil:
 		return nil, failf(exitCannotStart, "--http %s: %w", c.httpAddr, err)
 	}
-	e := &httpEndpoint{history: startHistory(p.serviceMetrics), failed: make(chan error, 1)}
+	e := &httpEndpoint{history: startHistory(p.tracer, p.storage, countInterval(c.storageURL)), failed: make(chan error, 1)}
 	e.server = &http.Server{
 		Handler:           httpHandler(p, e.history, c.pprof),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -62,7 +61,7 @@ func (e *httpEndpoint) stop(ctx context.Context) error {
 func httpHandler(p *point, h *history, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", newStatusPage(p, h))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{p.processMetrics, p.serviceMetrics}, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.metrics, promhttp.HandlerOpts{
 		MaxRequestsInFlight: 4,
 		Timeout:             10 * time.Second,
 		ErrorHandling:       promhttp.ContinueOnError,

@@ -16,7 +16,7 @@ import (
 
 const (
 	largestShown = 10
-	largestEvery = 2 * time.Second
+	largestEvery = 2 * time.Second // at the least
 	// largestSample is how many registrations are sampled. A namespace with one percent
 	// of all registrations has about twenty in such a sample.
 	largestSample = 2000
@@ -33,17 +33,18 @@ type namespaceSize struct {
 // result, because anyone who can open the page can reload it at any rate.
 type largestNamespaces struct {
 	storage rendezvous.Storage
+	every   time.Duration // between two samples
 
 	mu    sync.Mutex
 	asked time.Time // when the storage was last queried; only one request does so at a time
 	sizes []namespaceSize
 }
 
-// get returns the largest namespaces. It returns the cached ones if they are recent, if
+// get returns the largest namespaces, of total registrations. It returns the cached ones if they are recent, if
 // another request is updating them, or if the storage fails.
-func (l *largestNamespaces) get(ctx context.Context) []namespaceSize {
+func (l *largestNamespaces) get(ctx context.Context, total int) []namespaceSize {
 	l.mu.Lock()
-	cached, due := l.sizes, time.Since(l.asked) >= largestEvery
+	cached, due := l.sizes, time.Since(l.asked) >= l.every
 	if due {
 		l.asked = time.Now()
 	}
@@ -51,7 +52,7 @@ func (l *largestNamespaces) get(ctx context.Context) []namespaceSize {
 	if !due {
 		return cached
 	}
-	sizes, err := l.find(ctx)
+	sizes, err := l.find(ctx, total)
 	if err != nil {
 		return cached
 	}
@@ -61,18 +62,14 @@ func (l *largestNamespaces) get(ctx context.Context) []namespaceSize {
 	return sizes
 }
 
-func (l *largestNamespaces) find(ctx context.Context) ([]namespaceSize, error) {
+func (l *largestNamespaces) find(ctx context.Context, total int) ([]namespaceSize, error) {
 	ctx, cancel := context.WithTimeout(ctx, largestEvery/2)
 	defer cancel()
-	counts, err := l.storage.Counts(ctx)
-	if err != nil {
-		return nil, err
-	}
 	sample, err := l.storage.Sample(ctx, "", largestSample, 0)
 	if err != nil {
 		return nil, err
 	}
-	return namespaceSizes(sample, counts.Registrations), nil
+	return namespaceSizes(sample, total), nil
 }
 
 // namespaceSizes counts the namespaces in a sample of all registrations. If the sample

@@ -28,25 +28,25 @@ type point struct {
 	started time.Time
 	ready   atomic.Bool // it serves, and listens on all addresses
 
-	processMetrics *prometheus.Registry // of the process, libp2p and the storage
-	serviceMetrics *prometheus.Registry
+	metrics *prometheus.Registry
+	tracer  *tracer
 
 	closeStorage func() error
 }
 
 // openPoint opens the host and the storage of a point. The host does not listen yet.
 func openPoint(ctx context.Context, c *serveConfig) (*point, error) {
-	p := &point{
-		started:        time.Now(),
-		processMetrics: prometheus.NewRegistry(),
-		serviceMetrics: prometheus.NewRegistry(),
+	p := &point{started: time.Now(), metrics: prometheus.NewRegistry()}
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	inner, err := rendezvous.NewMetricsTracer(p.metrics)
+	if err != nil {
+		return nil, failf(exitCannotStart, "start the metrics: %w", err)
 	}
-	p.processMetrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	var err error
-	if p.host, err = newPointHost(c, p.processMetrics); err != nil {
+	p.tracer = newTracer(inner)
+	if p.host, err = newPointHost(c, p.metrics); err != nil {
 		return nil, err
 	}
-	if p.storage, p.closeStorage, err = openStorage(ctx, c.storageURL, p.processMetrics); err != nil {
+	if p.storage, p.closeStorage, err = openStorage(ctx, c.storageURL, p.metrics); err != nil {
 		_ = p.host.Close() // why the storage cannot be opened is what matters
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 
 // serve starts the service, and then listens.
 func (p *point) serve(c *serveConfig) error {
-	options := slices.Concat(c.limits.service, []rendezvous.ServiceOption{rendezvous.WithMetrics(p.serviceMetrics)})
+	options := slices.Concat(c.limits.service, []rendezvous.ServiceOption{rendezvous.WithMetricsTracer(p.tracer)})
 	service := rendezvous.NewRendezvousService(p.host, p.storage, options...)
 	if err := service.Start(); err != nil {
 		return &failure{exitUsage, err} // a limit is out of range

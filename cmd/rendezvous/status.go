@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 //go:embed status.html
@@ -70,7 +72,7 @@ type statusPage struct {
 
 func newStatusPage(p *point, h *history) *statusPage {
 	t := template.Must(template.New("status").Parse(statusHTML))
-	return &statusPage{point: p, history: h, template: t, largest: largestNamespaces{storage: p.storage}}
+	return &statusPage{point: p, history: h, template: t, largest: largestNamespaces{storage: p.storage, every: max(largestEvery, h.countEvery)}}
 }
 
 func (s *statusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -104,29 +106,29 @@ func (s *statusPage) data(ctx context.Context) statusData {
 		Uptime:  time.Since(s.point.started).Truncate(time.Second).String(),
 		At:      time.Now().UTC().Format("15:04:05 UTC"),
 		Charts: []chart{
-			newChart("Live registrations", readings, func(r reading) float64 { return r.registrations }),
+			newChart("Live registrations", readings, func(r reading) float64 { return float64(r.stored.Registrations) }),
 			newChart("Requests per second", readings, func(r reading) float64 { return r.perSecond }),
-			newChart("Namespaces", readings, func(r reading) float64 { return r.namespaces }),
+			newChart("Namespaces", readings, func(r reading) float64 { return float64(r.stored.Namespaces) }),
 		},
 		Refused: countRefusals(now.refused),
 	}
 	for _, a := range s.point.addrs() {
 		data.Addrs = append(data.Addrs, a.String())
 	}
-	data.Largest = s.largest.get(ctx)
+	data.Largest = s.largest.get(ctx, now.stored.Registrations)
 	return data
 }
 
 // countRefusals returns the reasons for which requests were refused, the most frequent
 // first.
-func countRefusals(byReason map[string]float64) []refusalCount {
-	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b string) int {
+func countRefusals(byReason map[rendezvous.Reason]int) []refusalCount {
+	reasons := slices.SortedFunc(maps.Keys(byReason), func(a, b rendezvous.Reason) int {
 		return cmp.Or(cmp.Compare(byReason[b], byReason[a]), cmp.Compare(a, b))
 	})
 	var counts []refusalCount
 	for _, reason := range reasons {
 		if n := byReason[reason]; n > 0 {
-			counts = append(counts, refusalCount{strings.ReplaceAll(reason, "_", " "), shortNumber(n)})
+			counts = append(counts, refusalCount{strings.ReplaceAll(string(reason), "_", " "), shortNumber(float64(n))})
 		}
 	}
 	return counts

@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/libp2p/go-libp2p"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -256,4 +257,36 @@ func TestNamespaceSizes(t *testing.T) {
 	require.Equal(t, []namespaceSize{{"big", "1500"}, {"small", "500"}}, namespaceSizes(sample, largestSample))
 	require.Equal(t, []namespaceSize{{"big", "≈ 750.0k"}, {"small", "≈ 250.0k"}}, namespaceSizes(sample, 1_000_000))
 	require.Empty(t, namespaceSizes(nil, 0))
+}
+
+// countedStorage counts the calls of Counts.
+type countedStorage struct {
+	rendezvous.Storage
+	calls int
+}
+
+func (s *countedStorage) Counts(ctx context.Context) (rendezvous.Counts, error) {
+	s.calls++
+	return s.Storage.Counts(ctx)
+}
+
+// TestHistoryCountsSeldom: each reading has the requests up to then. The registrations of a
+// shared registry are counted less often than that, and those of others each time.
+func TestHistoryCountsSeldom(t *testing.T) {
+	inner, err := rendezvous.NewMetricsTracer(prometheus.NewRegistry())
+	require.NoError(t, err)
+	for url, wantCalls := range map[string]int{"redis://127.0.0.1": 1, "valkeys://a,b": 1, "memory:": 3, "leveldb:/redis": 3} {
+		storage := &countedStorage{Storage: rendezvous.NewMemoryStorage()}
+		h := &history{tracer: newTracer(inner), storage: storage, countEvery: countInterval(url)}
+		for i := range 3 {
+			h.tracer.RequestAnswered(rendezvous.RequestAnswered{Type: rendezvous.RequestDiscover})
+			h.tracer.RequestAnswered(rendezvous.RequestAnswered{Type: rendezvous.RequestDiscover, Reason: "rate_limited"})
+			r := h.read()
+			require.Equal(t, 2*(i+1), r.requests)
+			require.Equal(t, map[rendezvous.Reason]int{"rate_limited": i + 1}, r.refused)
+			h.counted = h.counted.Add(-historyInterval) // a second goes by
+		}
+		require.Equal(t, wantCalls, storage.calls, url)
+		require.NoError(t, storage.Close())
+	}
 }
