@@ -30,6 +30,7 @@ type point struct {
 
 	metrics *prometheus.Registry
 	tracer  *tracer
+	crowds  *crowds
 
 	closeStorage func() error
 }
@@ -46,6 +47,8 @@ func openPoint(ctx context.Context, c *serveConfig) (*point, error) {
 	if p.host, err = newPointHost(c, p.metrics); err != nil {
 		return nil, err
 	}
+	p.crowds = &crowds{network: p.host.Network()}
+	p.metrics.MustRegister(p.crowds)
 	if p.storage, p.closeStorage, err = openStorage(ctx, c.storageURL, p.metrics); err != nil {
 		_ = p.host.Close() // why the storage cannot be opened is what matters
 		return nil, err

@@ -50,6 +50,8 @@ type statusData struct {
 	Version string
 	Ready   bool
 	Uptime  string
+	Crowd   string
+	Crowded bool
 	Charts  []chart
 	Largest []namespaceSize
 	Refused []refusalCount
@@ -112,6 +114,8 @@ func (s *statusPage) data(ctx context.Context) statusData {
 		},
 		Refused: countRefusals(now.refused),
 	}
+	crowd := s.point.crowds.get()
+	data.Crowd, data.Crowded = crowd.String(), crowd.Notable()
 	for _, a := range s.point.addrs() {
 		data.Addrs = append(data.Addrs, a.String())
 	}
