@@ -38,6 +38,7 @@ func (k keys) names() string                  { return k.prefix + ":n" }
 func (k keys) array(ns string) string         { return k.prefix + ":a:" + ns }
 func (k keys) deadlines(ns string) string     { return k.prefix + ":d:" + ns }
 func (k keys) bytes() string                  { return k.prefix + ":b" }
+func (k keys) process(point peer.ID) string   { return k.prefix + ":process:" + string(point) }
 func (k keys) registrations(p peer.ID) string { return k.prefix + ":p:" + string(p) }
 
 // shardOf returns the number of the shard that holds the registrations of a peer. All
