@@ -44,9 +44,10 @@ type history struct {
 	readings []reading // oldest first
 }
 
-func startHistory(t *tracer, s rendezvous.Storage, countEvery time.Duration) *history {
+// startHistory reads until stop. The end of ctx ends only a count of registrations.
+func startHistory(ctx context.Context, t *tracer, s rendezvous.Storage, countEvery time.Duration) *history {
 	h := &history{tracer: t, storage: s, countEvery: countEvery, quit: make(chan struct{}), ended: make(chan struct{})}
-	go h.run()
+	go h.run(ctx)
 	return h
 }
 
@@ -58,12 +59,12 @@ func countInterval(storageURL string) time.Duration {
 	return historyInterval
 }
 
-func (h *history) run() {
+func (h *history) run(ctx context.Context) {
 	defer close(h.ended)
 	tick := time.NewTicker(historyInterval)
 	defer tick.Stop()
 	for {
-		h.add(h.read())
+		h.add(h.read(ctx))
 		select {
 		case <-tick.C:
 		case <-h.quit:
@@ -79,14 +80,14 @@ func (h *history) stop() {
 
 // read returns a reading for now. If the registrations are not due, or the storage does not
 // answer, it repeats their previous number.
-func (h *history) read() reading {
+func (h *history) read(ctx context.Context) reading {
 	r := reading{at: time.Now(), requestCounts: h.tracer.read()}
 	if readings := h.all(); len(readings) > 0 {
 		r.stored = readings[len(readings)-1].stored
 	}
 	if r.at.Sub(h.counted) >= h.countEvery-historyInterval/2 { // a tick may be early
 		h.counted = r.at
-		ctx, cancel := context.WithTimeout(context.Background(), historyInterval)
+		ctx, cancel := context.WithTimeout(ctx, historyInterval)
 		defer cancel()
 		if stored, err := h.storage.Counts(ctx); err == nil {
 			r.stored = stored

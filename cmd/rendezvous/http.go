@@ -29,7 +29,7 @@ func startHTTP(ctx context.Context, c *serveConfig, p *point) (*httpEndpoint, er
 	case err != nil:
 		return nil, failf(exitCannotStart, "--http %s: %w", c.httpAddr, err)
 	}
-	e := &httpEndpoint{history: startHistory(p.tracer, p.storage, countInterval(c.storageURL)), failed: make(chan error, 1)}
+	e := &httpEndpoint{history: startHistory(ctx, p.tracer, p.storage, countInterval(c.storageURL)), failed: make(chan error, 1)}
 	e.server = &http.Server{
 		Handler:           httpHandler(p, e.history, c.pprof),
 		ReadHeaderTimeout: 5 * time.Second,

@@ -31,6 +31,7 @@ type point struct {
 	metrics *prometheus.Registry
 	tracer  *tracer
 	crowds  *crowds
+	sameKey *sameKey
 
 	closeStorage func() error
 }
@@ -53,6 +54,8 @@ func openPoint(ctx context.Context, c *serveConfig) (*point, error) {
 		_ = p.host.Close() // why the storage cannot be opened is what matters
 		return nil, err
 	}
+	p.sameKey = newSameKey(c.log, c.keyPath, p.host.ID(), p.storage)
+	p.metrics.MustRegister(p.sameKey)
 	return p, nil
 }
 
@@ -109,7 +112,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 }
 
 // serve starts the service, and then listens.
-func (p *point) serve(c *serveConfig) error {
+func (p *point) serve(ctx context.Context, c *serveConfig) error {
 	options := slices.Concat(c.limits.service, []rendezvous.ServiceOption{rendezvous.WithMetricsTracer(p.tracer)})
 	service := rendezvous.NewRendezvousService(p.host, p.storage, options...)
 	if err := service.Start(); err != nil {
@@ -119,6 +122,7 @@ func (p *point) serve(c *serveConfig) error {
 	if err := listen(p.host, c.listen); err != nil {
 		return err
 	}
+	p.sameKey.start(ctx)
 	p.ready.Store(true)
 	return nil
 }
@@ -157,6 +161,7 @@ func (p *point) checkReady(ctx context.Context) error {
 // stopServing stops the service, if it was started.
 func (p *point) stopServing() {
 	p.ready.Store(false)
+	p.sameKey.stop()
 	if p.service != nil {
 		p.service.Stop()
 	}

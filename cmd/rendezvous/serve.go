@@ -50,12 +50,8 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	s, err := startServer(ctx, config)
-	switch {
-	case err != nil && ctx.Err() != nil: // a signal to stop, while it waited for its storage
-		config.log.Info("stopped before it served")
-		return nil
-	case err != nil:
-		return err
+	if err != nil {
+		return unlessStopped(ctx, config, err)
 	}
 	logAddrs(config, s.point)
 	config.log.Info("serving", "peer", s.point.host.ID(), "key", config.keyPath, "storage", storageName(config.storageURL), "version", version())
@@ -73,6 +69,16 @@ func serve(ctx context.Context, cmd *cli.Command) error {
 	}
 	config.log.Info("stopped")
 	return failed
+}
+
+// unlessStopped returns the error of a start, unless a signal to stop has ended the start,
+// which may have to wait for the storage.
+func unlessStopped(ctx context.Context, c *serveConfig, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	c.log.Info("stopped before it served")
+	return nil
 }
 
 // logAddrs logs the addresses that the point listens on, and those that it announces
@@ -109,7 +115,7 @@ func startServer(ctx context.Context, c *serveConfig) (*server, error) {
 		s.http, err = startHTTP(ctx, c, p)
 	}
 	if err == nil {
-		err = p.serve(c)
+		err = p.serve(ctx, c)
 	}
 	if err != nil {
 		_ = s.stop(ctx) // why it cannot start is what matters

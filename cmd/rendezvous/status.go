@@ -50,6 +50,7 @@ type statusData struct {
 	Version string
 	Ready   bool
 	Uptime  string
+	SameKey bool
 	Crowd   string
 	Crowded bool
 	Charts  []chart
@@ -104,6 +105,7 @@ func (s *statusPage) data(ctx context.Context) statusData {
 		JS:      template.JS(statusJS),   //nolint:gosec // a constant of this program
 		PeerID:  s.point.host.ID().String(),
 		Version: version(),
+		SameKey: s.point.sameKey.found.Load(),
 		Ready:   s.point.ready.Load(),
 		Uptime:  time.Since(s.point.started).Truncate(time.Second).String(),
 		At:      time.Now().UTC().Format("15:04:05 UTC"),

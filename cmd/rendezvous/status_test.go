@@ -281,7 +281,7 @@ func TestHistoryCountsSeldom(t *testing.T) {
 		for i := range 3 {
 			h.tracer.RequestAnswered(rendezvous.RequestAnswered{Type: rendezvous.RequestDiscover})
 			h.tracer.RequestAnswered(rendezvous.RequestAnswered{Type: rendezvous.RequestDiscover, Reason: "rate_limited"})
-			r := h.read()
+			r := h.read(t.Context())
 			require.Equal(t, 2*(i+1), r.requests)
 			require.Equal(t, map[rendezvous.Reason]int{"rate_limited": i + 1}, r.refused)
 			h.counted = h.counted.Add(-historyInterval) // a second goes by
