@@ -40,6 +40,7 @@ func TestModulesOfAnImporter(t *testing.T) {
 		"github.com/hashicorp/golang-lru/v2",
 		module,
 		"github.com/syndtr/goleveldb",
+		"github.com/tidwall/btree",
 	}
 	if !slices.Equal(more, want) {
 		t.Errorf("an importer gets the modules %q, not %q", more, want)
