@@ -115,9 +115,12 @@ func (s *durableStorage) add(r *Record, q Quota) error {
 	stored := dbformat.Registration{
 		Envelope: r.Envelope,
 		Deadline: now.Add(clampLife(r.Deadline.Sub(now))),
-		Fresh:    now.Add(freshFor(r, now)),
+		Fresh:    r.Fresh,
 		Kind:     uint8(r.Kind),
 		Origin:   r.Origin,
+	}
+	if stored.Fresh.IsZero() {
+		stored.Fresh = stored.Deadline
 	}
 	if stored.Order, stored.Sequence, err = s.nextPlace(needsOrder); err != nil {
 		return fmt.Errorf("write the order of registrations to the database: %w", err)

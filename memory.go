@@ -45,7 +45,8 @@ type memoryStorage struct {
 
 	mu       sync.Mutex // held for less than a microsecond, and never across I/O
 	registry *registry.Registry
-	drawn    []registry.Slot // memory of the last sample, for the next one
+	drawn    []registry.Slot   // memory of the last sample, for the next one
+	paged    []*registry.Place // memory of the last page, for the next one
 	timer    *time.Timer
 	closed   bool
 }
@@ -103,15 +104,19 @@ func (s *memoryStorage) addEntry(e *registry.Entry, q Quota, now time.Time) erro
 
 // entry returns a record as the registry has it.
 func (s *memoryStorage) entry(r *Record, now time.Time) registry.Entry {
-	return registry.Entry{
+	elapsed := s.elapsed(now)
+	e := registry.Entry{
 		Namespace: r.Namespace,
 		Peer:      r.Peer,
 		Envelope:  r.Envelope,
-		Deadline:  s.elapsed(now) + int64(clampLife(r.Deadline.Sub(now))),
-		Fresh:     s.elapsed(now) + int64(freshFor(r, now)),
+		Deadline:  elapsed + int64(clampLife(r.Deadline.Sub(now))),
 		Kind:      registry.Kind(r.Kind),
 		Origin:    registry.OriginOf(r.Origin),
 	}
+	if !r.Fresh.IsZero() {
+		e.Fresh = elapsed + int64(clampLife(r.Fresh.Sub(now)))
+	}
+	return e
 }
 
 // admit decides whether an entry may be added. s.mu is held.
@@ -125,38 +130,24 @@ func (s *memoryStorage) admit(e *registry.Entry, q Quota, now time.Time) (regist
 // clampLife bounds the time that a registration has left.
 func clampLife(left time.Duration) time.Duration { return min(max(left, 0), longestLife) }
 
-// freshFor returns how long a record stays fresh.
-func freshFor(r *Record, now time.Time) time.Duration {
-	if r.Fresh.IsZero() || r.Fresh.After(r.Deadline) {
-		return clampLife(r.Deadline.Sub(now))
-	}
-	return clampLife(r.Fresh.Sub(now))
-}
-
 // elapsed converts now to the registry's time, which begins at 1.
 func (s *memoryStorage) elapsed(now time.Time) int64 { return int64(now.Sub(s.base)) + 1 }
 
 func (s *memoryStorage) Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error) {
 	var records []Record
 	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, now time.Time, elapsed int64) {
-		records = recordsOf(drawn, now, elapsed)
+		records = make([]Record, len(drawn))
+		// This loop follows pointers. It does nothing else, so the processor loads what
+		// they point to from memory at the same time.
+		for i := range drawn {
+			records[i].Namespace, records[i].Peer = drawn[i].Namespace(), drawn[i].Peer()
+		}
+		for i := range drawn {
+			records[i].Envelope = drawn[i].Envelope()
+			records[i].Deadline = now.Add(time.Duration(drawn[i].Deadline() - elapsed))
+		}
 	})
 	return records, err
-}
-
-// recordsOf returns slots as records. Elapsed is now in the registry's time.
-func recordsOf(slots []registry.Slot, now time.Time, elapsed int64) []Record {
-	records := make([]Record, len(slots))
-	// This loop follows pointers. It does nothing else, so the processor loads what they
-	// point to from memory at the same time.
-	for i := range slots {
-		records[i].Namespace, records[i].Peer = slots[i].Namespace(), slots[i].Peer()
-	}
-	for i := range slots {
-		records[i].Envelope = slots[i].Envelope()
-		records[i].Deadline = now.Add(time.Duration(slots[i].Deadline() - elapsed))
-	}
-	return records
 }
 
 // appendSample appends a sample to dst in the form in which an answer needs it.
@@ -208,31 +199,47 @@ func (s *memoryStorage) reuse(drawn []registry.Slot) {
 
 // Page implements [Pager].
 func (s *memoryStorage) Page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, "", fmt.Errorf("page through registrations: %w", err)
-	}
 	var records []Record
-	var end string
+	end, err := s.page(ctx, namespace, kind, after, n, maxBytes, func(places []*registry.Place, now time.Time, elapsed int64) {
+		records = make([]Record, len(places))
+		for i, p := range places {
+			records[i] = Record{
+				Namespace: p.Namespace(),
+				Peer:      p.Peer(),
+				Envelope:  p.Envelope(),
+				Deadline:  now.Add(time.Duration(p.Deadline() - elapsed)),
+				Kind:      kind,
+			}
+		}
+	})
+	return records, end, err
+}
+
+// page passes a page to use, as draw does with a sample, and returns the cursor at its end.
+func (s *memoryStorage) page(ctx context.Context, namespace string, kind RecordKind, after Cursor, n, maxBytes int, use func(places []*registry.Place, now time.Time, elapsed int64)) (Cursor, error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("page through registrations: %w", err)
+	}
+	var end Cursor
 	err := s.retry(func() error {
 		if s.closed {
 			return ErrClosed
 		}
 		now := s.now()
 		elapsed := s.elapsed(now)
-		var page []registry.Slot
-		var err error
-		page, end, err = s.registry.Page(s.drawn[:0], namespace, registry.Kind(kind), string(after), n, maxBytes, elapsed)
+		places, cursor, err := s.registry.Page(s.paged[:0], namespace, registry.Kind(kind), string(after), n, maxBytes, elapsed)
 		if err != nil {
 			return err
 		}
-		records = recordsOf(page, now, elapsed)
-		for i := range records {
-			records[i].Kind = kind
+		end = Cursor(cursor)
+		use(places, now, elapsed)
+		clear(places) // so that nothing is kept alive
+		if cap(places) <= 2*MaxDiscoverLimit {
+			s.paged = places
 		}
-		s.reuse(page)
 		return nil
 	})
-	return records, Cursor(end), err
+	return end, err
 }
 
 // Remove implements [Pager].

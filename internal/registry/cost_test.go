@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
@@ -17,6 +18,7 @@ func TestSizes(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(registrant{}), uintptr(112))
 	require.LessOrEqual(t, unsafe.Sizeof(namespace{}), uintptr(64))
 	require.LessOrEqual(t, unsafe.Sizeof(Slot{}), uintptr(32))
+	require.LessOrEqual(t, unsafe.Sizeof(Place{}), uintptr(64))
 }
 
 func TestAllocations(t *testing.T) {
@@ -61,6 +63,38 @@ func TestCostOfSample(t *testing.T) {
 	require.Less(t, float64(fastest(50_000))/float64(fastest(500)), 25.0)
 }
 
+// A page costs about the same from many, wherever it begins, also if half of them were
+// refreshed in random order just now, and if another half has expired and is not evicted. A
+// walk over what was refreshed or expired would make a difference of a hundred times.
+func TestCostOfPage(t *testing.T) {
+	fastest := func(live int) time.Duration {
+		f := newFixture()
+		f.registerPeers(t, "n", 0, live, 10*second)
+		f.Order(1, 1)
+		for _, i := range rand.Perm(live)[:live/2] {
+			f.registerPeers(t, "n", i, i+1, 10*second)
+		}
+		for i := range live {
+			require.NoError(t, f.register("m", numberedPeer(i), "", 1, unlimited))
+		}
+		f.now++
+		var times []time.Duration
+		dst, cursor := make([]*Place, 0, 50), ""
+		for range 200 {
+			var err error
+			begun := time.Now()
+			dst, cursor, err = f.Page(dst[:0], "n", usual, cursor, 50, 0, f.now)
+			times = append(times, time.Since(begun))
+			require.NoError(t, err)
+			if len(dst) < 50 {
+				cursor = ""
+			}
+		}
+		return slices.Min(times)
+	}
+	require.Less(t, float64(fastest(50_000))/float64(fastest(500)), 25.0)
+}
+
 func BenchmarkRefresh(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -85,6 +119,21 @@ func BenchmarkSample(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+func BenchmarkPage(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		x, dst := full(n), make([]*Place, 0, 1000)
+		x.Order(1, 1)
+		b.Run(fmt.Sprintf("1000 of %d", n), func(b *testing.B) {
+			cursor := ""
+			for b.Loop() {
+				if dst, cursor, _ = x.Page(dst[:0], "n", usual, cursor, 1000, 0, second); len(dst) < 1000 {
+					cursor = ""
+				}
+			}
+		})
 	}
 }
 

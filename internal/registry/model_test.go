@@ -119,7 +119,7 @@ func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origi
 		return false, netip.Addr{}, ErrPeerLimit
 	case !hasRoom:
 		return false, netip.Addr{}, ErrOriginLimit
-	case lastingFull, q.Total > 0 && len(live) >= q.Total, q.Bytes > 0 && bytesOf(live)+size(k, c) > q.Bytes:
+	case lastingFull, q.Total > 0 && len(live) >= q.Total, q.Bytes > 0 && sizeOf(live)+size(k, c) > q.Bytes:
 		return false, netip.Addr{}, ErrFull
 	}
 	return false, c.origin, nil
@@ -134,7 +134,7 @@ func lastingExceeds(live map[key]content, k key, c content, q Quota) bool {
 		}
 	}
 	return q.Total > 0 && len(lasting)+1 > max(1, q.Total/2) ||
-		q.Bytes > 0 && bytesOf(lasting)+size(k, c) > max(1, q.Bytes/2)
+		q.Bytes > 0 && sizeOf(lasting)+size(k, c) > max(1, q.Bytes/2)
 }
 
 // hasRoomAt reports whether another registration may count at an address, if it is a new
@@ -168,7 +168,7 @@ func hasRoomAt(live map[key]content, from, at netip.Addr, perOrigin int) bool {
 // size is what a registration counts against a quota of bytes.
 func size(k key, c content) int64 { return int64(len(k.namespace) + len(k.peer) + len(c.envelope)) }
 
-func bytesOf(registrations map[key]content) (sum int64) {
+func sizeOf(registrations map[key]content) (sum int64) {
 	for k, c := range registrations {
 		sum += size(k, c)
 	}
@@ -474,10 +474,11 @@ func (p *play) page(t *testing.T, w *walker, n, maxBytes int) {
 	want := p.model.page(w.namespace, w.kind, w.at, n, maxBytes, p.now)
 	got, cursor := p.pageOf(t, w.namespace, w.kind, w.cursor, n, maxBytes)
 	require.Len(t, got, len(want))
-	for i, s := range got {
-		c, held := contentOf(s), p.model.held[want[i]]
-		require.Equal(t, want[i], c.key, "registration %d of a page", i)
-		require.Equal(t, content{envelope: held.envelope, deadline: held.deadline, origin: held.origin}, c.content)
+	for i, pl := range got {
+		held := p.model.held[want[i]]
+		require.Equal(t, want[i], key{pl.Namespace(), pl.Peer()}, "registration %d of a page", i)
+		require.Equal(t, held.envelope, string(pl.Envelope()))
+		require.Equal(t, held.deadline, pl.Deadline())
 		w.at = held.at
 	}
 	require.LessOrEqual(t, len(cursor), 255)
@@ -485,12 +486,12 @@ func (p *play) page(t *testing.T, w *walker, n, maxBytes int) {
 }
 
 // pageOf calls Page until it is no longer behind.
-func (p *play) pageOf(t *testing.T, namespace string, kind Kind, after string, n, maxBytes int) ([]Slot, string) {
+func (p *play) pageOf(t *testing.T, namespace string, kind Kind, after string, n, maxBytes int) ([]*Place, string) {
 	t.Helper()
 	for most := 2 + p.Len()/mostForOne; ; most-- {
-		before := Slot{deadline: 42}
-		got, cursor, err := p.Page([]Slot{before}, namespace, kind, after, n, maxBytes, p.now)
-		require.Equal(t, before, got[0], "what was in dst")
+		before := &Place{deadline: 42}
+		got, cursor, err := p.Page([]*Place{before}, namespace, kind, after, n, maxBytes, p.now)
+		require.Same(t, before, got[0], "what was in dst")
 		if err == nil {
 			return got[1:], cursor
 		}
@@ -524,13 +525,13 @@ func (p *play) learnOrder(t *testing.T) {
 	for kind := range Kind(3) {
 		all, _ := p.pageOf(t, "", kind, "", 1<<30, 0)
 		require.Len(t, all, len(p.model.page("", kind, -1, 1<<30, 0, p.now)), "registrations of kind %d", kind)
-		for _, s := range all {
-			c := contentOf(s)
-			held := p.model.held[c.key]
+		for _, pl := range all {
+			k := key{pl.Namespace(), pl.Peer()}
+			held := p.model.held[k]
 			require.Equal(t, kind, held.kind)
 			p.model.next++
 			held.at = p.model.next
-			p.model.held[c.key] = held
+			p.model.held[k] = held
 		}
 	}
 }
@@ -598,8 +599,8 @@ func (p *play) compare(t *testing.T) {
 	require.Len(t, p.model.held, p.Len())
 	require.Equal(t, p.model.namespaces(), p.Namespaces())
 	require.Equal(t, p.evicted, p.Expired())
-	require.GreaterOrEqual(t, p.Bytes(), bytesOf(p.model.live("", p.now)))
-	require.LessOrEqual(t, p.Bytes(), bytesOf(p.model.held))
+	require.GreaterOrEqual(t, p.Bytes(), sizeOf(p.model.live("", p.now)))
+	require.LessOrEqual(t, p.Bytes(), sizeOf(p.model.held))
 	k := key{p.namespace(), p.peer()}
 	_, held := p.model.held[k]
 	require.Equal(t, held, p.Has(k.namespace, k.peer), "%q", k)

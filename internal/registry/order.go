@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/tidwall/btree"
 )
 
@@ -28,22 +29,39 @@ type usage struct {
 	bytes int64
 }
 
-// place is the place of a registration in the order. It has what a page says of the
-// registration, as a slot has for a sample.
-type place struct {
-	registration *Registration
-	envelope     string
-	deadline     int64
-	sequence     uint64
-	track        *track
-	lasting      bool
+// Place is the place of a registration in the order. It has all that a page says of the
+// registration, so that a page reads one cache line for each.
+type Place struct {
+	peer     peer.ID
+	envelope string
+	deadline int64
+	sequence uint64
+	track    *track
+	lasting  bool
+}
+
+// Namespace returns the name of the namespace.
+func (p *Place) Namespace() string { return p.track.key.namespace.name }
+
+// Peer returns the ID of the peer.
+func (p *Place) Peer() peer.ID { return p.peer }
+
+// Envelope returns the envelope. It never changes, and nobody may write to it.
+func (p *Place) Envelope() []byte { return bytesOf(p.envelope) }
+
+// Deadline returns when the registration ends.
+func (p *Place) Deadline() int64 { return p.deadline }
+
+// size is what the registration counts against a quota of bytes.
+func (p *Place) size() int64 {
+	return namesSize(p.Namespace(), p.peer) + int64(len(p.envelope))
 }
 
 // track is the order of the registrations of a namespace and a kind, or of a kind in all
 // namespaces, by their sequences.
 type track struct {
 	key    trackKey
-	places btree.Map[uint64, *place]
+	places btree.Map[uint64, *Place]
 }
 
 // trackKey identifies a track. The namespace is nil for all.
@@ -60,13 +78,13 @@ func newOrder(identity, next uint64) *order {
 func (o *order) put(r *Registration, envelope string, e *Entry) {
 	p := r.place
 	if p == nil {
-		p = &place{registration: r}
+		p = &Place{peer: r.registrant.id}
 		r.place = p
 	} else {
 		o.leave(p)
 	}
 	p.envelope, p.deadline, p.lasting = envelope, e.Deadline, e.lasting()
-	o.enter(p, e.Kind, e.Sequence)
+	o.enter(p, trackKey{r.namespace, e.Kind}, e.Sequence)
 }
 
 // remove removes r. It has no place if it had expired before the order began.
@@ -79,17 +97,16 @@ func (o *order) remove(r *Registration) {
 
 // enter adds a place to its tracks, at a sequence that was given out before, or at the next
 // one for 0.
-func (o *order) enter(p *place, kind Kind, sequence uint64) {
-	all := o.all[kind]
+func (o *order) enter(p *Place, key trackKey, sequence uint64) {
+	all := o.all[key.kind]
 	if all == nil {
-		all = &track{key: trackKey{nil, kind}}
-		o.all[kind] = all
+		all = &track{key: trackKey{nil, key.kind}}
+		o.all[key.kind] = all
 	}
 	if sequence == 0 || all.has(sequence) {
 		sequence = o.next
 	}
 	o.next = max(o.next, sequence+1)
-	key := trackKey{p.registration.namespace, kind}
 	t := o.tracks.get(key)
 	if t == nil {
 		t = &track{key: key}
@@ -102,7 +119,7 @@ func (o *order) enter(p *place, kind Kind, sequence uint64) {
 }
 
 // leave takes back an enter.
-func (o *order) leave(p *place) {
+func (o *order) leave(p *Place) {
 	o.count(p, -1)
 	o.all[p.track.key.kind].places.Delete(p.sequence)
 	p.track.places.Delete(p.sequence)
@@ -112,12 +129,11 @@ func (o *order) leave(p *place) {
 }
 
 // count adds n times a place to what is counted.
-func (o *order) count(p *place, n int) {
+func (o *order) count(p *Place, n int) {
 	o.size += int64(n * len(p.envelope))
 	if p.lasting {
-		r := p.registration
 		o.lasting.count += n
-		o.lasting.bytes += int64(n) * (namesSize(r.namespace.name, r.registrant.id) + int64(len(p.envelope)))
+		o.lasting.bytes += int64(n) * p.size()
 	}
 }
 
@@ -136,16 +152,27 @@ func (t *track) has(sequence uint64) bool {
 }
 
 // follow appends to dst the first n places after a sequence. A nil track has none.
-func (t *track) follow(dst []*place, after uint64, n int) []*place {
+func (t *track) follow(dst []*Place, after uint64, n int) []*Place {
 	if t == nil || n < 1 {
 		return dst
 	}
-	t.places.Ascend(after+1, func(_ uint64, p *place) bool {
+	t.places.Ascend(after+1, func(_ uint64, p *Place) bool {
 		dst = append(dst, p)
 		n--
 		return n > 0
 	})
 	return dst
+}
+
+// prefetchPlaces reads places. It does so little else that the processor loads them from
+// memory all at the same time.
+//
+//go:noinline
+func prefetchPlaces(places []*Place) (all uint64) {
+	for _, p := range places {
+		all ^= p.sequence
+	}
+	return all
 }
 
 // cursor returns the cursor after a sequence. Cursors are printable ASCII.

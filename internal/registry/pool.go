@@ -2,7 +2,6 @@ package registry
 
 import (
 	"math/rand/v2"
-	"unsafe"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -26,11 +25,9 @@ func (s Slot) Namespace() string { return s.registration.namespace.name }
 func (s Slot) Peer() peer.ID { return s.registration.registrant.id }
 
 // Envelope returns the envelope. Nobody may write to it.
-func (s Slot) Envelope() []byte {
-	return unsafe.Slice(unsafe.StringData(s.envelope), len(s.envelope)) //nolint:gosec // a copy would be most of what a sample costs
-}
+func (s Slot) Envelope() []byte { return bytesOf(s.envelope) }
 
-// Deadline returns when the registration ends, or until when it is fresh if it was sampled.
+// Deadline returns until when the registration is fresh.
 func (s Slot) Deadline() int64 { return s.deadline }
 
 // pool is a set of registrations in no particular order. A registration is in two pools

@@ -14,7 +14,7 @@ type Registration struct {
 	positions  [poolKinds]int32 // in its pools; valid if pool.holds says so
 	prev, next *Registration    // in a bucket of the wheel
 	origin     Origin           // where it counts
-	place      *place           // in the order, if there is one
+	place      *Place           // in the order, if there is one
 }
 
 // namespace exists while it has members.

@@ -70,8 +70,7 @@ type Registry struct {
 	names       int64 // bytes of namespaces and peer IDs, one of each per registration
 	evicted     uint64
 	expired     func(namespace string, p peer.ID)
-	order       *order   // nil until it is needed
-	paged       []*place // memory of the last page, for the next one
+	order       *order // nil until it is needed
 }
 
 // New returns an empty registry. If expired is not nil, the registry calls it for each
@@ -114,7 +113,7 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 // it were new, for a nil r. Registrations count until they are evicted. That a refresh
 // has no room at its origin comes last, because it is not refused for that.
 func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
-	full := x.lastingExceeds(r, e, q)
+	full := e.lasting() && x.lastingExceeds(r, e, q)
 	var from Origin
 	if r != nil {
 		from = r.origin
@@ -136,9 +135,9 @@ func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
 }
 
 // lastingExceeds reports whether lasting registrations would take more than their half of a
-// quota if e refreshed r.
+// quota if e, which is one, refreshed r.
 func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
-	if !e.lasting() || r != nil && r.place != nil && r.place.lasting {
+	if r != nil && r.place != nil && r.place.lasting {
 		return false
 	}
 	var now usage
@@ -182,7 +181,8 @@ func (x *Registry) Put(a Admission, e *Entry) {
 	if x.order != nil {
 		x.order.put(r, envelope, e)
 	}
-	x.sampled(Slot{e.fresh(), envelope, r}, e.Kind == usual && e.fresh() > a.now)
+	fresh := e.fresh()
+	x.sampled(Slot{fresh, envelope, r}, e.Kind == usual && fresh > a.now)
 }
 
 // namespace returns the namespace with a name, and adds it if it is new.
@@ -283,54 +283,68 @@ func (x *Registry) Next() uint64 {
 // the registry does not know is before the first. It leaves out what would exceed maxBytes,
 // as [Registry.Sample] does, but never the first one. If n is below one, it appends none.
 //
-// It evicts expired registrations that are in the way. If these are many, it returns
-// [ErrBehind] and nothing else, and the caller tries again.
-func (x *Registry) Page(dst []Slot, namespace string, kind Kind, after string, n, maxBytes int, now int64) ([]Slot, string, error) {
+// What it appends is valid until the registry is used again. It evicts expired registrations
+// that are in the way. If these are many, it returns [ErrBehind] and nothing else, and the
+// caller tries again.
+func (x *Registry) Page(dst []*Place, namespace string, kind Kind, after string, n, maxBytes int, now int64) ([]*Place, string, error) {
 	x.Order(rand.Uint64(), 1)
 	sequence := x.order.parse(after)
-	ns := x.namespaces.get(namespace)
-	if ns == nil && namespace != "" {
-		return dst, x.order.cursor(sequence), nil
-	}
 	from := len(dst)
-	dst, err := x.follow(dst, x.order.track(ns, kind), sequence, n, now)
-	if err != nil {
-		return dst[:from], "", err
-	}
-	if len(dst) == from {
-		return dst, x.order.cursor(sequence), nil
+	if ns := x.namespaces.get(namespace); ns != nil || namespace == "" {
+		var err error
+		if dst, err = x.follow(dst, x.order.track(ns, kind), sequence, n, now); err != nil {
+			return dst[:from], "", err
+		}
 	}
 	if maxBytes > 0 {
-		first := &dst[from]
-		dst = cut(dst, from+1, namespace, maxBytes-len(nameIn(namespace, first))-len(first.envelope))
+		dst = cutPage(dst, from, namespace, maxBytes)
 	}
-	return dst, x.order.cursor(dst[len(dst)-1].registration.place.sequence), nil
+	if len(dst) > from {
+		sequence = dst[len(dst)-1].sequence
+	}
+	return dst, x.order.cursor(sequence), nil
+}
+
+// cutPage shortens places so that those after the first n do not exceed maxBytes, unless
+// there is one only. They are in a namespace, or in any for "".
+func cutPage(places []*Place, n int, namespace string, maxBytes int) []*Place {
+	for i := n; i < len(places); i++ {
+		name := namespace
+		if name == "" {
+			name = places[i].Namespace()
+		}
+		if maxBytes -= len(name) + len(places[i].envelope); maxBytes < 0 && i > n {
+			return places[:i]
+		}
+	}
+	return places
 }
 
 // follow appends n registrations of a track that come after a sequence and are live at now.
 // It evicts what it finds expired, and returns ErrBehind if that is much.
-func (x *Registry) follow(dst []Slot, t *track, after uint64, n int, now int64) ([]Slot, error) {
-	var expired []*Registration
+func (x *Registry) follow(dst []*Place, t *track, after uint64, n int, now int64) ([]*Place, error) {
+	var expired []*Place
 	for n > 0 && len(expired) < mostForOne {
-		// Two loops, since the second waits for memory, and does so for many places at a time
-		// only if it does little else.
-		x.paged = t.follow(x.paged[:0], after, min(n, longestStep))
-		if len(x.paged) == 0 {
+		before := len(dst)
+		dst = t.follow(dst, after, min(n, longestStep))
+		found := dst[before:]
+		dst = dst[:before]
+		if len(found) == 0 {
 			break
 		}
-		for _, p := range x.paged {
+		after = found[len(found)-1].sequence
+		prefetchPlaces(found)
+		for _, p := range found {
 			if p.deadline <= now {
-				expired = append(expired, p.registration)
-				continue
+				expired = append(expired, p)
+			} else {
+				dst = append(dst, p)
+				n--
 			}
-			dst = append(dst, Slot{p.deadline, p.envelope, p.registration})
-			n--
 		}
-		after = x.paged[len(x.paged)-1].sequence
 	}
-	clear(x.paged) // so that nothing is kept alive
-	for _, r := range expired {
-		x.evict(r)
+	for _, p := range expired {
+		x.evict(x.registrants.get(p.peer).find(p.Namespace()))
 	}
 	if len(expired) >= mostForOne {
 		return dst, ErrBehind
@@ -463,20 +477,16 @@ func (x *Registry) Sample(dst []Slot, namespace string, n, maxBytes int, now int
 func cut(slots []Slot, n int, namespace string, maxBytes int) []Slot {
 	for i := n; i < len(slots); i++ {
 		s := &slots[i]
-		if maxBytes -= len(nameIn(namespace, s)) + len(s.envelope); maxBytes < 0 {
+		name := namespace
+		if name == "" {
+			name = s.Namespace()
+		}
+		if maxBytes -= len(name) + len(s.envelope); maxBytes < 0 {
 			clear(slots[i:])
 			return slots[:i]
 		}
 	}
 	return slots
-}
-
-// nameIn returns the namespace of a slot of a namespace, or of any for "".
-func nameIn(namespace string, s *Slot) string {
-	if namespace != "" {
-		return namespace
-	}
-	return s.Namespace()
 }
 
 // Has reports whether the registry holds a registration of p in a namespace. The

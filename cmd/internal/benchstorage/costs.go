@@ -23,6 +23,9 @@ type costs struct {
 	replace     time.Duration // with another envelope, in the order of registration
 	randomOrder time.Duration // with another envelope, in random order
 	sample      time.Duration
+	page        time.Duration // of pageSize, one after the other
+	churned     time.Duration // the same, after half was refreshed in random order
+	paged       time.Duration // refresh in the order of registration, while the order is kept
 }
 
 // compareCosts compares a storage with a thousand registrations with a full one.
@@ -33,6 +36,9 @@ func compareCosts(t *targets) error {
 	}
 	full, err := measureCosts(*fullSize)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(small.measurePages(newFiller(1), 1000), full.measurePages(newFiller(1), *fullSize)); err != nil {
 		return err
 	}
 	const format = "%-28s %12v %12v %7.2f"
@@ -47,6 +53,10 @@ func compareCosts(t *targets) error {
 	fmt.Printf(format+"  (no target: see docs/storage.md)\n", "Add, refresh, random order",
 		small.randomOrder, full.randomOrder, float64(full.randomOrder)/float64(small.randomOrder))
 	check("Sample(50)", small.sample, full.sample)
+	check("Page(1000)", small.page, full.page)
+	check("Page(1000), half refreshed", small.churned, full.churned)
+	fmt.Printf(format+"  (no target: see docs/storage.md)\n", "Add, refresh, with pages",
+		small.paged, full.paged, float64(full.paged)/float64(small.paged))
 	fmt.Println()
 	return nil
 }
@@ -86,6 +96,41 @@ func measureCosts(n int) (c costs, err error) {
 	}
 	c.add, err = measureAddNew(f, n)
 	return c, err
+}
+
+// measurePages measures a storage that keeps the order, with n registrations.
+func (c *costs) measurePages(f *filler, n int) (err error) {
+	s := rendezvous.NewMemoryStorage()
+	defer func() { err = errors.Join(err, s.Close()) }()
+	pager, ok := s.(rendezvous.Pager)
+	if !ok {
+		return fmt.Errorf("%T is no Pager", s)
+	}
+	ctx := context.Background()
+	if _, _, err := pager.Page(ctx, "", rendezvous.KindPeerRecord, "", 1, 0); err != nil { // as Start does
+		return err
+	}
+	if err := f.fill(s, n, time.Now().Add(*ttl)); err != nil {
+		return err
+	}
+	pages := func() time.Duration {
+		var cursor rendezvous.Cursor
+		return timePerOp(2000, &err, func(int) error {
+			got, next, err := pager.Page(ctx, namespace(0), rendezvous.KindPeerRecord, cursor, pageSize, 0)
+			if cursor = next; len(got) < pageSize { // that was the last page
+				cursor = ""
+			}
+			return err
+		})
+	}
+	c.page = pages()
+	refresh := func(i int) error { return s.Add(ctx, f.record(i, time.Now().Add(*ttl)), quota()) }
+	for _, i := range rand.Perm(n)[:n/2] {
+		err = errors.Join(err, refresh(i))
+	}
+	c.churned = pages()
+	c.paged = timePerOp(100_000, &err, func(i int) error { return refresh(i % n) })
+	return err
 }
 
 // measureAddNew measures Add for new peers. It adds only a tenth to a storage with n

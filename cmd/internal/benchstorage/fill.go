@@ -20,7 +20,10 @@ var (
 	ttl      = flag.Duration("lifetime", 5*time.Minute, "TTL of registrations that must not expire while a storage fills")
 )
 
-const sampleSize = 50 // of Sample
+const (
+	sampleSize = 50   // of Sample
+	pageSize   = 1000 // of Page
+)
 
 // envelopeSize is the size of the signed record of a peer with an Ed25519 key and two
 // addresses.
