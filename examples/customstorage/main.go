@@ -6,8 +6,9 @@
 // It prints a command that starts a peer of the point. The database is a file in the
 // directory for temporary files, or the file that -file names.
 //
-// [rendezvous.Storage] documents what a storage must do. storage_test.go checks this
-// storage with a few lines.
+// [rendezvous.Storage] documents what a storage must do, and [rendezvous.Pager] what one does
+// that pages: pages.go shows what that takes. storage_test.go checks this storage with a few
+// lines.
 package main
 
 import (

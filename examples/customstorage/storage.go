@@ -24,11 +24,17 @@ import (
 // The buckets of the database. The sequence number of each of them, and of the bucket of
 // each peer, is its number of entries.
 var (
-	namespaces = []byte("namespaces") // namespace → peer → deadline, origin and envelope
+	namespaces = []byte("namespaces") // namespace → peer → value, see below
 	peers      = []byte("peers")      // peer → namespace → nothing
 	ends       = []byte("ends")       // deadline, namespace and peer → nothing
 	origins    = []byte("origins")    // network → nothing; its sequence number counts
 	sizes      = []byte("sizes")      // its sequence number is the size of all registrations
+
+	// For pages:
+	order        = []byte("order")        // kind, namespace or nothing, and sequence → namespace and peer
+	identity     = []byte("identity")     // its sequence number is a random one, for cursors
+	lasting      = []byte("lasting")      // its sequence number counts lasting registrations
+	lastingSizes = []byte("lastingSizes") // and that of this is their size
 )
 
 // Storage stores registrations in a bbolt file, which is a B+ tree with transactions. It
@@ -49,10 +55,13 @@ func Open(path string) (*Storage, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{namespaces, peers, ends, origins, sizes} {
+		for _, name := range [][]byte{namespaces, peers, ends, origins, sizes, order, identity, lasting, lastingSizes} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
+		}
+		if b := tx.Bucket(identity); b.Sequence() == 0 {
+			return b.SetSequence(rand.Uint64())
 		}
 		return nil
 	})
@@ -71,7 +80,13 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 		if err := removeEnded(tx, time.Now()); err != nil {
 			return err
 		}
+		if r.Fresh.IsZero() || r.Fresh.After(r.Deadline) {
+			r.Fresh = r.Deadline
+		}
 		old := get(tx, r.Namespace, r.Peer)
+		if !admitLasting(tx, r, old, q) {
+			return rendezvous.ErrFull
+		}
 		if old == nil {
 			if err := admit(tx, r, q); err != nil {
 				return err
@@ -92,9 +107,10 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int)
 	err := do(ctx, s.db.View, func(tx *bbolt.Tx) error {
 		seen, now := 0, time.Now()
 		draw := func(r rendezvous.Record) {
-			if !r.Deadline.After(now) {
+			if !r.Fresh.After(now) || r.Kind != rendezvous.KindPeerRecord {
 				return
 			}
+			r.Deadline = r.Fresh
 			seen++
 			if len(drawn) < n {
 				drawn = append(drawn, r)
@@ -256,20 +272,40 @@ func countOrigin(tx *bbolt.Tx, a netip.Addr, n int) error {
 	return nil
 }
 
-// headerSize is how many bytes of a value are before the envelope: those of the deadline
-// and of the origin.
-const headerSize = 8 + 16
+// A value is the deadline, the end of the freshness, the sequence in the order, the kind,
+// whether the registration is a lasting one, the origin and the envelope.
+const (
+	freshAt    = 8
+	sequenceAt = freshAt + 8
+	kindAt     = sequenceAt + 8
+	lastingAt  = kindAt + 1
+	originAt   = lastingAt + 1
+	headerSize = originAt + 16
+)
+
+// recordOf returns the record that a value says.
+func recordOf(namespace string, p peer.ID, value []byte) rendezvous.Record {
+	return rendezvous.Record{
+		Namespace: namespace,
+		Peer:      p,
+		Envelope:  value[headerSize:],
+		Deadline:  time.Unix(0, int64(binary.BigEndian.Uint64(value))),
+		Fresh:     time.Unix(0, int64(binary.BigEndian.Uint64(value[freshAt:]))),
+		Kind:      rendezvous.RecordKind(value[kindAt]),
+		Origin:    addrOf(value),
+	}
+}
 
 // addrOf returns the origin in a value.
 func addrOf(value []byte) netip.Addr {
-	a := netip.AddrFrom16([16]byte(value[8:headerSize]))
+	a := netip.AddrFrom16([16]byte(value[originAt:headerSize]))
 	if a.IsUnspecified() {
 		return netip.Addr{}
 	}
 	return a.Unmap()
 }
 
-// get returns the deadline, in 8 bytes, the origin, in 16 bytes, and the envelope of a registration, or nil.
+// get returns the value of a registration, or nil.
 func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 	b := tx.Bucket(namespaces).Bucket([]byte(namespace))
 	if b == nil {
@@ -280,7 +316,7 @@ func get(tx *bbolt.Tx, namespace string, p peer.ID) []byte {
 
 // put adds a registration that is not in the database.
 func put(tx *bbolt.Tx, r rendezvous.Record) error {
-	deadline := binary.BigEndian.AppendUint64(nil, uint64(max(r.Deadline.UnixNano(), 0)))
+	deadline := nanoseconds(r.Deadline)
 	members, err := bucket(tx.Bucket(namespaces), []byte(r.Namespace))
 	if err != nil {
 		return err
@@ -293,8 +329,18 @@ func put(tx *bbolt.Tx, r rendezvous.Record) error {
 	if r.Origin.IsValid() {
 		origin = r.Origin.As16()
 	}
-	value := slices.Concat(deadline, origin[:], r.Envelope)
+	sequence, err := tx.Bucket(order).NextSequence()
+	if err != nil {
+		return err
+	}
+	isLasting := byte(0)
+	if r.Fresh.Before(r.Deadline) {
+		isLasting = 1
+	}
+	value := slices.Concat(deadline, nanoseconds(r.Fresh), binary.BigEndian.AppendUint64(nil, sequence),
+		[]byte{byte(r.Kind), isLasting}, origin[:], r.Envelope)
 	return errors.Join(
+		enterOrder(tx, r.Namespace, r.Peer, value),
 		members.Put([]byte(r.Peer), value),
 		countOrigin(tx, r.Origin, +1),
 		count(tx.Bucket(sizes), sizeOf(r.Namespace, r.Peer, len(r.Envelope))),
@@ -311,6 +357,7 @@ func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
 	value := members.Get([]byte(p))
 	size := sizeOf(namespace, p, len(value)-headerSize)
 	return errors.Join(
+		leaveOrder(tx, namespace, p, value),
 		countOrigin(tx, addrOf(value), -1),
 		count(tx.Bucket(sizes), -size),
 		tx.Bucket(ends).Delete(endKey(deadline, namespace, p)),
@@ -321,6 +368,11 @@ func remove(tx *bbolt.Tx, namespace string, p peer.ID, deadline []byte) error {
 		dropEmpty(tx.Bucket(namespaces), []byte(namespace)),
 		dropEmpty(tx.Bucket(peers), []byte(p)),
 	)
+}
+
+// nanoseconds returns a time in 8 bytes that sort as the times do.
+func nanoseconds(t time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(max(t.UnixNano(), 0)))
 }
 
 // count adds n to the number of entries in the sequence number of a bucket.
@@ -361,17 +413,27 @@ func removeEnded(tx *bbolt.Tx, now time.Time) error {
 	}
 }
 
-// endKey returns a key that sorts by deadline. It includes the length of the namespace,
-// because no byte could mark where the namespace ends and the peer begins.
+// endKey returns a key that sorts by deadline.
 func endKey(deadline []byte, namespace string, p peer.ID) []byte {
-	key := binary.BigEndian.AppendUint16(bytes.Clone(deadline), uint16(len(namespace)))
-	key = append(key, namespace...)
-	return append(key, p...)
+	return appendName(bytes.Clone(deadline), namespace, p)
 }
 
 func parseEndKey(key []byte) (deadline []byte, namespace string, p peer.ID) {
-	size := int(binary.BigEndian.Uint16(key[8:]))
-	return bytes.Clone(key[:8]), string(key[10 : 10+size]), peer.ID(key[10+size:])
+	namespace, p = parseName(key[8:])
+	return bytes.Clone(key[:8]), namespace, p
+}
+
+// appendName appends a namespace and a peer. It includes the length of the namespace,
+// because no byte could mark where the namespace ends and the peer begins.
+func appendName(b []byte, namespace string, p peer.ID) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(namespace)))
+	b = append(b, namespace...)
+	return append(b, p...)
+}
+
+func parseName(b []byte) (namespace string, p peer.ID) {
+	size := int(binary.BigEndian.Uint16(b))
+	return string(b[2 : 2+size]), peer.ID(b[2+size:])
 }
 
 // each calls f with each record of a namespace, or of all namespaces for "".
@@ -384,12 +446,7 @@ func each(tx *bbolt.Tx, namespace string, f func(rendezvous.Record)) {
 		}
 		cursor := members.Cursor()
 		for p, v := cursor.First(); p != nil; p, v = cursor.Next() {
-			f(rendezvous.Record{
-				Namespace: string(name),
-				Peer:      peer.ID(p),
-				Envelope:  v[headerSize:],
-				Deadline:  time.Unix(0, int64(binary.BigEndian.Uint64(v))),
-			})
+			f(recordOf(string(name), peer.ID(p), v))
 		}
 	}
 	if namespace != "" {

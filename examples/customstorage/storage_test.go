@@ -23,6 +23,7 @@ func TestStorage(t *testing.T) {
 			t.Helper()
 			return open(t, filepath.Join(t.TempDir(), "db"))
 		},
+		storagetest.MustPage(),
 		storagetest.Reopen(func(t *testing.T, s rendezvous.Storage) rendezvous.Storage {
 			t.Helper()
 			path := s.(*Storage).db.Path()
