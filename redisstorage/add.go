@@ -26,13 +26,7 @@ func addRecord(ctx context.Context, shards []*shard, r rendezvous.Record, q rend
 		return fmt.Errorf("namespace or peer ID exceeds %d bytes", maxNameSize)
 	}
 	n := shardOf(r.Peer, len(shards))
-	a := &addition{
-		Record:    r,
-		counting:  countHere,
-		perPeer:   orNoLimit(int64(q.PerPeer)),
-		perOrigin: orNoLimit(int64(q.PerOrigin)),
-	}
-	a.total, a.bytes = shardLimits(shards, n, q)
+	a := &addition{Record: r, counting: countHere, limits: shardLimits(shards, n, q)}
 	if q.PerOrigin > 0 {
 		a.origin = originOf(r.Origin)
 	}
@@ -46,11 +40,10 @@ func addRecord(ctx context.Context, shards []*shard, r rendezvous.Record, q rend
 	}
 	// Much may have expired in the other shards since they last reported.
 	renewReports(ctx, shards, n)
-	total, bytes := shardLimits(shards, n, q)
-	if total <= a.total && bytes <= a.bytes {
+	before := a.limits
+	if a.limits = shardLimits(shards, n, q); a.limits == before {
 		return err
 	}
-	a.total, a.bytes = total, bytes
 	return addCounted(ctx, shards, n, *a)
 }
 
@@ -70,6 +63,18 @@ func renewReports(ctx context.Context, shards []*shard, n int) {
 	asking.Wait()
 }
 
+// shardLimits returns how much shard n may hold.
+func shardLimits(shards []*shard, n int, q rendezvous.Quota) limits {
+	return limits{
+		perPeer:      orNoLimit(int64(q.PerPeer)),
+		perOrigin:    orNoLimit(int64(q.PerOrigin)),
+		total:        shardLimit(shards, n, int64(q.Total), 1, func(r report) int64 { return r.live }),
+		bytes:        shardLimit(shards, n, q.Bytes, 1, func(r report) int64 { return r.bytes }),
+		lastingTotal: shardLimit(shards, n, int64(q.Total), 2, func(r report) int64 { return r.lasting }),
+		lastingBytes: shardLimit(shards, n, q.Bytes, 2, func(r report) int64 { return r.lastingBytes }),
+	}
+}
+
 func orNoLimit(limit int64) int64 {
 	if limit <= 0 {
 		return noLimit
@@ -77,22 +82,17 @@ func orNoLimit(limit int64) int64 {
 	return limit
 }
 
-// shardLimits returns how many registrations shard n may have, and how many bytes.
-func shardLimits(shards []*shard, n int, q rendezvous.Quota) (total, bytes int64) {
-	return shardLimit(shards, n, int64(q.Total), func(r report) int64 { return r.live }),
-		shardLimit(shards, n, q.Bytes, func(r report) int64 { return r.bytes })
-}
-
-// shardLimit returns how much of a total is left for shard n: the total less what the
+// shardLimit returns how much of a part of a total is left for shard n: the part less what the
 // other shards last reported.
-func shardLimit(shards []*shard, n int, total int64, amount func(report) int64) int64 {
+func shardLimit(shards []*shard, n int, total, part int64, amount func(report) int64) int64 {
 	if total <= 0 {
 		return noLimit
 	}
+	left := total / part
 	for i, s := range shards {
 		if i != n {
-			total -= amount(s.lastReport())
+			left -= amount(s.lastReport())
 		}
 	}
-	return max(0, total)
+	return max(0, left)
 }

@@ -3,24 +3,45 @@ package redisstorage
 // What a script is told to add, and what it has done.
 
 import (
+	"crypto/sha1" //nolint:gosec // the scripts can compute no other hash
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"net/netip"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 const noLimit = -1
 
-// addition is a registration to add to a shard, and the limits there. A negative limit is
-// none.
+// errBehind means that the outcome depends on what has expired and is not purged yet.
+var errBehind = errors.New("expired registrations have to be purged")
+
+// addition is a registration to add to a shard, and the limits there.
 type addition struct {
 	rendezvous.Record
 	origin      origin // "" if it does not count
 	counting    counting
 	deadline    int64 // by the server's clock, in milliseconds; 0 to compute it from the Record
 	refreshOnly bool
-
-	perPeer, perOrigin, total, bytes int64
+	limits      limits
 }
+
+// limits are how much a shard may hold. A negative limit is none.
+type limits struct {
+	perPeer, perOrigin, total, bytes, lastingTotal, lastingBytes int64
+}
+
+// String returns the limits as the script takes them.
+func (l limits) String() string {
+	return fmt.Sprint(l.perPeer, l.perOrigin, l.total, l.bytes, l.lastingTotal, l.lastingBytes)
+}
+
+// lasting reports whether the registration lives longer than it is fresh.
+func (a *addition) lasting() bool { return !a.Fresh.IsZero() && a.Fresh.Before(a.Deadline) }
 
 // counting says where the origin of an addition is counted, in the words of the script.
 type counting string
@@ -34,8 +55,14 @@ const (
 // added is what an addition has done.
 type added struct {
 	refreshed bool
-	deadline  int64   // of the server's clock, in milliseconds
-	before    counted // where it was counted, if it was refreshed
+	deadline  int64  // of the server's clock, in milliseconds
+	before    origin // by which it was counted, if it was refreshed
+}
+
+// counted is a registration, by its ID, that is counted by an origin.
+type counted struct {
+	id     string
+	origin origin
 }
 
 // origin is what the scripts count registrations by: an IPv4 address, or the first eight
@@ -58,11 +85,12 @@ func originOf(addr netip.Addr) origin {
 // shard, so that one script can check the /64, the /56 and the /48.
 func (o origin) shard(shards int) int { return shardOfName(string(o[:min(len(o), 6)]), shards) }
 
-// counted is a registration in the tallies of an origin, until a deadline of the server's
-// clock, in milliseconds. The zero value is none.
-type counted struct {
-	origin   origin
-	deadline int64
+// registrationID returns the ID of a registration in the sets of origins. It is that of idOf in
+// lua/lib.lua, and short, because it is stored for each prefix of an origin.
+func registrationID(ns string, p peer.ID) string {
+	member := append(binary.BigEndian.AppendUint16(nil, uint16(len(ns))), ns...)
+	sum := sha1.Sum(append(member, p...)) //nolint:gosec // as above
+	return hex.EncodeToString(sum[:12])
 }
 
 // outcomeError returns the error that the outcome of a script means.
@@ -76,6 +104,8 @@ func outcomeError(outcome string) error {
 		return rendezvous.ErrOriginLimit
 	case "full":
 		return rendezvous.ErrFull
+	case "behind":
+		return errBehind
 	default:
 		return errUnexpected
 	}

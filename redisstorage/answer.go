@@ -40,12 +40,17 @@ type entry struct {
 	namespace string
 	peer      peer.ID
 	envelope  []byte
-	deadline  int64 // of the server's clock, in milliseconds
+	// By the server's clock, in milliseconds.
+	fresh, deadline int64
 }
 
-// entryHeader is the size of an entry before the peer: six bytes of deadline, two of the
-// peer's length and one of the origin's.
+// entryHeader is the size of an entry before the peer: six bytes of the end of freshness, two
+// of the peer's length and one of flags.
 const entryHeader = 9
+
+// The flags of an entry are the length of the origin, lastingFlag and, above that, the kind of
+// the envelope.
+const lastingFlag = 16
 
 func readEntry(m *rueidis.RedisMessage) (entry, error) {
 	if m.IsNil() {
@@ -64,17 +69,27 @@ func decodeEntry(b []byte) (entry, error) {
 	if len(b) < entryHeader {
 		return entry{}, errUnexpected
 	}
-	head := binary.BigEndian.Uint64(b)
+	head, flags := binary.BigEndian.Uint64(b), b[entryHeader-1]
 	peerEnd := entryHeader + int(head&0xffff)
-	envelope := peerEnd + int(b[entryHeader-1])
+	envelope := peerEnd + int(flags%lastingFlag)
+	lasting := flags&lastingFlag != 0
+	if lasting {
+		envelope += 6
+	}
 	if len(b) < envelope {
 		return entry{}, errUnexpected
+	}
+	fresh := int64(head >> 16)
+	deadline := fresh
+	if lasting {
+		deadline = int64(binary.BigEndian.Uint64(b[envelope-8:]) & (1<<48 - 1))
 	}
 	return entry{
 		exists:   true,
 		peer:     peer.ID(b[entryHeader:peerEnd]),
 		envelope: b[envelope:len(b):len(b)],
-		deadline: int64(head >> 16),
+		fresh:    fresh,
+		deadline: deadline,
 	}, nil
 }
 

@@ -16,7 +16,7 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, deadline uint64, p, origin string, envelope []byte) {
 		_, _ = decodeEntry(envelope)
 
-		if deadline >= 1<<48 || len(p) > maxNameSize || len(origin) > 255 {
+		if deadline >= 1<<48 || len(p) > maxNameSize || len(origin) > 15 {
 			return
 		}
 		packed := binary.BigEndian.AppendUint64(nil, deadline<<16|uint64(len(p)))
@@ -24,7 +24,7 @@ func FuzzDecodeEntry(f *testing.F) {
 		packed = append(append(packed, p+origin...), envelope...)
 		e, err := decodeEntry(packed)
 		require.NoError(t, err)
-		require.Equal(t, entry{exists: true, peer: peer.ID(p), envelope: e.envelope, deadline: int64(deadline)}, e)
+		require.Equal(t, entry{exists: true, peer: peer.ID(p), envelope: e.envelope, fresh: int64(deadline), deadline: int64(deadline)}, e)
 		require.Equal(t, string(envelope), string(e.envelope))
 
 		_, err = decodeEntry(packed[:entryHeader+len(p)+len(origin)-1])

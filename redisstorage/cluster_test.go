@@ -20,7 +20,7 @@ func TestCluster(t *testing.T) {
 	s := open(t, c[4].url()) // a replica
 	require.Len(t, s.shards, len(tags))
 	for i, sh := range s.shards {
-		for _, key := range []string{sh.index(), sh.names(), sh.array("{x}}{"), sh.deadlines("{"), sh.bytes(), sh.registrations("}{a}")} {
+		for _, key := range []string{sh.index(), sh.names(), sh.array("{x}}{"), sh.deadlines("{"), sh.lasting(), sh.unusual(), sh.registrations("}{a}")} {
 			slot, err := strconv.Atoi(c[0].cli(t, "cluster", "keyslot", key))
 			require.NoError(t, err)
 			require.Equal(t, (2*i+1)*16384/(2*len(tags)), slot, key)

@@ -145,7 +145,7 @@ func TestAllPointsKilled(t *testing.T) {
 func TestKeysLost(t *testing.T) {
 	t.Parallel()
 	const peers = 100
-	for _, lost := range []string{":i", ":a:", ":d:", ":p:", ":n", ":b", ":"} {
+	for _, lost := range []string{":i", ":a:", ":d:", ":p:", ":n", ":"} {
 		t.Run(lost, func(t *testing.T) {
 			t.Parallel()
 			node := startServer(t, "redis-server")

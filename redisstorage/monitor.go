@@ -67,7 +67,7 @@ func (m *monitor) run(ctx context.Context, n int) {
 
 // visit visits shard n and reports whether there is more to purge.
 func (m *monitor) visit(ctx context.Context, n int) (more bool) {
-	purged, err := m.shards[n].purge(ctx, "", nil)
+	more, err := m.shards[n].purge(ctx, "", nil)
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
@@ -76,5 +76,5 @@ func (m *monitor) visit(ctx context.Context, n int) (more bool) {
 	default:
 		m.health.succeed(n)
 	}
-	return err == nil && purged == purgeBatch
+	return more
 }

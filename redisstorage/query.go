@@ -97,14 +97,6 @@ func (q *query) askOnce(ctx context.Context, positions [][]string) []answer {
 	return answers
 }
 
-// ranked returns the key of the deadlines by which entries of a shard have ranks.
-func (q *query) ranked(s *shard) string {
-	if q.namespace == "" {
-		return s.index()
-	}
-	return s.deadlines(q.namespace)
-}
-
 // commands returns the commands for shard n.
 func (q *query) commands(n int, positions []string) (commands []rueidis.Completed) {
 	s := q.shards[n]
@@ -115,7 +107,7 @@ func (q *query) commands(n int, positions []string) (commands []rueidis.Complete
 		}
 		for _, batch := range batches {
 			args := append([]string{s.prefix, q.namespace}, batch...)
-			commands = append(commands, ranksScript.byHash(q.client, []string{q.ranked(s)}, args...))
+			commands = append(commands, ranksScript.byHash(q.client, []string{s.index()}, args...))
 		}
 		return commands
 	}
@@ -137,7 +129,7 @@ func (q *query) shouldRetry(ctx context.Context, answers []answer) bool {
 		if isUnknownScript(err) {
 			s := q.shards[i]
 			if q.byRank {
-				answers[i].err = ranksScript.run(ctx, q.client, []string{q.ranked(s)}, s.prefix, q.namespace).Error()
+				answers[i].err = ranksScript.run(ctx, q.client, []string{s.index()}, s.prefix, q.namespace).Error()
 			} else {
 				answers[i].err = lengthScript.run(ctx, q.client, []string{s.array(q.namespace), s.deadlines(q.namespace)}, s.prefix).Error()
 			}

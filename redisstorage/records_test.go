@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -17,6 +18,8 @@ import (
 
 // largeQuota refuses nothing that a test adds, but makes the scripts check limits.
 var largeQuota = rendezvous.Quota{PerPeer: 1000, PerOrigin: 10_000, Total: 1_000_000, Bytes: 1 << 30}
+
+var testOrigin = netip.MustParseAddr("2001:db8::1")
 
 // testPeer returns an ID for each i, as of an Ed25519 key.
 func testPeer(i int) peer.ID {

@@ -175,10 +175,10 @@ func (s *sampler) fetch(ctx context.Context, q *query, places []place) (*found, 
 		}
 		entries++
 		bytes += len(e.namespace) + len(e.envelope)
-		left := time.Duration(e.deadline-a.header.now) * time.Millisecond
-		deadline := readAt[p.shard].Add(left)
-		if deadline.After(received) {
-			f.addLive(e, deadline)
+		left := time.Duration(e.fresh-a.header.now) * time.Millisecond
+		fresh := readAt[p.shard].Add(left)
+		if fresh.After(received) {
+			f.addLive(e, fresh)
 		} else {
 			f.addExpired(p, left < -overdueAfter)
 		}
@@ -210,13 +210,13 @@ func newFound(shards, places int) *found {
 	}
 }
 
-// addLive adds a live entry.
-func (f *found) addLive(e entry, deadline time.Time) {
+// addLive adds an entry that is fresh until a time.
+func (f *found) addLive(e entry, fresh time.Time) {
 	f.records = append(f.records, rendezvous.Record{
 		Namespace: e.namespace,
 		Peer:      e.peer,
 		Envelope:  e.envelope,
-		Deadline:  deadline,
+		Deadline:  fresh,
 	})
 }
 

@@ -37,6 +37,7 @@ func fillExpired(t *testing.T, node *server, s *shard, ns string, length, expire
 				redis.call('ZADD', deadlines, ARGV[5], pos)
 				redis.call('ZADD', index, ARGV[5], struct.pack('>I2', #ns) .. ns .. peer)
 				redis.call('HSET', prefix .. ':p:' .. peer, ns, pos)
+				redis.call('ZINCRBY', index, -(#ns + #peer + 18), '')
 			end`, "3", s.index(), s.array(ns), s.deadlines(ns),
 			s.prefix, ns, strconv.Itoa(from), strconv.Itoa(batch), strconv.FormatInt(time.Now().UnixMilli()-1, 10))
 	}

@@ -7,29 +7,47 @@ import (
 	"crypto/sha1" //nolint:gosec // Redis identifies scripts by their SHA-1
 	_ "embed"
 	"encoding/hex"
+	"strings"
 
 	"github.com/redis/rueidis"
 )
 
 var (
+	//go:embed lua/base.lua
+	baseSource string
+	//go:embed lua/refresh.lua
+	refreshSource string
 	//go:embed lua/lib.lua
 	libSource string
 	//go:embed lua/add.lua
 	addSource string
-	//go:embed lua/origin.lua
-	originSource string
+	//go:embed lua/count.lua
+	countSource string
 	//go:embed lua/length.lua
 	lengthSource string
 	//go:embed lua/ranks.lua
 	ranksSource string
 	//go:embed lua/purge.lua
 	purgeSource string
+	//go:embed lua/order.lua
+	orderSource string
+	//go:embed lua/page.lua
+	pageSource string
+	//go:embed lua/remove.lua
+	removeSource string
+	//go:embed lua/renew.lua
+	renewSource string
 
-	addScript    = newScript(addSource)
-	originScript = newScript(originSource)
+	// The fast path of addScript comes before what it does not need.
+	addScript    = newScript(refreshSource, libSource, addSource)
+	countScript  = newScript(libSource, countSource)
 	lengthScript = newScript(lengthSource)
-	ranksScript  = newScript(ranksSource)
-	purgeScript  = newScript(purgeSource)
+	ranksScript  = newScript(libSource, ranksSource)
+	purgeScript  = newScript(libSource, purgeSource)
+	orderScript  = newScript(libSource, orderSource)
+	pageScript   = newScript(libSource, pageSource)
+	removeScript = newScript(libSource, removeSource)
+	renewScript  = newScript(libSource, renewSource)
 )
 
 // script is a Lua script. A call names it by its hash. A server that has just started,
@@ -38,8 +56,8 @@ type script struct {
 	text, hash string
 }
 
-func newScript(source string) script {
-	text := libSource + source
+func newScript(sources ...string) script {
+	text := baseSource + strings.Join(sources, "")
 	hash := sha1.Sum([]byte(text)) //nolint:gosec // Redis identifies scripts by their SHA-1
 	return script{text: text, hash: hex.EncodeToString(hash[:])}
 }

@@ -8,13 +8,14 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/rueidis"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// Storage is a [rendezvous.Storage] on Redis or Valkey. It is also a
+// Storage is a [rendezvous.Pager] on Redis or Valkey. It is also a
 // [prometheus.Collector] with metrics about the servers. All methods may be called
 // concurrently. Use [Open] to make one; the zero value is not usable.
 type Storage struct {
@@ -23,6 +24,7 @@ type Storage struct {
 	health  *health
 	metrics *metrics
 	sampler *sampler
+	pager   *pager
 	monitor *monitor
 
 	mu     sync.Mutex
@@ -33,7 +35,7 @@ type Storage struct {
 }
 
 var (
-	_ rendezvous.Storage   = (*Storage)(nil)
+	_ rendezvous.Pager     = (*Storage)(nil)
 	_ prometheus.Collector = (*Storage)(nil)
 )
 
@@ -45,12 +47,14 @@ func newStorage(ctx context.Context, client rueidis.Client, prefix string, now f
 		shards = append(shards, newShard(k, client, now, m))
 	}
 	h := newHealth(len(shards))
+	sampler := newSampler(client, shards, h, m, now)
 	s := &Storage{
 		client:  client,
 		shards:  shards,
 		health:  h,
 		metrics: m,
-		sampler: newSampler(client, shards, h, m, now),
+		sampler: sampler,
+		pager:   &pager{shards: shards, health: h, metrics: m, large: sampler.large},
 		monitor: &monitor{shards: shards, health: h, metrics: m},
 	}
 	s.monitor.start(ctx)
@@ -87,6 +91,51 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int)
 		return nil, fmt.Errorf("sample registrations: %w", err)
 	}
 	return records, nil
+}
+
+// Page implements [rendezvous.Pager]. The first Page of any point makes all points of the registry
+// keep the order from then on, until the registry has been empty and without points for ten
+// seconds. It puts the registrations that are there into the order, 200 at a time, which takes
+// a few seconds for a million. A cursor is understood by all points of the registry. If some
+// shards of a cluster cannot be reached, the page is of the others, and later pages have what is
+// missing. After a failover that lost registrations, and after a server has lost them all, a page
+// may repeat some, but skips none.
+func (s *Storage) Page(ctx context.Context, namespace string, kind rendezvous.RecordKind, after rendezvous.Cursor, n, maxBytes int) ([]rendezvous.Record, rendezvous.Cursor, error) {
+	if err := s.enter(); err != nil {
+		return nil, "", err
+	}
+	defer s.leave()
+	records, cursor, err := s.pager.page(ctx, namespace, kind, after, n, maxBytes)
+	if err != nil {
+		return nil, "", fmt.Errorf("page through registrations: %w", err)
+	}
+	return records, cursor, nil
+}
+
+// Remove implements [rendezvous.Pager]. The registration of a namespace is removed in one atomic
+// step of the server, and those of all namespaces a hundred at a time.
+func (s *Storage) Remove(ctx context.Context, namespace string, p peer.ID) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := removeRecords(ctx, s.shards, namespace, p); err != nil {
+		return fmt.Errorf("remove registrations: %w", err)
+	}
+	return nil
+}
+
+// Renew implements [rendezvous.Pager]. All points of the registry see it, and it is kept as long as
+// the registrations are.
+func (s *Storage) Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := renewAll(ctx, s.shards, peers, fresh); err != nil {
+		return fmt.Errorf("renew registrations: %w", err)
+	}
+	return nil
 }
 
 // Counts implements [rendezvous.Storage]. The registrations of a shard that cannot be

@@ -1,134 +1,164 @@
 -- Adds a registration, or refreshes it, if the limits allow it.
 --
--- KEYS: index, array, deadlines, peer, names, bytes
+-- KEYS: a key of the shard
 -- ARGV: prefix, namespace, peer, envelope,
 --       origin ('': does not count),
 --       where the origin is counted: 'here', 'elsewhere' if another shard does that, or
 --       'reserved' if another shard has done it for this call. With 'elsewhere' a refresh
 --       keeps the origin that it had, unless the new one is '',
+--       the ID of the registration in the sets of origins,
 --       how long the registration has left to live, in milliseconds,
+--       how long it is fresh if it is a lasting one, and otherwise '',
+--       the kind of the envelope,
 --       the earliest time that this clock can have shown when that was so (0: unknown),
 --       the deadline if it is known already (0: not),
 --       1 to refresh only, and to check the limits otherwise,
---       the limits per peer, per origin, of the shard, of the shard's bytes (negative: no
---       limit)
--- Returns the time, the number of live registrations in the shard, their bytes (both -1
---       after a refresh of the same size, which does not change them), and then the
---       outcome: 'added', 'refreshed', 'absent' if it was to refresh only, or the limit
---       that refused the registration ('peer', 'origin' or 'full'),
---       the deadline, and the deadline and origin before, if it was refreshed.
+--       the limits per peer, per origin, of the shard, of the shard's bytes, of its lasting
+--       registrations and of their bytes (negative: no limit), as one string
+-- Returns what report returns, and then the outcome: 'added', 'refreshed', 'absent' if it was to
+--       refresh only, the limit that refused the registration ('peer', 'origin' or 'full'), or
+--       'behind' if something has to be purged to know whether a limit refuses it,
+--       the deadline, and the origin before, if it was refreshed.
+-- Or returns what refresh.lua returns.
 
-local ns, peer, envelope, origin = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local where, here = ARGV[6], ARGV[6] == 'here'
-local lifetime, sent, deadline = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local refreshOnly = ARGV[10] == '1'
-local perPeer, perOrigin = tonumber(ARGV[11]), tonumber(ARGV[12])
-local total, totalBytes = tonumber(ARGV[13]), tonumber(ARGV[14])
-local array, deadlines, registrations = KEYS[2], KEYS[3], KEYS[4]
-local size = #ns + #peer + #envelope
+local ns, peer, origin, where, id = ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
+local here, refreshOnly = where == 'here', ARGV[13] == '1'
+local limits = {}
+for n in string.gmatch(ARGV[14], '%S+') do limits[#limits + 1] = tonumber(n) end
+local perPeer, perOrigin, total, totalBytes, lastingTotal, lastingBytes = unpack(limits)
+
 local t = now()
+local delay = underWay(t, ARGV[11])
+local e = {peer = peer, origin = origin, envelope = ARGV[4], kind = tonumber(ARGV[10]), lasting = ARGV[9] ~= ''}
+e.size = #e.envelope
+if indexOf(e) ~= index then indexes = allIndexes end
+e.deadline = tonumber(ARGV[12])
+if e.deadline == 0 then e.deadline = t + math.max(0, ARGV[8] - delay) end
+e.fresh = e.lasting and math.min(e.deadline, t + math.max(0, ARGV[9] - delay)) or e.deadline
+local lifetime, size = math.max(0, e.deadline - t), sizeOf(ns, e)
 
--- The time that the request took to get here counts as lived. A delay of more than 5 s
--- means that the sender is wrong about this clock.
-local delay = t - sent
-if delay > 0 and delay < 5000 then lifetime = math.max(0, lifetime - delay) end
-if deadline == 0 then
-  deadline = t + lifetime
-else
-  lifetime = math.max(0, deadline - t)
-end
+local pos, entry = find(ns, peer)
+local old = entry and unpackEntry(entry)
+if old and old.deadline <= t then old = nil end
 
 -- mayMove reports whether a refresh may count for the origin that it comes from.
-local function mayMove(oldOrigin)
-  if origin == '' or origin == oldOrigin or where == 'reserved' then return true end
-  return here and (perOrigin < 0 or originFits(oldOrigin, origin, perOrigin, t))
-end
-
--- current returns the position of the peer's entry, and the entry.
-local function current()
-  local pos = redis.call('HGET', registrations, ns)
-  local entry = pos and redis.call('HGET', array, pos)
-  if not entry then return nil end
-  local _, owner = unpackEntry(entry)
-  if owner ~= peer then return nil end
-  return pos, entry
+local function mayMove(before)
+  if origin == '' or origin == before or where == 'reserved' then return true end
+  return here and originFits(id, origin, perOrigin, t)
 end
 
 -- purgePeer removes what has expired of the peer's registrations.
 local function purgePeer()
-  local all = redis.call('HKEYS', registrations)
-  for from = 1, #all, 1000 do
-    local members = {}
-    for i = from, math.min(from + 999, #all) do members[#members + 1] = packMember(all[i], peer) end
-    local ends = redis.call('ZMSCORE', index, unpack(members))
-    for i, member in ipairs(members) do
-      if not ends[i] or tonumber(ends[i]) <= t then
-        redis.call('ZREM', index, member)
-        remove(all[from + i - 1], peer)
-      end
+  for _, owned in ipairs(redis.call('HKEYS', peerKey(peer))) do
+    local _, held = find(owned, peer)
+    if not held then
+      redis.call('HDEL', peerKey(peer), owned)
+    elseif endOf(held) <= t then
+      remove(owned, peer)
     end
   end
 end
 
--- refusal returns the limit that refuses a new registration, if there is one. Limits count
+-- over reports whether indexes have n registrations or more that are live.
+local function over(n, keys)
+  if n < 0 then return false end
+  local all, live = 0, 0
+  for _, key in ipairs(keys) do all = all + redis.call('ZCARD', key) end -- one too many, maybe
+  if all < n then return false end
+  for _, key in ipairs(keys) do live = live + countLive(key, t) end
+  return live >= n
+end
+
+-- overBytes returns 'full' if indexes have no room for the registration's bytes, or 'behind' if
+-- that is not known because some of them have expired.
+local function overBytes(most, keys)
+  if most < 0 then return nil end
+  local function fits()
+    local bytes = size
+    for _, key in ipairs(keys) do bytes = bytes + (bytesOf(key)) end
+    return bytes <= most
+  end
+  if fits() then return nil end
+  purge(t, 100)
+  if fits() then return nil end
+  for _, key in ipairs(keys) do
+    if redis.call('ZCOUNT', key, 1, t) > 0 then return 'behind' end
+  end
+  return 'full'
+end
+
+-- refusal returns the limit that refuses the registration, if there is one. Limits count
 -- what is live.
 local function refusal()
-  if perPeer >= 0 and redis.call('HLEN', registrations) >= perPeer then
-    purgePeer()
-    if redis.call('HLEN', registrations) >= perPeer then return 'peer' end
+  if not old then
+    if perPeer >= 0 and redis.call('HLEN', peerKey(peer)) >= perPeer then
+      purgePeer()
+      if redis.call('HLEN', peerKey(peer)) >= perPeer then return 'peer' end
+    end
+    if here and not originFits(id, origin, perOrigin, t) then return 'origin' end
+    if over(total, indexes) then return 'full' end
+    local refused = overBytes(totalBytes, indexes)
+    if refused then return refused end
   end
-  if here and perOrigin >= 0 and not originFits('', origin, perOrigin, t) then return 'origin' end
-  if total >= 0 and redis.call('ZCARD', index) >= total and countLive(index, t) >= total then return 'full' end
-  if not fits(bytes, size, totalBytes, t) then return 'full' end
+  if e.lasting and not (old and old.lasting) then
+    if over(lastingTotal, {lastingIndex}) then return 'full' end
+    return overBytes(lastingBytes, {lastingIndex})
+  end
 end
 
 local function answer(...)
-  return {t, countLive(index, t), math.max(0, sumTally(bytes, t)), ...}
+  local values = {report(t)}
+  for _, v in ipairs({...}) do values[#values + 1] = v end
+  return values
 end
 
-local pos, entry = current()
-local before = entry and unpackEntry(entry)
-local live = entry and before > t
-local oldOrigin, oldEnvelope = '', 0
-if live then
-  oldOrigin, oldEnvelope = originOf(entry)
-  -- A server that is out of memory refuses the first write of a script, if the write may
-  -- need memory, but none after a write that does not. So it never refuses a refresh.
-  redis.call('ZREM', index, '')
-  if not mayMove(oldOrigin) then origin = oldOrigin end
-elseif refreshOnly then
-  return answer(refusal() or 'absent', t + lifetime, 0, '')
-else
-  -- For the same reason, the first write for a new registration is one that may need
-  -- memory. This one does nothing.
-  redis.call('SETRANGE', prefix .. ':', 0, '')
+if old then
+  mustSucceed()
+elseif not refreshOnly then
+  mayFail()
   purge(t, 8)
-  local refused = refusal()
-  if refused then return answer(refused, 0, 0, '') end
-  pos, entry = current() -- a purge may have moved or removed it
+end
+local refused = refusal()
+if refused then return answer(refused, 0, '') end
+if refreshOnly and not old then return answer('absent', e.deadline, '') end
+
+if pos then pos, entry = find(ns, peer) end -- a purge may have moved or removed it
+if not old and entry then remove(ns, peer) end
+if old and not mayMove(old.origin) then e.origin = old.origin end
+
+local key, member, oldSize = indexOf(e), packMember(ns, peer), old and sizeOf(ns, old)
+if old and indexOf(old) ~= key and redis.call('ZREM', indexOf(old), member) == 1 then
+  addBytes(indexOf(old), -oldSize)
+end
+if redis.call('ZADD', key, e.deadline, member) == 1 then
+  addBytes(key, size)
+elseif old then
+  addBytes(key, size - oldSize)
 end
 
-if not pos then
-  pos = redis.call('HLEN', array)
-  redis.call('HSET', registrations, ns, pos)
-  if pos == 0 then
-    redis.call('SADD', names, ns)
-    redis.call('DEL', deadlines) -- has something in it only if the array was lost
-  end
+local sampled = e.kind == 0 and e.fresh > t
+if old and pos ~= resting and sampled then
+  redis.call('HSET', arrayKey(ns), pos, packEntry(e))
+  redis.call('ZADD', deadlinesKey(ns), e.fresh, pos)
+  expireArray(ns, lifetime)
+else
+  if old and pos ~= resting then removeEntry(ns, pos) end
+  if old and pos == resting and sampled then redis.call('HDEL', restKey(ns), peer) end
+  if sampled then appendEntry(ns, e, lifetime) else restEntry(ns, e, lifetime) end
 end
-redis.call('HSET', array, pos, packEntry(deadline, peer, origin, envelope))
-redis.call('ZADD', deadlines, deadline, pos)
-redis.call('ZADD', index, deadline, packMember(ns, peer))
+if e.lasting and sampled then
+  redis.call('ZADD', fresh, e.fresh, member)
+  expireAfter(lifetime, 10000, fresh)
+elseif old and old.lasting then
+  redis.call('ZREM', fresh, member)
+end
+if isOrdered() then
+  if old and old.kind ~= e.kind then leaveOrder(ns, peer, old.kind) end
+  joinOrder(ns, peer, e.kind, lifetime, 'CH')
+end
+if here then moveOrigin(id, old and old.origin or '', e.origin, e.deadline, t) end
 
-local oldSlot, oldSize = 0, 0
-if live then oldSlot, oldSize = slotOf(before), #ns + #peer + oldEnvelope end
-adjustTally(bytes, oldSlot, oldSize, slotOf(deadline), size)
-if here then moveOrigin(oldOrigin, oldSlot, origin, slotOf(deadline), lifetime) end
-
+expireAfter(lifetime, 10000, key)
 -- The peer's key goes last, because the other keys are of no use without it.
-expireAfter(lifetime, 10000, index, names, bytes)
-expireAfter(lifetime, 10000, array, deadlines)
-expireAfter(lifetime, 15000, registrations)
-if live and size == oldSize then return {t, -1, -1, 'refreshed', deadline, before, oldOrigin} end
-if live then return answer('refreshed', deadline, before, oldOrigin) end
-return answer('added', deadline, 0, '')
+expireAfter(lifetime, 15000, peerKey(peer))
+return answer(old and 'refreshed' or 'added', e.deadline, old and old.origin or '')

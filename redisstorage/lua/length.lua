@@ -5,5 +5,5 @@
 -- KEYS: array, deadlines
 -- ARGV: prefix
 
-local t = now()
-return {t, redis.call('HLEN', KEYS[1]), countLive(KEYS[2], t)}
+local t = math.floor(micros() / 1000)
+return {t, redis.call('HLEN', KEYS[1]), redis.call('ZCOUNT', KEYS[2], '(' .. t, '+inf')}
