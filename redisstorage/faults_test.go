@@ -5,10 +5,12 @@ package redisstorage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -130,8 +132,20 @@ func TestAllPointsKilled(t *testing.T) {
 	node := startServer(t, "redis-server")
 	for i := range 3 {
 		s := open(t, node.url())
+		_, _, err := s.Page(t.Context(), "", rendezvous.KindPeerRecord, "", 0, 0)
+		require.NoError(t, err)
 		for j := range 500 {
-			mustAdd(t, s, testRecord(fmt.Sprint("ns", j%7), 1000*i+j, time.Second))
+			r := testRecord(fmt.Sprint("ns", j%7), 1000*i+j, time.Second)
+			r.Origin = testOrigin
+			switch j % 4 {
+			case 1:
+				r.Fresh = time.Now()
+			case 2:
+				r.Fresh = time.Now().Add(500 * time.Millisecond)
+			case 3:
+				r.Kind = rendezvous.KindRoutingState
+			}
+			mustAdd(t, s, r)
 		}
 		require.NoError(t, s.Close())
 	}
@@ -174,6 +188,131 @@ func TestKeysLost(t *testing.T) {
 	}
 }
 
+// TestLastingKeysLost checks the same with lasting registrations and the order of all.
+func TestLastingKeysLost(t *testing.T) {
+	t.Parallel()
+	const peers = 100
+	for _, lost := range []string{":l", ":u", ":f", ":r:", ":a:", ":d:", ":p:", ":n", ":s:", ":g", ":"} {
+		t.Run(lost, func(t *testing.T) {
+			t.Parallel()
+			node := startServer(t, "redis-server")
+			s := open(t, node.url())
+			_, cursor, err := s.Page(t.Context(), "ns", rendezvous.KindPeerRecord, "", 1, 0)
+			require.NoError(t, err)
+			add := func(ttl time.Duration) {
+				t.Helper()
+				for i := range peers {
+					r := testRecord("ns", i, ttl)
+					r.Fresh = time.Now().Add(time.Duration(i%3-1) * time.Minute)
+					other := testRecord("other", i, ttl)
+					other.Kind = rendezvous.KindRoutingState
+					mustAdd(t, s, r, other)
+				}
+			}
+			add(4 * time.Second)
+			node.cli(t, "eval", `
+				local keys = redis.call('KEYS', ARGV[1])
+				for i, key in ipairs(keys) do
+					if i % 3 > 0 or #keys == 1 then redis.call('DEL', key) end -- of several, a third stays
+				end`, "0", "rendezvous:{*}"+lost+"*")
+			add(6 * time.Second)
+			got, _ := follow(t, s, "ns", rendezvous.KindPeerRecord, cursor, 70)
+			slices.Sort(got)
+			require.Equal(t, numbers(0, peers), got)
+			got, _ = follow(t, s, "", rendezvous.KindRoutingState, cursor, 70)
+			slices.Sort(got)
+			require.Equal(t, numbers(0, peers), got)
+			require.Len(t, mustSample(t, s, "ns"), peers/3)
+			require.Eventually(t, func() bool {
+				sampled := mustSample(t, s, "ns") // it finds entries that purges do not
+				counts, err := s.Counts(t.Context())
+				return err == nil && counts == rendezvous.Counts{} && len(sampled) == 0
+			}, 12*time.Second, 100*time.Millisecond)
+			got, _ = follow(t, s, "", rendezvous.KindPeerRecord, "", 10)
+			require.Empty(t, got)
+		})
+	}
+}
+
+// TestPageAfterFailover checks that cursors skip nothing when a replica has taken over from a
+// master that was killed, and when a point starts after that.
+func TestPageAfterFailover(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, "redis-server")
+	s := open(t, c.url())
+	const peers = 300
+	add := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			mustAdd(t, s, lastingRecord("ns", i, -time.Second))
+		}
+	}
+	add(0, peers)
+	got, cursor := follow(t, s, "ns", rendezvous.KindPeerRecord, "", 100)
+	require.Len(t, got, peers)
+	add(peers, 2*peers)
+	c[0].signal(t, syscall.SIGKILL)
+	// While a part cannot be reached, a page has the others. Later ones have what is missing.
+	var records []rendezvous.Record
+	require.Eventually(t, func() bool {
+		var err error
+		before := cursor
+		records, cursor, err = s.Page(t.Context(), "ns", rendezvous.KindPeerRecord, before, 2*peers, 0)
+		if err != nil {
+			cursor = before
+		}
+		return err == nil
+	}, 5*time.Second, 10*time.Millisecond)
+	seen := make(map[int]bool)
+	for _, r := range records {
+		seen[peerNumber(t, r)] = true
+	}
+	require.Eventually(t, func() bool {
+		for _, sh := range s.shards {
+			if _, err := sh.purge(t.Context(), "", nil); err != nil {
+				return false
+			}
+		}
+		return s.health.numDown() == 0
+	}, 10*time.Second, 50*time.Millisecond)
+	add(2*peers, 3*peers)
+	got, _ = follow(t, open(t, c.url()), "ns", rendezvous.KindPeerRecord, cursor, 100)
+	for _, i := range got {
+		seen[i] = true
+	}
+	missing := 0
+	for i := peers; i < 3*peers; i++ {
+		if !seen[i] {
+			missing++
+		}
+	}
+	all, _ := follow(t, s, "ns", rendezvous.KindPeerRecord, "", 100)
+	lost := 3*peers - len(all)
+	t.Logf("of %d registrations acknowledged just before a master was killed, %d were lost", peers, lost)
+	require.LessOrEqual(t, missing, lost, "what was not lost is not skipped")
+	for i := 2 * peers; i < 3*peers; i++ {
+		require.True(t, seen[i])
+	}
+}
+
+// TestPageAfterLoss checks that cursors begin anew at a server that has lost everything.
+func TestPageAfterLoss(t *testing.T) {
+	t.Parallel()
+	node := startServer(t, "valkey-server")
+	s := open(t, node.url())
+	mustAdd(t, s, testRecord("ns", 1, time.Minute), testRecord("ns", 2, time.Minute))
+	_, cursor := follow(t, s, "ns", rendezvous.KindPeerRecord, "", 1)
+	node.signal(t, syscall.SIGKILL)
+	node.start(t)
+	add := func(i int) bool { return s.Add(t.Context(), testRecord("ns", i, time.Minute), largeQuota) == nil }
+	require.Eventually(t, func() bool { return add(3) }, 5*time.Second, 10*time.Millisecond)
+	got, cursor := follow(t, s, "ns", rendezvous.KindPeerRecord, cursor, 10)
+	require.Equal(t, []int{3}, got)
+	require.True(t, add(4))
+	got, _ = follow(t, s, "ns", rendezvous.KindPeerRecord, cursor, 10)
+	require.Equal(t, []int{4}, got)
+}
+
 // TestScriptsForgotten checks calls to a server that does not know the scripts, as after a
 // restart or a failover.
 func TestScriptsForgotten(t *testing.T) {
@@ -187,6 +326,13 @@ func TestScriptsForgotten(t *testing.T) {
 		require.Len(t, mustSample(t, s, "ns"), i+1)
 		require.Equal(t, "+OK", node.send("SCRIPT FLUSH"))
 		require.Len(t, mustSample(t, s, ""), i+1)
+		require.Equal(t, "+OK", node.send("SCRIPT FLUSH"))
+		got, _ := follow(t, s, "ns", rendezvous.KindPeerRecord, "", 10)
+		require.Len(t, got, i+1)
+		require.Equal(t, "+OK", node.send("SCRIPT FLUSH"))
+		require.NoError(t, s.Renew(t.Context(), []peer.ID{testPeer(i)}, time.Now().Add(time.Minute)))
+		require.Equal(t, "+OK", node.send("SCRIPT FLUSH"))
+		require.NoError(t, s.Remove(t.Context(), "other", testPeer(i)))
 	}
 }
 

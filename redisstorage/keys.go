@@ -37,6 +37,7 @@ func (k keys) index() string                  { return k.prefix + ":i" }
 func (k keys) lasting() string                { return k.prefix + ":l" }
 func (k keys) unusual() string                { return k.prefix + ":u" }
 func (k keys) names() string                  { return k.prefix + ":n" }
+func (k keys) rest(ns string) string          { return k.prefix + ":r:" + ns }
 func (k keys) array(ns string) string         { return k.prefix + ":a:" + ns }
 func (k keys) deadlines(ns string) string     { return k.prefix + ":d:" + ns }
 func (k keys) process(point peer.ID) string   { return k.prefix + ":process:" + string(point) }

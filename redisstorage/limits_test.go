@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -295,4 +297,99 @@ func TestOriginsLost(t *testing.T) {
 	}
 	require.Equal(t, []string{"5", "5", "5"}, sizes("EXISTS"))
 	require.ErrorIs(t, add(5), rendezvous.ErrOriginLimit)
+}
+
+// TestLastingQuota checks that lasting registrations take at most half of the total and of the
+// bytes, and that only what is live and lasting counts for that.
+func TestLastingQuota(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, url string) {
+		t.Helper()
+		const total, size = 20, 500
+		s := open(t, url)
+		quotas := map[string]rendezvous.Quota{"total": {Total: total}, "bytes": {Bytes: total*size + size - 1}}
+		for ns, q := range quotas {
+			add := func(r rendezvous.Record) error {
+				r.Envelope = make([]byte, size-len(r.Namespace)-len(r.Peer))
+				return s.Add(t.Context(), r, q)
+			}
+			require.NoError(t, add(testRecord(ns, 0, time.Minute)))
+			ended := time.Now().Add(4 * time.Second)
+			for i := range total / 2 {
+				r := lastingRecord(ns, 100+i, time.Duration(i-2)*time.Second)
+				if i%2 == 0 {
+					r.Kind = rendezvous.KindRoutingState
+				}
+				if i < 5 {
+					r.Deadline = ended
+				}
+				require.NoError(t, add(r))
+				require.NoError(t, add(r), "a lasting one may be replaced")
+			}
+			require.ErrorIs(t, add(lastingRecord(ns, 1, time.Second)), rendezvous.ErrFull)
+			require.ErrorIs(t, add(lastingRecord(ns, 0, time.Second)), rendezvous.ErrFull, "it was none before")
+			got := mustSample(t, s, ns)
+			require.Contains(t, peersOf(got), testPeer(0), "what was refused has changed nothing")
+			for i := 1; i < total/2; i++ {
+				require.NoError(t, add(testRecord(ns, i, time.Minute)))
+			}
+			require.ErrorIs(t, add(testRecord(ns, total, time.Minute)), rendezvous.ErrFull)
+			require.NoError(t, add(testRecord(ns, 109, time.Minute)), "it becomes one that does not last")
+			require.NoError(t, add(lastingRecord(ns, 0, time.Second)))
+			require.ErrorIs(t, add(lastingRecord(ns, 1, time.Second)), rendezvous.ErrFull)
+			pause(t, time.Until(ended)+20*time.Millisecond)
+			for i := range 5 {
+				require.NoError(t, add(lastingRecord(ns, 1+i, -time.Second)))
+			}
+			require.ErrorIs(t, add(lastingRecord(ns, 6, time.Second)), rendezvous.ErrFull)
+			for _, r := range mustSample(t, s, ns) {
+				require.NoError(t, s.Remove(t.Context(), ns, r.Peer))
+			}
+			for i := range 120 {
+				require.NoError(t, s.Remove(t.Context(), "", testPeer(i)))
+			}
+		}
+	})
+}
+
+func peersOf(records []rendezvous.Record) (peers []peer.ID) {
+	for _, r := range records {
+		peers = append(peers, r.Peer)
+	}
+	return peers
+}
+
+// TestLastingOutOfMemory checks that a server at its maxmemory refuses nothing that a lasting
+// registration needs: to be refreshed, to become stale, to be renewed and to be removed.
+func TestLastingOutOfMemory(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"redis-server", "valkey-server"} {
+		t.Run(program, func(t *testing.T) {
+			t.Parallel()
+			node := startServer(t, program)
+			s := open(t, node.url())
+			const live = 200
+			var peers []peer.ID
+			require.Empty(t, func() []int { got, _ := follow(t, s, "ns", usual, "", 10); return got }())
+			for i := range live {
+				mustAdd(t, s, lastingRecord("ns", i, time.Minute))
+				peers = append(peers, testPeer(i))
+			}
+			require.Equal(t, "+OK", node.send("CONFIG SET maxmemory 1"))
+			require.ErrorIs(t, s.Add(t.Context(), lastingRecord("ns", live, time.Minute), largeQuota), rendezvous.ErrFull)
+			for i := range live {
+				mustAdd(t, s, lastingRecord("ns", i, time.Millisecond))
+			}
+			require.Eventually(t, func() bool {
+				return node.cli(t, "hlen", s.shards[0].rest("ns")) == strconv.Itoa(live)
+			}, 4*time.Second, 20*time.Millisecond, "the visits put them aside")
+			require.Empty(t, mustSample(t, s, "ns"))
+			require.NoError(t, s.Renew(t.Context(), peers, time.Now().Add(time.Minute)))
+			require.Len(t, mustSample(t, s, "ns"), live)
+			got, _ := follow(t, s, "ns", usual, "", 70)
+			require.Equal(t, numbers(0, live), got)
+			require.NoError(t, s.Remove(t.Context(), "ns", testPeer(0)))
+			require.Len(t, mustSample(t, s, "ns"), live-1)
+		})
+	}
 }

@@ -11,7 +11,7 @@ if redis.call('HEXISTS', order, 'done') == 1 then return {0, '0'} end
 local t, number, from, most = now(), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 mayFail()
 redis.call('HSETNX', order, 'id', ARGV[2])
-expireAfter(10000, 20000, order)
+expireAfter(0, 10000, order)
 
 local key = allIndexes[number]
 if from == '0' then from = '(' .. t end
