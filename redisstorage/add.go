@@ -82,13 +82,13 @@ func orNoLimit(limit int64) int64 {
 	return limit
 }
 
-// shardLimit returns how much of a part of a total is left for shard n: the part less what the
+// shardLimit returns how much of a part of a total, 1 at least, is left for shard n: the part less what the
 // other shards last reported.
 func shardLimit(shards []*shard, n int, total, part int64, amount func(report) int64) int64 {
 	if total <= 0 {
 		return noLimit
 	}
-	left := total / part
+	left := max(1, total/part)
 	for i, s := range shards {
 		if i != n {
 			left -= amount(s.lastReport())
