@@ -133,9 +133,10 @@ var runs = map[string]run{
 	"make generate":                      withToolOf("lint-generated", ".ci/check-generated"),
 	"make test TESTFLAGS='-run Name -v'": expandsTo("go test -race .* -run Name -v ./..."),
 
-	"make attack": stageOfCI,
-	"make soak":   stageOfCI,
-	"make wild":   stageOfCI,
+	"make attack":       stageOfCI,
+	"make attack-redis": stageOfCI,
+	"make soak":         stageOfCI,
+	"make wild":         stageOfCI,
 
 	"make wild WILDFLAGS=-short":               stageOfCI,
 	"make wild WILDFLAGS='-short -run nat -v'": expandsTo(".* bin/wild -short -run nat -v"),

@@ -5,6 +5,7 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -20,13 +21,20 @@ const (
 	// of them wait.
 	maxLargeDraws = 2
 	largeWait     = 5 * time.Second
+	// maxSlowDraws is how many of all peers a storage that copies is asked for at a time. A
+	// registration must not wait in such a storage for all the samples that a crowd asks for.
+	maxSlowDraws = 2
+	// slowDrawTime is how long a large sample counts as one of them at least if it was
+	// cancelled, because a database may carry out what it was asked for all the same.
+	slowDrawTime = 250 * time.Millisecond
 )
 
 // draws limits what all DISCOVER of a point may cost.
 type draws struct {
 	egress *limit.Budget // bytes of answers
 	large  *limit.Concurrent
-	copies bool // whether the storage makes a copy of each envelope that it returns
+	copies bool          // whether the storage makes a copy of each envelope that it returns
+	slow   chan struct{} // holds a token for each large sample of such a storage
 	size   averageSize
 }
 
@@ -35,6 +43,7 @@ func newDraws(bytesPerSecond, burst int, copies bool) *draws {
 		egress: limit.NewBudget(float64(bytesPerSecond), float64(burst)),
 		large:  limit.NewConcurrent(maxLargeDraws),
 		copies: copies,
+		slow:   make(chan struct{}, maxSlowDraws),
 	}
 	d.size.init()
 	return d
@@ -55,30 +64,34 @@ type draw struct {
 // what that takes. If there is no error, end must be called.
 func (d *draws) begin(ctx context.Context, p peer.ID, o limit.Origin, scope network.ResourceScope, n int, now time.Time) (*draw, error) {
 	drawn := &draw{draws: d, peer: p, origin: o, scope: scope}
-	bytes := d.size.expect(n)
-	if !d.egress.Take(p, o, float64(bytes), now) {
-		return nil, errEgress
-	}
-	drawn.charged = bytes
-	if err := drawn.reserve(ctx, n, bytes); err != nil {
+	if err := drawn.reserve(ctx, n, now); err != nil {
 		drawn.end(0, true, now)
 		return nil, err
 	}
 	return drawn, nil
 }
 
-// reserve takes a place and memory for n registrations of so many bytes.
-func (d *draw) reserve(ctx context.Context, n, bytes int) error {
+// reserve takes a place, bytes of answer and memory for n registrations. It takes the place
+// first: an answer that turns out larger than expected is charged in full before the ones
+// that wait are, so no more of them than there are places are too cheap.
+func (d *draw) reserve(ctx context.Context, n int, now time.Time) error {
 	memory := 0
 	if n > smallSample {
 		ctx, cancel := context.WithTimeout(ctx, largeWait)
 		defer cancel()
+		begun := time.Now()
 		if d.draws.large.Wait(ctx, d.peer) != nil {
 			return errTooMany // the peer's own large draws take too long
 		}
 		d.large = true
 		memory = discoverMemory
+		now = now.Add(time.Since(begun))
 	}
+	bytes := d.draws.size.expect(n)
+	if !d.draws.egress.Take(d.peer, d.origin, float64(bytes), now) {
+		return errEgress
+	}
+	d.charged = bytes
 	if d.draws.copies {
 		memory += bytes
 	}
@@ -95,6 +108,25 @@ func (d *draw) book(bytes int) error {
 	}
 	d.memory += bytes
 	return nil
+}
+
+// slowly calls sample, once the storage may be asked for another one.
+func (d *draw) slowly(ctx context.Context, sample func() error) error {
+	if d == nil || !d.large || !d.draws.copies {
+		return sample()
+	}
+	select {
+	case d.draws.slow <- struct{}{}:
+		defer func() { <-d.draws.slow }()
+	case <-ctx.Done():
+		return errBusy
+	}
+	begun := time.Now()
+	err := sample()
+	if errors.Is(context.Cause(ctx), errGone) {
+		time.Sleep(slowDrawTime - time.Since(begun))
+	}
+	return err
 }
 
 // check books what the sample takes beyond what was expected of it.
@@ -122,13 +154,13 @@ func (d *draw) end(sent int, taken bool, now time.Time) {
 	if d.memory > 0 {
 		d.scope.ReleaseMemory(d.memory)
 	}
-	if d.large {
-		d.draws.large.Leave(d.peer)
-	}
 	if !taken {
 		sent = max(sent, d.charged)
 	}
 	d.draws.egress.Settle(d.peer, d.origin, float64(sent-d.charged), now)
+	if d.large { // last, so that whoever waits pays after this
+		d.draws.large.Leave(d.peer)
+	}
 }
 
 // averageSize is the running average of the size of a registration in an answer, in

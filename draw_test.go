@@ -4,11 +4,14 @@ package rendezvous
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -97,6 +100,69 @@ func TestUntakenAnswersCost(t *testing.T) {
 		require.Equal(t, pb.Message_E_UNAVAILABLE, d.GetStatus())
 		require.Equal(t, errEgress.Text, d.GetStatusText())
 		require.Empty(t, s.begun, "it was refused before anything was drawn")
+	})
+}
+
+// TestAnswersLargerThanExpected: a peer that requests many answers at once, which turn out
+// ten times as large as expected, gets no more than two of them beyond its budget.
+func TestAnswersLargerThanExpected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each = 10 * 1000 * usualSize
+		q, origin := newTestRequests(t, testStorage(t)), callerAt("p", "/ip4/192.0.2.1/tcp/1").origin
+		var all sync.WaitGroup
+		var sent atomic.Int64
+		for range maxStreamsPerPeer {
+			all.Go(func() {
+				d, err := q.draws.begin(t.Context(), "p", origin, &network.NullScope{}, 1000, time.Now())
+				if err != nil {
+					return
+				}
+				time.Sleep(time.Second / 10)
+				sent.Add(each)
+				d.end(each, true, time.Now())
+			})
+		}
+		all.Wait()
+		require.Greater(t, sent.Load(), int64(each))
+		require.LessOrEqual(t, sent.Load(), int64(defaultEgressBurst+defaultEgress+maxLargeDraws*each))
+	})
+}
+
+// TestSlowDraws: a storage that waits is asked for few large samples of all peers at a time.
+// Small samples and registrations do not wait for them, and neither does whoever comes when
+// their streams have ended.
+func TestSlowDraws(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, s := simHosts(t, 2+maxSlowDraws), newSlowStorage(t)
+		point, honest := hosts[0], hosts[1]
+		startPoint(t, point, s)
+		connect(t, honest, point)
+		send := func(h host.Host, limit int) *rawStream {
+			st := openRaw(t, h, point.ID())
+			_, err := st.Write(frameOf(t, discoverRequest("n", limit)))
+			require.NoError(t, err)
+			time.Sleep(time.Second / 10)
+			return st
+		}
+		var streams []*rawStream
+		for _, h := range hosts[2:] {
+			connect(t, h, point)
+			streams = append(streams, send(h, 1000), send(h, 1000))
+		}
+		require.Len(t, s.begun, maxSlowDraws)
+		r := openRaw(t, honest, point.ID()).ask(registerRequest("n", ownEnvelope(t, honest), 0)).GetRegisterResponse()
+		require.Equal(t, pb.Message_OK, r.GetStatus())
+		small := send(honest, smallSample)
+		require.Len(t, s.begun, maxSlowDraws+1)
+		large := send(honest, 1000)
+		require.Len(t, s.begun, maxSlowDraws+1)
+		for _, st := range streams {
+			require.NoError(t, st.Reset())
+		}
+		time.Sleep(time.Second / 10)
+		close(s.answer)
+		requireAnswers(t, small, pb.Message_DISCOVER_RESPONSE)
+		requireAnswers(t, large, pb.Message_DISCOVER_RESPONSE)
 	})
 }
 

@@ -94,6 +94,7 @@ var (
 var (
 	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
 	errEgress   = refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers")
+	errBusy     = refuse(pb.Message_E_UNAVAILABLE, "too many large samples at a time")
 	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
 )
 

@@ -394,13 +394,19 @@ type sampler interface {
 
 // sample appends a sample of the storage to dst.
 func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace string, n int, d *draw) ([]wire.Found, error) {
-	started := time.Now()
-	found, err := q.appendSample(ctx, dst, namespace, n)
-	q.config.metrics.StorageCalled(StorageCalled{Op: StorageSample, Err: err, Duration: time.Since(started)})
+	err := d.slowly(ctx, func() (err error) {
+		started := time.Now()
+		dst, err = q.appendSample(ctx, dst, namespace, n)
+		q.config.metrics.StorageCalled(StorageCalled{Op: StorageSample, Err: err, Duration: time.Since(started)})
+		if err != nil {
+			return storageError{err}
+		}
+		return nil
+	})
 	if err != nil {
-		return found, storageError{err}
+		return dst, err
 	}
-	return found, d.check(found)
+	return dst, d.check(dst)
 }
 
 func (q *requests) appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {

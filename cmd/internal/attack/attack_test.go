@@ -31,7 +31,7 @@ func TestAttacks(t *testing.T) {
 		if !c.includes(a) {
 			continue
 		}
-		hostile := &attackers{testbed: b, attack: a, stats: new(honestStats), scale: c.scale}
+		hostile := &attackers{testbed: b, attack: a, duration: c.duration, stats: new(honestStats), scale: c.scale}
 		r, err := c.measure(t.Context(), hostile)
 		require.NoError(t, err, a.name)
 		require.NoError(t, hostile.close(), a.name)
@@ -84,7 +84,7 @@ func TestWeakPoints(t *testing.T) {
 			s.fullSize = fullScale.fullSize
 			s.honest = 0
 			c := campaign{scale: s, duration: 3 * time.Second, out: io.Discard, logs: countLogs()}
-			hostile := &attackers{testbed: b, attack: attacks[i], stats: new(honestStats), scale: s}
+			hostile := &attackers{testbed: b, attack: attacks[i], duration: c.duration, stats: new(honestStats), scale: s}
 			r, err := c.measure(t.Context(), hostile)
 			require.NoError(t, err)
 			require.NoError(t, hostile.close())

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -71,13 +72,14 @@ func (s source) share(n int) int64 {
 
 // attackers are the hostile peers of one attack.
 type attackers struct {
-	testbed *testbed
-	attack  attack
-	stats   *honestStats
-	scale   scale
-	first   int // number of the first one
-	all     []*attacker
-	sent    atomic.Int64 // requests, or streams that are left idle
+	testbed  *testbed
+	attack   attack
+	duration time.Duration
+	stats    *honestStats
+	scale    scale
+	first    int // number of the first one
+	all      []*attacker
+	sent     atomic.Int64 // requests, or streams that are left idle
 }
 
 // attacker is one hostile peer.
@@ -93,6 +95,14 @@ type attacker struct {
 
 // firstAttackerAddr is far above the addresses of honest peers.
 const firstAttackerAddr = 1 << 12
+
+// prepare connects the attackers and does what else comes before the attack.
+func (a *attackers) prepare(ctx context.Context) error {
+	if err := a.connect(ctx, a.scale.peersOf(a.attack)); err != nil || a.attack.prepare == nil {
+		return err
+	}
+	return a.attack.prepare(ctx, a)
+}
 
 // connect starts n attackers and connects them to the point.
 func (a *attackers) connect(ctx context.Context, n int) error {

@@ -16,8 +16,10 @@ type attack struct {
 	peers func(s scale) int // attackers to connect beforehand; nil: scale.peers
 	from  source            // where they come from
 	key   func() (crypto.PrivKey, error)
-	run   func(ctx context.Context, a *attackers)
-	redis bool // it is one on Redis only
+	// prepare, if it is not nil, is called before the attack, and before anything is measured.
+	prepare func(ctx context.Context, a *attackers) error
+	run     func(ctx context.Context, a *attackers)
+	redis   bool // it is one on Redis only
 }
 
 func onePeer(scale) int       { return 1 }
@@ -76,14 +78,14 @@ var attacks = []attack{
 
 	// DISCOVER.
 	{name: "DISCOVER of nothing", run: repeat(fixed(discoverRequest("nobody", 0)))},
-	{name: "DISCOVER 1000, one identity", peers: onePeer, run: onFull(repeat(fixed(discoverRequest(full, 1000))))},
-	{name: "DISCOVER 1000, one address", peers: crowd, from: oneAddress, run: onFull(repeat(fixed(discoverRequest(full, 1000))))},
-	{name: "DISCOVER across all namespaces", run: onFull(repeat(fixed(discoverRequest("", 1000))))},
-	{name: "DISCOVER 1000, reset after 20 ms", run: onFull(resetAfter(20 * time.Millisecond))},
-	{name: "DISCOVER, answers not read", run: onFull(readNothing)},
-	{name: "DISCOVER, answers not read, one identity", peers: onePeer, run: onFull(readNothing)},
-	{name: "DISCOVER, answers read slowly", run: onFull(readSlowly)},
-	{name: "DISCOVER after a mass expiry", run: afterExpiry},
+	{name: "DISCOVER 1000, one identity", peers: onePeer, prepare: fillFull, run: repeat(fixed(discoverRequest(full, 1000)))},
+	{name: "DISCOVER 1000, one address", peers: crowd, from: oneAddress, prepare: fillFull, run: repeat(fixed(discoverRequest(full, 1000)))},
+	{name: "DISCOVER across all namespaces", prepare: fillFull, run: repeat(fixed(discoverRequest("", 1000)))},
+	{name: "DISCOVER 1000, reset after 20 ms", prepare: fillFull, run: resetAfter(20 * time.Millisecond)},
+	{name: "DISCOVER, answers not read", prepare: fillFull, run: readNothing},
+	{name: "DISCOVER, answers not read, one identity", peers: onePeer, prepare: fillFull, run: readNothing},
+	{name: "DISCOVER, answers read slowly", prepare: fillFull, run: readSlowly},
+	{name: "DISCOVER after a mass expiry", prepare: fillExpired, run: afterExpiry},
 	{name: "at maxmemory", redis: true, run: atMaxMemory},
 
 	{name: "a hostile point", peers: noPeers, run: runHostilePoint},

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -73,50 +74,49 @@ func resetAll(streams []network.Stream) {
 // full is a namespace with many large records.
 const full = "full"
 
-// onFull returns an attack for which the namespace full is filled first.
-func onFull(run func(context.Context, *attackers)) func(context.Context, *attackers) {
-	return func(ctx context.Context, a *attackers) {
-		ends, _ := ctx.Deadline()
-		fill(ctx, a, full, a.scale.fullSize, ends.Add(2*time.Second))
-		run(ctx, a)
-	}
+// fillFull fills the namespace full until soon after the attack.
+func fillFull(ctx context.Context, a *attackers) error {
+	return fill(ctx, a, full, a.scale.fullSize, time.Now().Add(a.duration+4*time.Second))
 }
 
 // fill adds n registrations with large records to the storage.
-func fill(ctx context.Context, a *attackers, ns string, n int, deadline time.Time) {
+func fill(ctx context.Context, a *attackers, ns string, n int, deadline time.Time) error {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {
-		return
+		return err
 	}
 	envelope, err := sealRecord(key, 1, maximalAddrs...)
 	if err != nil {
-		return
+		return err
 	}
-	var wg sync.WaitGroup
 	const workers = 16
+	errs := make([]error, workers)
+	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {
-			for i := w; i < n; i += workers {
-				err := a.testbed.storage.Add(ctx, rendezvous.Record{
+			for i := w; i < n && errs[w] == nil; i += workers {
+				errs[w] = a.testbed.storage.Add(ctx, rendezvous.Record{
 					Namespace: ns, Peer: peer.ID(fmt.Sprint(ns, i)), Envelope: envelope, Deadline: deadline,
 				}, rendezvous.Quota{})
-				if err != nil {
-					a.stats.record(0, fmt.Errorf("fill namespace %s: %w", ns, err))
-					return
-				}
 			}
 		})
 	}
 	wg.Wait()
+	return errors.Join(errs...)
 }
 
-// afterExpiry requests a namespace whose many registrations have all just ended.
-func afterExpiry(ctx context.Context, a *attackers) {
-	const ns = "expired"
-	deadline := time.Now().Add(1500 * time.Millisecond)
-	fill(ctx, a, ns, a.scale.expired, deadline)
+// expired is a namespace whose many registrations have all just ended.
+const expired = "expired"
+
+func fillExpired(ctx context.Context, a *attackers) error {
+	deadline := time.Now().Add(2500 * time.Millisecond)
+	err := fill(ctx, a, expired, a.scale.expired, deadline)
 	pause(ctx, time.Until(deadline))
-	repeat(fixed(discoverRequest(ns, 50)))(ctx, a)
+	return err
+}
+
+func afterExpiry(ctx context.Context, a *attackers) {
+	repeat(fixed(discoverRequest(expired, 50)))(ctx, a)
 }
 
 // readNothing makes the attackers request full, and read none of the answers.

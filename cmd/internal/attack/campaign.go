@@ -75,7 +75,7 @@ func (c *campaign) printRow(table *tabwriter.Writer, r *result, missed error) {
 // is left.
 func (c *campaign) runAttack(ctx context.Context, b *testbed, a attack) (result, error) {
 	before := usageNow()
-	hostile := &attackers{testbed: b, attack: a, stats: new(honestStats), scale: c.scale}
+	hostile := &attackers{testbed: b, attack: a, duration: c.duration, stats: new(honestStats), scale: c.scale}
 	defer func() { _ = hostile.close() }()
 	r, err := c.measure(ctx, hostile)
 	if err != nil {
@@ -91,11 +91,9 @@ func (c *campaign) runAttack(ctx context.Context, b *testbed, a attack) (result,
 func (c *campaign) measure(ctx context.Context, hostile *attackers) (result, error) {
 	b, a := hostile.testbed, hostile.attack
 	r := result{name: a.name, stats: hostile.stats}
-	if err := hostile.connect(ctx, c.scale.peersOf(a)); err != nil {
-		return r, err
-	}
 	stop := b.startHonest(ctx, c.scale.honest, r.stats)
-	if err := awaitRequests(ctx, r.stats, 2*c.scale.honest); err != nil {
+	err := errors.Join(hostile.prepare(ctx), awaitRequests(ctx, r.stats, 2*c.scale.honest))
+	if err != nil {
 		return r, errors.Join(err, stop())
 	}
 	linesBefore, heapBefore, stacksBefore := c.logs.lines.Load(), usageNow().heap, stacks()

@@ -38,11 +38,11 @@ func runHostilePoint(ctx context.Context, a *attackers) {
 				return
 			}
 			defer func() { _ = h.Close() }()
-			if h.Connect(ctx, addrInfo(point)) != nil {
+			if h.Connect(context.WithoutCancel(ctx), addrInfo(point)) != nil {
 				return
 			}
 			client := rendezvous.NewClient(h)
-			for ctx.Err() == nil {
+			for first := true; first || ctx.Err() == nil; first = false {
 				a.sent.Add(1)
 				started := time.Now()
 				found, err := client.Discover(ctx, point.ID(), "n", 0)

@@ -57,8 +57,8 @@ func runRounds(ctx context.Context, c *campaign, until time.Time, b *testbed, st
 			if !c.includes(a) || ctx.Err() != nil {
 				continue
 			}
-			hostile := &attackers{testbed: b, attack: a, stats: stats, scale: c.scale}
-			err := hostile.connect(ctx, c.scale.peersOf(a))
+			hostile := &attackers{testbed: b, attack: a, duration: c.duration, stats: stats, scale: c.scale}
+			err := hostile.prepare(ctx)
 			attackCtx, end := context.WithTimeout(ctx, c.duration)
 			if err == nil {
 				a.run(attackCtx, hostile)
