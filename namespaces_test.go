@@ -5,14 +5,18 @@ package rendezvous
 
 import (
 	"context"
+	"runtime/debug"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 )
 
@@ -89,6 +93,99 @@ func TestSimulationManyNamespaces(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestSimulationManyPeers: a thousand peers are registered in a hundred namespaces at three
+// points. Each is registered all the time, and finds the nine others of its namespace.
+func TestSimulationManyPeers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const points = 3
+		peers, spaces := 1000, 100
+		if raceDetector {
+			peers, spaces = 100, 10
+		}
+		defer debug.SetGCPercent(debug.SetGCPercent(400))
+		sim := newSimulation(t, points+peers, 50*time.Millisecond)
+		infos, storages := storagesOf(t, sim.hosts[:points])
+		all := namespaces(spaces)
+		ctx, cancel := context.WithCancel(t.Context())
+		var clients []*Client
+		var calls []<-chan State
+		for i, h := range sim.hosts[points:] {
+			c := NewClient(h, WithPoints(infos...))
+			states, err := c.KeepRegistered(ctx, all[i%spaces])
+			require.NoError(t, err)
+			clients, calls = append(clients, c), append(calls, states)
+		}
+		count := func() (registered int) { // at both points of their namespace
+			for _, ns := range all {
+				for _, s := range storages {
+					registered += live(t, s, ns)
+				}
+			}
+			return registered
+		}
+		time.Sleep(10 * time.Second)
+		fewest := 2 * peers
+		for range 40 {
+			time.Sleep(time.Second)
+			fewest = min(fewest, count())
+		}
+		found := 0
+		for i, c := range clients {
+			found += len(drain(t, c, all[i%spaces]))
+		}
+		t.Logf("%d peers in %d namespaces at %d points: at least %.2f %% registered at any time, %.2f %% found", peers, spaces, points,
+			100*float64(fewest)/float64(2*peers), 100*float64(found)/float64(peers*(peers/spaces-1)))
+		require.GreaterOrEqual(t, float64(fewest), 0.999*float64(2*peers))
+		require.GreaterOrEqual(t, float64(found), 0.999*float64(peers*(peers/spaces-1)))
+		cancel()
+		for _, states := range calls {
+			for range states { // until its goroutines have ended
+			}
+		}
+	})
+}
+
+// TestSimulationClockSetBack: a peer restarts at another address, with its clock set back, so
+// that its new record has a lower sequence number. It is soon found at the new address, and
+// at no other.
+func TestSimulationClockSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 3, 20*time.Millisecond)
+		infos, storages := storagesOf(t, sim.hosts[:2])
+		key, id := newKey(t, crypto.Ed25519)
+		register := func(seq uint64, addr string) {
+			rec := &peer.PeerRecord{PeerID: id, Seq: seq, Addrs: []ma.Multiaddr{ma.StringCast(addr)}}
+			for _, s := range storages {
+				require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: id, Envelope: sealRecord(t, key, rec), Deadline: time.Now().Add(MaxTTL)}, Quota{}))
+			}
+		}
+		d := NewRendezvousDiscovery(sim.hosts[2], WithPoints(infos...))
+		addrs := func() (all []string) {
+			found, err := d.FindPeers(t.Context(), "n")
+			require.NoError(t, err)
+			for p := range found {
+				for _, a := range p.Addrs {
+					all = append(all, a.String())
+				}
+			}
+			return all
+		}
+		const before, after = "/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.5/tcp/1"
+		for range 10 {
+			register(1<<40, before)
+			require.Eventually(t, func() bool { return slices.Equal(addrs(), []string{before}) }, 5*time.Second, time.Second)
+			register(1, after)
+			moved := time.Now()
+			for !slices.Equal(addrs(), []string{after}) {
+				require.Less(t, time.Since(moved), MaxTTL)
+				time.Sleep(100 * time.Millisecond)
+			}
+			t.Logf("a clock was set back: found at the new address alone after %v", time.Since(moved))
+			require.LessOrEqual(t, time.Since(moved), 3*time.Second)
+		}
+	})
 }
 
 // TestSimulationManyTopics: gossipsub nodes with a hundred topics, which search in each of

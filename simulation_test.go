@@ -343,7 +343,7 @@ func TestSimulationHostilePoints(t *testing.T) {
 		grown := heap() - before
 		t.Logf("one honest point and %d hostile ones: found in at least %.2f %% of searches; memory grew by %d KiB", len(hostile), 100*found, grown>>10)
 		require.GreaterOrEqual(t, found, 0.999)
-		require.Less(t, grown, int64(32<<20))
+		require.Less(t, grown, int64(8<<20))
 	})
 }
 
@@ -596,7 +596,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 		}
 		grown := heap() - before
 		t.Logf("6 answers with 1000 made-up peers of 64 addresses each: memory grew by %d KiB", grown>>10)
-		require.Less(t, grown, int64(32<<20))
+		require.Less(t, grown, int64(8<<20))
 	})
 }
 

@@ -1,0 +1,6 @@
+//go:build race
+
+package rendezvous
+
+// raceDetector makes all code about ten times slower.
+const raceDetector = true
