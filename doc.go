@@ -22,6 +22,9 @@
 //	service := rendezvous.NewRendezvousService(h, rendezvous.NewMemoryStorage())
 //	err := service.Start()
 //
+// With [WithStandardProtocol] it serves libp2p's own protocol as well, [StandardID], from
+// the same registrations.
+//
 // A point keeps its registrations in a [Storage]: [NewMemoryStorage], or [NewStorage]
 // for memory with a database behind it, such as the one that [OpenLevelDB] opens.
 // Package redisstorage has a storage that many points share. Package storagetest
