@@ -86,7 +86,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 	if err != nil {
 		return nil, failf(exitCannotStart, "start the connection manager: %w", err)
 	}
-	resources, err := newResourceManager(c.limits, c.log)
+	resources, err := newResourceManager(c.limits, c.standard.ids, c.log)
 	if err != nil {
 		return nil, errors.Join(err, connections.Close())
 	}
@@ -113,7 +113,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 
 // serve starts the service, and then listens.
 func (p *point) serve(ctx context.Context, c *serveConfig) error {
-	options := slices.Concat(c.limits.service, []rendezvous.ServiceOption{rendezvous.WithMetricsTracer(p.tracer)})
+	options := slices.Concat(c.limits.service, c.standard.service, []rendezvous.ServiceOption{rendezvous.WithMetricsTracer(p.tracer)})
 	service := rendezvous.NewRendezvousService(p.host, p.storage, options...)
 	if err := service.Start(); err != nil {
 		return &failure{exitUsage, err} // a limit is out of range

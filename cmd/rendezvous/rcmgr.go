@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -21,12 +22,12 @@ import (
 const connectionMemory = 256 << 10
 
 // newResourceManager returns a resource manager with the limits of libp2p, except for
-// connections. libp2p's defaults are for ordinary peers: they allow a few hundred
+// connections, and for the protocols, those of ids included. libp2p's defaults are for ordinary peers: they allow a few hundred
 // connections, and eight from one address.
-func newResourceManager(l limits, log *slog.Logger) (network.ResourceManager, error) {
+func newResourceManager(l limits, ids []protocol.ID, log *slog.Logger) (network.ResourceManager, error) {
 	config := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&config)
-	rendezvous.Limits(&config)
+	rendezvous.Limits(&config, ids...)
 	scaled := config.AutoScale()
 
 	// The connection manager closes idle connections above l.connections only after a

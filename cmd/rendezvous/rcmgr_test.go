@@ -15,7 +15,7 @@ import (
 // TestRefusedConnectionsAreLogged: once a minute, with their number.
 func TestRefusedConnectionsAreLogged(t *testing.T) {
 	var lines bytes.Buffer
-	manager, err := newResourceManager(limits{connections: 100, connectionsPerIP: 8}, slog.New(slog.NewTextHandler(&lines, nil)))
+	manager, err := newResourceManager(limits{connections: 100, connectionsPerIP: 8}, nil, slog.New(slog.NewTextHandler(&lines, nil)))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = manager.Close() })
 	for range 20 {

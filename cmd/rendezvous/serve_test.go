@@ -205,8 +205,10 @@ func TestDefaultListen(t *testing.T) {
 		require.Equal(t, exitOK, code, "%s: %s", a, errs)
 	}
 	slices.Sort(transports)
-	want := []string{"/ip4/127.0.0.1/tcp/4040", "/ip4/127.0.0.1/tcp/4041/ws",
-		"/ip4/127.0.0.1/udp/4040/quic-v1", "/ip4/127.0.0.1/udp/4040/quic-v1/webtransport", "/ip4/127.0.0.1/udp/4040/webrtc-direct"}
+	want := []string{
+		"/ip4/127.0.0.1/tcp/4040", "/ip4/127.0.0.1/tcp/4041/ws",
+		"/ip4/127.0.0.1/udp/4040/quic-v1", "/ip4/127.0.0.1/udp/4040/quic-v1/webtransport", "/ip4/127.0.0.1/udp/4040/webrtc-direct",
+	}
 	for i := range want {
 		want[i] = other.Replace(want[i])
 	}

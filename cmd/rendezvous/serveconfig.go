@@ -5,6 +5,7 @@ package main
 import (
 	"log/slog"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/pnet"
@@ -34,7 +35,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "pprof", Usage: "also serve /debug/pprof, whose profiles slow the point down", Category: "HTTP"},
 		&cli.DurationFlag{Name: "stop-timeout", Usage: "exit `DURATION` after the signal to stop, even if requests are still being served", Value: 10 * time.Second},
 	}
-	return append(append(flags, limitFlags()...), loggingFlags()...)
+	return slices.Concat(flags, standardFlags(), limitFlags(), loggingFlags())
 }
 
 // serveConfig has the values of the flags, parsed and checked.
@@ -46,6 +47,7 @@ type serveConfig struct {
 	storageURL       string
 	httpAddr         string // empty: no HTTP endpoint
 	pprof            bool
+	standard         standard
 	limits           limits
 	maxTTL           time.Duration // 0: the library's default
 	stopTimeout      time.Duration
@@ -93,6 +95,9 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 		return nil, err
 	}
 	if c.gater.deny, err = parsePeerList("deny", cmd.StringSlice("deny")); err != nil {
+		return nil, err
+	}
+	if c.standard, err = newStandard(cmd); err != nil {
 		return nil, err
 	}
 	if c.limits, err = newLimits(cmd); err != nil {
