@@ -135,6 +135,14 @@ wild: deps ## Break real networks, in namespaces with NATs, and measure how long
 	go build -o bin/wild ./cmd/internal/wild
 	PATH="$$PATH:/usr/sbin:/sbin" bin/wild $(WILDFLAGS)
 
+.PHONY: interop
+interop: deps ## Run clients of other libp2p implementations, in Node and Chromium, against points
+	.ci/deps-node
+	cd interop && npm ci && npm run build
+	mkdir -p bin
+	CGO_ENABLED=0 go build -o bin/rendezvous ./cmd/rendezvous
+	go run ./cmd/internal/interop
+
 .PHONY: profile
 profile: ## Show where the time of a REGISTER and of a DISCOVER goes
 	mkdir -p bin
@@ -146,4 +154,4 @@ profile: ## Show where the time of a REGISTER and of a DISCOVER goes
 
 .PHONY: clean
 clean: ## Remove what the targets leave in the tree
-	rm -rf coverage.* *.test *.prof bin
+	rm -rf coverage.* *.test *.prof bin interop/node_modules

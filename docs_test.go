@@ -138,6 +138,8 @@ var runs = map[string]run{
 	"make soak":         stageOfCI,
 	"make wild":         stageOfCI,
 
+	"make interop": stageOfCI,
+
 	"make wild WILDFLAGS=-short":               stageOfCI,
 	"make wild WILDFLAGS='-short -run nat -v'": expandsTo(".* bin/wild -short -run nat -v"),
 
@@ -479,6 +481,9 @@ var ofOthers = []string{
 	"/waku/2/default-waku/proto",       // a namespace in the example that TestProtocolExample checks
 	"sh",                               // the language of a block
 	"certhash", "http", "https", "wss", // in multiaddrs and URLs
+	// Of clients of the standard protocol.
+	"/canvas/rendezvous/1.0.0", "RendezvousClient.protocol", "autoRegister", "announce", "multiaddrs", "register", "connectionGater",
+	"Promise.withResolvers", "E_INVALID_SIGNED_PEER_RECORD", "libp2p-routing-state", "/libp2p/routing-state-record", "PeerInfo",
 }
 
 // packages are packages in the documents that nothing here imports by that name.

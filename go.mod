@@ -2,6 +2,9 @@ module github.com/status-im/go-waku-rendezvous
 
 go 1.26.6
 
+// Programs of other implementations, for make interop.
+ignore ./interop
+
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
