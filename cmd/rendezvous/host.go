@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // userAgent sets the name and version that libp2p tells other peers.
@@ -48,16 +49,16 @@ func newClientHost(opts ...libp2p.Option) (*clientHost, error) {
 // unreachable would look like one that does not answer.
 func (h *clientHost) dial(ctx context.Context, point peer.AddrInfo) error {
 	if err := h.Connect(ctx, point); err != nil {
-		return failf(exitNoAnswer, "cannot reach rendezvous point %s: %w", point.ID, h.dialCause(point, err))
+		return failf(exitNoAnswer, "cannot reach rendezvous point %s: %w", point.ID, h.dialCause(point.Addrs, err))
 	}
 	return nil
 }
 
-// dialCause shortens a dial error to each address and its root cause, and to each name
-// that did not resolve. libp2p's own text has several lines, and no names.
-func (h *clientHost) dialCause(point peer.AddrInfo, err error) error {
+// dialCause shortens the error of dialing addresses to each address and its root cause,
+// and to each name that did not resolve. libp2p's own text has several lines, and no names.
+func (h *clientHost) dialCause(addrs []ma.Multiaddr, err error) error {
 	var causes []string
-	for _, failure := range h.names.failures(point.Addrs) {
+	for _, failure := range h.names.failures(addrs) {
 		causes = append(causes, failure.Error())
 	}
 	if failed, ok := errors.AsType[*swarm.DialError](err); ok {
@@ -69,6 +70,20 @@ func (h *clientHost) dialCause(point peer.AddrInfo, err error) error {
 		return err
 	}
 	return errors.New(strings.Join(causes, "; "))
+}
+
+// explain returns the error of a request by its cause if the point could not be dialed,
+// and err otherwise.
+func (h *clientHost) explain(err error) error {
+	failed, ok := errors.AsType[*swarm.DialError](err)
+	if !ok {
+		return err
+	}
+	cause := h.dialCause(h.Peerstore().Addrs(failed.Peer), err)
+	if errors.Is(cause, err) {
+		return err
+	}
+	return fmt.Errorf("cannot reach it: %w", cause)
 }
 
 // dialAny connects to all points at the same time, and returns nil when it has reached

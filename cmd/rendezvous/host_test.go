@@ -122,6 +122,13 @@ func TestUnresolvedName(t *testing.T) {
 		require.Contains(t, errs, `the name "nowhere.invalid" does not resolve`)
 		require.NotContains(t, errs, "good addresses")
 	}
+	for _, format := range []string{"--json=false", "--json"} {
+		register := startCommand(t, "register", format, "--point", unresolved, "news")
+		waitFor(t, "the error", func() bool { return strings.Contains(register.out.String(), "nowhere.invalid") })
+		require.Equal(t, exitNoAnswer, register.stop())
+		require.Contains(t, register.out.String(), "cannot reach it: the name ")
+		require.Contains(t, register.errs.String(), `the name "nowhere.invalid" does not resolve`)
+	}
 }
 
 func TestNameResolver(t *testing.T) {

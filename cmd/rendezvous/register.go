@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	}
 	var last rendezvous.NamespaceState
 	for s := range states {
-		last = s.Namespaces[0]
+		last = explained(h, s.Namespaces[0])
 		if err := printState(cmd.Root().Writer, last); err != nil {
 			return err
 		}
@@ -82,6 +83,16 @@ func register(ctx context.Context, cmd *cli.Command) error {
 		return requestError(fmt.Errorf("not registered at the end: %w", cmp.Or(last.Err, errNoAnswer)))
 	}
 	return nil
+}
+
+// explained returns a state whose errors say why points cannot be reached.
+func explained(h *clientHost, s rendezvous.NamespaceState) rendezvous.NamespaceState {
+	s.Points = slices.Clone(s.Points)
+	for i := range s.Points {
+		s.Points[i].Err = h.explain(s.Points[i].Err)
+	}
+	s.Err = h.explain(s.Err)
+	return s
 }
 
 // errNoAnswer stands in for an error while no point has answered or failed yet.
