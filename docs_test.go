@@ -465,7 +465,8 @@ var ofOthers = []string{
 	// Code that TestNames cannot parse.
 	"SHA-256(bytes of the point's peer ID ‖ namespace)", `"floodsub:" + topic`, "//nolint:gosec // the key is a test's own",
 	"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn", // libp2p's
-	"floodsub:",                 // gossipsub's
+	"floodsub:", // gossipsub's
+	"libp2p.PrivateNetwork",
 	"process_cpu_seconds_total", // of Prometheus' client for Go
 	"gonum.org/v1/plot", "container/heap", "tidwall/btree", "cockroachdb/swiss", "puzpuzpuz/xsync",
 	"SIGSTOP",                                                                  // the kernel's

@@ -35,8 +35,11 @@ func (c crowd) String() string {
 	if c.Address.IsSingleIP() {
 		address = c.Address.Addr().String()
 	}
-	return fmt.Sprintf("%s from %s, %d of them from %s.", plural(c.Connections, "connection", "connections"),
-		plural(c.Addresses, "address", "addresses"), c.Largest, address)
+	text := plural(c.Connections, "connection", "connections") + " from "
+	if c.Addresses == 1 {
+		return text + address + "."
+	}
+	return text + fmt.Sprintf("%d addresses, %d of them from %s.", c.Addresses, c.Largest, address)
 }
 
 func plural(n int, one, many string) string {

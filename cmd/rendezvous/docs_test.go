@@ -60,6 +60,8 @@ func TestGuideCommands(t *testing.T) {
 		}
 	}
 	require.FileExists(t, filepath.Join(home, "point.key"))
+	_, err := readPSK(filepath.Join(home, "swarm.key"))
+	require.NoError(t, err)
 }
 
 // runGuideCommand runs a command, which must succeed. It interrupts the command if the
