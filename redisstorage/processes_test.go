@@ -15,6 +15,7 @@ func TestSwapProcess(t *testing.T) {
 	t.Parallel()
 	for name, url := range map[string]string{"single": startServer(t, "redis-server").url(), "cluster": startCluster(t, "redis-server").url()} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			one, two := open(t, url), open(t, url)
 			for _, step := range []struct {
 				at            *Storage

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"strings"
@@ -62,7 +61,7 @@ func (r *fakeRegistry) SwapProcess(_ context.Context, _ peer.ID, process string)
 func TestSameKeyAtOneRegistry(t *testing.T) {
 	r := &fakeRegistry{process: "before the restart"}
 	watch := func() *sameKey {
-		return newSameKey(slog.New(slog.NewTextHandler(io.Discard, nil)), filepath.Join(t.TempDir(), "none"), "point", r)
+		return newSameKey(slog.New(slog.DiscardHandler), filepath.Join(t.TempDir(), "none"), "point", r)
 	}
 	one, two := watch(), watch()
 	check := func(k *sameKey, want bool) {
@@ -97,7 +96,7 @@ func TestSameKeyOnRedis(t *testing.T) {
 		s, closeStorage, err := openStorage(t.Context(), url, prometheus.NewRegistry())
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, closeStorage()) })
-		watches = append(watches, newSameKey(slog.New(slog.NewTextHandler(io.Discard, nil)), filepath.Join(t.TempDir(), "none"), "point", s))
+		watches = append(watches, newSameKey(slog.New(slog.DiscardHandler), filepath.Join(t.TempDir(), "none"), "point", s))
 	}
 	for _, k := range append(watches, watches...) {
 		k.check(t.Context())
