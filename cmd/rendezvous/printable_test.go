@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/stretchr/testify/require"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -56,7 +58,10 @@ func TestOutputIsPrintable(t *testing.T) {
 		_, err := client.Register(t.Context(), infos[0].ID, ns, 0)
 		require.NoError(t, err)
 	}
-	hostilePoint := h.Network().ListenAddresses()[0].String() + "/p2p/" + h.ID().String()
+	addrs, err := h.Network().InterfaceListenAddresses()
+	require.NoError(t, err)
+	i := slices.IndexFunc(addrs, manet.IsIPLoopback) // another is that of relays
+	hostilePoint := addrs[i].String() + "/p2p/" + h.ID().String()
 
 	for _, args := range [][]string{
 		{"discover", "--all", "--point", point.addrs[0]},
