@@ -3,6 +3,7 @@ package storagetest
 // A storage that the checks of pages are tested with.
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -112,7 +113,7 @@ func (f *flawedPager) Add(ctx context.Context, r rendezvous.Record, q rendezvous
 	old, replaces := f.find(r)
 	if !f.closed && ctx.Err() == nil && f.lasting(r) && f.lastingExceeds(r, q) &&
 		(!replaces || !f.isLasting(old) || f.has("refuses lasting refreshes")) &&
-		!(replaces && f.has("makes records lasting without limit")) {
+		(!replaces || !f.has("makes records lasting without limit")) {
 		if f.has("stores what it refuses as lasting") {
 			_ = f.flawed.Add(ctx, r, rendezvous.Quota{})
 		}
@@ -139,8 +140,8 @@ func (f *flawedPager) Add(ctx context.Context, r rendezvous.Record, q rendezvous
 	if replaces && f.lasting(old) && !f.lasting(r) && f.has("counts lasting records that were replaced") {
 		f.lost++
 	}
-	same := string(old.Envelope) == string(r.Envelope)
-	if !replaces || !f.has("forgets refreshes") && !(same && f.has("forgets refreshes with the same bytes")) {
+	same := bytes.Equal(old.Envelope, r.Envelope)
+	if !replaces || !f.has("forgets refreshes") && (!same || !f.has("forgets refreshes with the same bytes")) {
 		f.next++
 		f.places[keyOf(r)] = f.next
 	}
@@ -169,14 +170,14 @@ func (f *flawedPager) lastingExceeds(r rendezvous.Record, q rendezvous.Quota) bo
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n, bytes := f.lost, int64(0)
+	n, size := f.lost, int64(0)
 	for _, other := range f.records {
 		if !f.isLasting(other) || !f.live(other) && !f.has("counts expired lasting records") ||
 			!f.freshUntil(other).After(time.Now()) && f.has("counts what is fresh") {
 			continue
 		}
 		n++
-		bytes += f.sizeOfLasting(other)
+		size += f.sizeOfLasting(other)
 	}
 	total, most := max(1, q.Total/2), max(1, q.Bytes/2)
 	switch {
@@ -188,7 +189,7 @@ func (f *flawedPager) lastingExceeds(r rendezvous.Record, q rendezvous.Quota) bo
 		total = q.Total / 2
 	}
 	zero := f.has("takes zero for half")
-	return (q.Total > 0 || zero) && n >= total || q.Bytes > 0 && bytes+f.sizeOfLasting(r) > most
+	return (q.Total > 0 || zero) && n >= total || q.Bytes > 0 && size+f.sizeOfLasting(r) > most
 }
 
 // isLasting reports whether a record was added as a lasting one. Renewing changes nothing.
@@ -333,7 +334,7 @@ func (f *flawedPager) Remove(ctx context.Context, namespace string, p peer.ID) e
 	before := len(f.records)
 	f.records = slices.DeleteFunc(f.records, func(r rendezvous.Record) bool {
 		in := namespace == "" || r.Namespace == namespace || f.has("removes all of a peer")
-		if !in || r.Peer != p && !(f.has("removes the namespace") && namespace != "") ||
+		if !in || r.Peer != p && (namespace == "" || !f.has("removes the namespace")) ||
 			f.has("removes one of a peer") && len(f.removed) > 0 && f.removed[len(f.removed)-1].Peer == p && namespace == "" {
 			return false
 		}

@@ -258,7 +258,7 @@ func (f *flawed) lasting(r rendezvous.Record) bool { return f.freshUntil(r).Befo
 func (f *flawed) sampled(r rendezvous.Record) bool {
 	return (!f.lasting(r) || time.Now().Before(f.freshUntil(r)) || f.has("samples what is not fresh")) &&
 		(r.Kind == usual || f.has("samples other kinds")) &&
-		!(f.lasting(r) && f.has("samples no lasting records"))
+		(!f.lasting(r) || !f.has("samples no lasting records"))
 }
 
 func (f *flawed) Counts(ctx context.Context) (rendezvous.Counts, error) {

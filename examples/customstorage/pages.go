@@ -101,7 +101,7 @@ func namespacesOf(tx *bbolt.Tx, p peer.ID) (names []string) {
 // admitLasting reports whether r, which may replace an old value, leaves lasting
 // registrations their half of the quota.
 func admitLasting(tx *bbolt.Tx, r rendezvous.Record, old []byte, q rendezvous.Quota) bool {
-	if !r.Fresh.Before(r.Deadline) || old != nil && old[lastingAt] == 1 {
+	if !r.Fresh.Before(r.Deadline) || len(old) > 0 && old[lastingAt] == 1 {
 		return true
 	}
 	n, size := tx.Bucket(lasting).Sequence(), tx.Bucket(lastingSizes).Sequence()

@@ -225,3 +225,74 @@ func TestOrigins(t *testing.T) {
 	require.Zero(t, OriginOf(netip.Addr{}))
 	require.Equal(t, netip.Addr{}, Origin(0).Addr())
 }
+
+// lasting returns an entry that ends after it is no longer fresh.
+func (f *fixture) lasting(p peer.ID, ttl int64) *Entry {
+	return &Entry{Namespace: "n", Peer: p, Deadline: f.now + ttl, Fresh: f.now + ttl/2}
+}
+
+// Lasting registrations have half of the total and of the bytes, one at least, and count until
+// they end.
+func TestLastingLimits(t *testing.T) {
+	const size = 39 // of a namespace and a peer
+	for _, test := range []struct {
+		q    Quota
+		most int
+	}{
+		{Quota{Total: 1}, 1},
+		{Quota{Total: 2}, 1},
+		{Quota{Total: 3}, 1},
+		{Quota{Total: 9}, 4},
+		{Quota{Bytes: 2 * size}, 1},
+		{Quota{Bytes: 8*size - 1}, 3},
+		{Quota{Bytes: 8 * size}, 4},
+	} {
+		t.Run(fmt.Sprintf("%+v", test.q), func(t *testing.T) {
+			f := newFixture()
+			for i := range test.most {
+				require.NoError(t, f.put(f.lasting(numberedPeer(i), 10*second+int64(i)), test.q))
+			}
+			over := numberedPeer(100)
+			require.ErrorIs(t, f.put(f.lasting(over, 20*second), test.q), ErrFull)
+			require.NoError(t, f.put(f.lasting(numberedPeer(0), 10*second), test.q), "a refresh")
+			require.NoError(t, f.put(f.lasting(numberedPeer(0), 10*second), Quota{Total: 1, Bytes: 1}), "a refresh over every limit")
+			f.Renew(numberedPeer(0), 10*second, f.now)
+			require.ErrorIs(t, f.put(f.lasting(over, 20*second), test.q), ErrFull, "what was renewed counts")
+			f.now += 10*second - 1
+			require.ErrorIs(t, f.put(f.lasting(over, 20*second), test.q), ErrFull, "what is no longer fresh counts")
+			f.now++ // the first one expires, and is not evicted
+			require.NoError(t, f.put(f.lasting(over, 20*second), test.q))
+			checkInvariants(t, f.Registry, f.now)
+		})
+	}
+}
+
+// A refresh that makes a registration lasting needs room among these, also if it comes from
+// another origin.
+func TestRefreshBecomesLasting(t *testing.T) {
+	const a, b = "192.0.2.1", "192.0.2.2"
+	f, q := newFixture(), Quota{PerOrigin: 1, Total: 4}
+	require.NoError(t, f.registerFrom(a, "n", "p", 20*second, q))
+	require.NoError(t, f.registerFrom(b, "n", "q", 20*second, q))
+	for i := range 2 {
+		require.NoError(t, f.put(f.lasting(numberedPeer(i), 10*second), q))
+	}
+	e := f.lasting("p", 20*second)
+	for _, from := range []string{a, b, "192.0.2.3"} {
+		e.Origin = OriginOf(netip.MustParseAddr(from))
+		require.ErrorIs(t, f.put(e, q), ErrFull, "from %s", from)
+		require.Equal(t, a, f.origin("n", "p"))
+	}
+	for _, s := range f.Sample(nil, "n", 10, 0, f.now) {
+		if s.Peer() == "p" {
+			require.Equal(t, f.now+20*second, s.Deadline(), "what was refused changed nothing")
+		}
+	}
+	f.Remove("n", numberedPeer(1))
+	e.Origin = OriginOf(netip.MustParseAddr(b))
+	require.NoError(t, f.put(e, q))
+	require.Equal(t, a, f.origin("n", "p"), "there is no room where it comes from")
+	require.NoError(t, f.registerFrom(a, "n", "p", 20*second, q), "no longer lasting")
+	require.NoError(t, f.put(f.lasting(numberedPeer(1), 10*second), q))
+	checkInvariants(t, f.Registry, f.now)
+}
