@@ -98,7 +98,7 @@ func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origi
 		old = content{}
 	}
 	hasRoom := hasRoomAt(live, old.origin, c.origin, q.PerOrigin)
-	lastingFull := c.lasting() && !(refresh && old.lasting()) && lastingExceeds(live, k, c, q)
+	lastingFull := c.lasting() && (!refresh || !old.lasting()) && lastingExceeds(live, k, c, q)
 	if refresh {
 		switch {
 		case lastingFull:
@@ -476,7 +476,8 @@ func (p *play) page(t *testing.T, w *walker, n, maxBytes int) {
 	require.Len(t, got, len(want))
 	for i, pl := range got {
 		held := p.model.held[want[i]]
-		require.Equal(t, want[i], key{pl.Namespace(), pl.Peer()}, "registration %d of a page", i)
+		require.Equal(t, want[i].namespace, pl.Namespace(), "registration %d of a page", i)
+		require.Equal(t, want[i].peer, pl.Peer(), "registration %d of a page", i)
 		require.Equal(t, held.envelope, string(pl.Envelope()))
 		require.Equal(t, held.deadline, pl.Deadline())
 		w.at = held.at
