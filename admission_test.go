@@ -182,21 +182,26 @@ func eachStorage(t *testing.T, test func(t *testing.T, s Storage)) {
 	}
 }
 
-// TestSignatureChecksArePaid: a record of another peer costs its sender only the request.
-// A record of the sender costs as much as its type of key.
+// TestSignatureChecksArePaid: a record of another peer costs its sender only the request,
+// however slow the other's key is. A record of the sender costs as much as its type of key.
 func TestSignatureChecksArePaid(t *testing.T) {
 	key, id := newKey(t, crypto.ECDSA) // P-256: two tokens
-	otherKey, other := newKey(t, crypto.ECDSA)
+	slowKey := p521(t)
+	slow, err := peer.IDFromPrivateKey(slowKey)
+	require.NoError(t, err)
 	for name, test := range map[string]struct {
+		sender   peer.ID
 		envelope []byte
-		served   int // out of a burst of 30
+		served   int // out of a burst of 102
 	}{
-		"another's": {seal(t, otherKey, other, addr), 30},
-		"its own":   {seal(t, key, id, addr), 10},
+		"another's":        {slow, seal(t, key, id, addr), 102},
+		"another's, P-521": {id, seal(t, slowKey, slow, addr), 102},
+		"its own":          {id, seal(t, key, id, addr), 34},
+		"its own, P-521":   {slow, seal(t, slowKey, slow, addr), 2},
 	} {
-		q, now, served := newTestRequests(t, failing{err: ErrFull}, WithRateLimit(1, 30)), time.Now(), 0
+		q, now, served := newTestRequests(t, failing{err: ErrFull}, WithRateLimit(1, 102)), time.Now(), 0
 		for {
-			err := sendAt(t, q, callerAt(id, "/ip4/192.0.2.1/tcp/1"), registering("n", test.envelope), now)
+			err := sendAt(t, q, callerAt(test.sender, "/ip4/192.0.2.1/tcp/1"), registering("n", test.envelope), now)
 			if refused, ok := errors.AsType[*StatusError](err); ok && refused.Text == errTooMany.Text {
 				break
 			}
@@ -232,6 +237,33 @@ func TestEgress(t *testing.T) {
 	fresh := newTestRequests(t, testStorage(t), WithRateLimit(0, 0))
 	for range 1000 {
 		require.NoError(t, sendAt(t, fresh, c, discovering("n", 1000), now), "answers without registrations cost next to nothing")
+	}
+}
+
+// TestEgressOfNetworks: all identities of an address get what twenty get, those in a /56 four
+// times as much, and those in a /48 sixteen times.
+func TestEgressOfNetworks(t *testing.T) {
+	s := testStorage(t)
+	for i := range 100 {
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: make([]byte, 999), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+	}
+	const each, burst = 100 * 1000, 1000 * 1000
+	for format, share := range map[string]int{ // of 200 addresses
+		"/ip6/2001:db8::%x/tcp/1":      20,
+		"/ip6/2001:db8:0:%x::/tcp/1":   4 * 20,
+		"/ip6/2001:db8:0:%x00::/tcp/1": 16 * 20,
+	} {
+		q, now, sent := newTestRequests(t, s, WithRateLimit(0, 0), WithEgressLimit(1000, burst)), time.Now(), 0
+		q.draws.size.bytes.Store(1000)
+		for i := range 200 { // networks
+			for peerOf := range 4 {
+				c := callerAt(peer.ID(fmt.Sprint(i, "/", peerOf)), fmt.Sprintf(format, i))
+				for sendAt(t, q, c, discovering("n", 100), now) == nil {
+					sent += each
+				}
+			}
+		}
+		require.InDelta(t, share*burst, sent, burst/2, format)
 	}
 }
 

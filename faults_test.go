@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/status-im/go-waku-rendezvous/internal/dbformat"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
 var errDiskFull = errors.New("no space left on device")
@@ -231,6 +233,128 @@ func TestIteratorThatFails(t *testing.T) {
 		require.Len(t, envelopes(t, s, "ns"), 1)
 		require.Contains(t, logged.String(), "bad sector")
 		require.Len(t, db.records(), 3, "unread records are not deleted")
+	})
+}
+
+// TestDatabaseThatPanics: a panic in a database, wherever it is, is an error of the request
+// or of the load, and is logged. It ends no other goroutine, and the storage goes on.
+func TestDatabaseThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logged := captureLog(t)
+		db := newFaultyDB()
+		s := NewStorage(db)
+		defer func() { require.NoError(t, s.Close()) }()
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "a", 2*time.Second), Quota{}))
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "b", time.Minute), Quota{}))
+
+		db.set(func() { db.put = func([]byte) error { panic("a bug in Put") } })
+		err := s.Add(t.Context(), testRecord("ns", "c", time.Minute), Quota{})
+		require.ErrorContains(t, err, "a bug in Put")
+		refused, reason := refusalOf(storageError{err})
+		require.Equal(t, pb.Message_E_INTERNAL_ERROR, refused.Status)
+		require.NotContains(t, refused.Text, "bug")
+		require.Equal(t, ReasonInternalError, reason)
+		require.Equal(t, []string{"envelope of a", "envelope of b"}, envelopes(t, s, "ns"))
+
+		db.set(func() { db.put, db.delete = nil, func([]byte) error { panic("a bug in Delete") } })
+		time.Sleep(time.Minute / 2) // a ends
+		require.NoError(t, s.Add(t.Context(), testRecord("ns", "d", time.Minute), Quota{}))
+		require.Equal(t, []string{"envelope of b", "envelope of d"}, envelopes(t, s, "ns"))
+		require.Contains(t, logged.String(), "a bug in Put")
+	})
+}
+
+// TestIteratorThatPanics: what was read before the panic is loaded, and nothing is deleted.
+func TestIteratorThatPanics(t *testing.T) {
+	for _, at := range []string{"NewIterator", "Next", "Key", "Value", "Release", "Error"} {
+		t.Run(at, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				logged := captureLog(t)
+				db := newFaultyDB()
+				s := NewStorage(db)
+				for i := range 3 {
+					require.NoError(t, s.Add(t.Context(), testRecord("ns", fmt.Sprint(i), time.Minute), Quota{}))
+				}
+				require.NoError(t, s.Close())
+				s = NewStorage(panickingDB{db, at})
+				defer func() { require.NoError(t, s.Close()) }()
+				require.Contains(t, logged.String(), "a bug in "+at)
+				require.NoError(t, s.Add(t.Context(), testRecord("ns", "new", time.Minute), Quota{}))
+				require.Contains(t, envelopes(t, s, "ns"), "envelope of new")
+				require.Len(t, db.records(), 4)
+			})
+		})
+	}
+}
+
+// panickingDB has iterators that panic in one of their methods.
+type panickingDB struct {
+	*faultyDB
+	at string
+}
+
+func (d panickingDB) NewIterator(prefix []byte) Iterator {
+	it := &panickingIterator{d.faultyDB.NewIterator(prefix).(*faultyIterator), d.at}
+	it.panic("NewIterator")
+	return it
+}
+
+type panickingIterator struct {
+	*faultyIterator
+	at string
+}
+
+func (i *panickingIterator) panic(at string) {
+	if i.at == at {
+		panic("a bug in " + at)
+	}
+}
+
+func (i *panickingIterator) Release()      { i.panic("Release"); i.faultyIterator.Release() }
+func (i *panickingIterator) Next() bool    { i.panic("Next"); return i.faultyIterator.Next() }
+func (i *panickingIterator) Key() []byte   { i.panic("Key"); return i.faultyIterator.Key() }
+func (i *panickingIterator) Value() []byte { i.panic("Value"); return i.faultyIterator.Value() }
+func (i *panickingIterator) Error() error  { i.panic("Error"); return i.faultyIterator.Error() }
+
+// TestOldFormat: entries of the format before this one are deleted, with one log line.
+func TestOldFormat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logged := captureLog(t)
+		db := newFaultyDB()
+		for i := range 3 {
+			require.NoError(t, db.Put(fmt.Append(nil, dbformat.OldPrefix, "\x02ns", i), make([]byte, 40)))
+		}
+		s := NewStorage(db)
+		defer func() { require.NoError(t, s.Close()) }()
+		require.Empty(t, db.keys())
+		require.Empty(t, envelopes(t, s, ""))
+		require.Equal(t, 1, strings.Count(logged.String(), "old_format=3"), logged)
+	})
+}
+
+// TestOriginsSurvive: a registration counts for its origin after the database was opened
+// again, also if it has moved there.
+func TestOriginsSurvive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, q := newFaultyDB(), Quota{PerOrigin: 1}
+		from := func(p, origin string) Record {
+			r := testRecord("ns", p, time.Minute)
+			r.Origin = netip.MustParseAddr(origin)
+			return r
+		}
+		s := NewStorage(db)
+		require.NoError(t, s.Add(t.Context(), from("a", "192.0.2.1"), q))
+		require.NoError(t, s.Add(t.Context(), from("b", "2001:db8::1"), q))
+		require.NoError(t, s.Add(t.Context(), from("c", "192.0.2.3"), q))
+		require.NoError(t, s.Add(t.Context(), from("c", "192.0.2.4"), q)) // it moves
+		require.NoError(t, s.Add(t.Context(), from("b", "192.0.2.1"), q)) // no room: it does not
+		require.NoError(t, s.Close())
+		s = NewStorage(db)
+		defer func() { require.NoError(t, s.Close()) }()
+		for _, taken := range []string{"192.0.2.1", "2001:db8::2", "192.0.2.4"} {
+			require.ErrorIs(t, s.Add(t.Context(), from("d", taken), q), ErrOriginLimit, taken)
+		}
+		require.NoError(t, s.Add(t.Context(), from("d", "192.0.2.3"), q))
 	})
 }
 

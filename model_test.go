@@ -1,7 +1,10 @@
 package rendezvous
 
 import (
+	"bytes"
 	"fmt"
+	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -18,20 +21,74 @@ import (
 type model map[[2]string]Record
 
 func (m model) add(r Record, q Quota) error {
-	live := m.live("")
-	ofPeer := func(o Record) bool { return o.Peer == r.Peer }
-	same := func(o Record) bool { return ofPeer(o) && o.Namespace == r.Namespace }
-	if !slices.ContainsFunc(live, same) {
-		others := len(slices.DeleteFunc(slices.Clone(live), func(o Record) bool { return !ofPeer(o) }))
-		switch {
-		case q.PerPeer > 0 && others >= q.PerPeer:
-			return ErrPeerLimit
-		case q.Total > 0 && len(live) >= q.Total:
-			return ErrFull
+	perPeer, total, bytes := 0, 0, sizeOf(r)
+	var old *Record
+	for _, o := range m.live("") {
+		if o.Peer == r.Peer && o.Namespace == r.Namespace {
+			old = &o
 		}
+		if o.Peer == r.Peer {
+			perPeer++
+		}
+		total++
+		bytes += sizeOf(o)
+	}
+	room := m.hasRoom(r, q)
+	switch {
+	case old != nil:
+		if !room {
+			r.Origin = old.Origin
+		}
+	case q.PerPeer > 0 && perPeer >= q.PerPeer:
+		return ErrPeerLimit
+	case !room:
+		return ErrOriginLimit
+	case q.Total > 0 && total >= q.Total, q.Bytes > 0 && bytes > q.Bytes:
+		return ErrFull
 	}
 	m[[2]string{r.Namespace, string(r.Peer)}] = r
 	return nil
+}
+
+func sizeOf(r Record) int64 { return int64(len(r.Namespace) + len(r.Peer) + len(r.Envelope)) }
+
+// hasRoom reports whether r may count for its origin, beside the other records.
+func (m model) hasRoom(r Record, q Quota) bool {
+	if q.PerOrigin == 0 || !r.Origin.IsValid() {
+		return true
+	}
+	widths := map[int]int{64: 1, 56: 4, 48: 16}
+	if r.Origin.Is4() {
+		widths = map[int]int{32: 1}
+	}
+	for bits, times := range widths {
+		network, n := netip.PrefixFrom(r.Origin, bits).Masked(), 0
+		for _, o := range m.live("") {
+			same := o.Peer == r.Peer && o.Namespace == r.Namespace
+			if same && network.Contains(o.Origin) {
+				n = math.MinInt // it counts there already
+			}
+			if network.Contains(o.Origin) {
+				n++
+			}
+		}
+		if n >= q.PerOrigin*times {
+			return false
+		}
+	}
+	return true
+}
+
+// modelOrigins are addresses that share networks or do not.
+var modelOrigins = []netip.Addr{
+	{},
+	netip.MustParseAddr("192.0.2.1"),
+	netip.MustParseAddr("192.0.2.2"),
+	netip.MustParseAddr("2001:db8::1"),
+	netip.MustParseAddr("2001:db8:0:1::1"),
+	netip.MustParseAddr("2001:db8:0:2::1"),
+	netip.MustParseAddr("2001:db8:0:100::1"),
+	netip.MustParseAddr("2001:db8:1::1"),
 }
 
 func (m model) live(ns string) []Record {
@@ -52,6 +109,9 @@ func FuzzStorages(f *testing.F) {
 	f.Add([]byte(strings.Repeat("a\x10\x02a\x21\x03a\x32\x04s\x00\x02w\x00\x01", 12)))
 	f.Add([]byte("q\x01\x01a\x00\x04a\x10\x04a\x00\x08w\x00\x10a\x10\x04s\x00\x01"))
 	f.Add([]byte("q\x00\x02a\x00\x00a\x10\x04a\x21\x04r\x00\x00a\x21\x04s\x00\x09"))
+	f.Add([]byte("q\x08\x00o\x01\x00a\x00\xf0a\x10\xf0o\x02\x00a\x00\xf0r\x00\x00o\x01\x00a\x20\xf0a\x30\xf0"))
+	f.Add([]byte("q\x08\x00o\x03\x00a\x00\xf0o\x04\x00a\x10\xf0o\x05\x00a\x20\xf0o\x06\x00a\x30\xf0r\x00\x00o\x03\x00a\x30\xf0a\x40\xf0"))
+	f.Add([]byte("q\x00\x30a\x00\xf0a\x10\xf0a\x20\xf0w\x00\xffa\x00\xf4a\x00\xf1a\x20\xf0s\x00\x09"))
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		const most = 3 * 200
 		synctest.Test(t, func(t *testing.T) { play(t, steps[:min(len(steps), most)]) })
@@ -79,6 +139,7 @@ func play(t *testing.T, steps []byte) {
 		}
 	}()
 	var q Quota
+	var from netip.Addr
 	for step := range slices.Chunk(steps, 3) {
 		if len(step) < 3 {
 			break
@@ -88,7 +149,8 @@ func play(t *testing.T, steps []byte) {
 		p := peer.ID(fmt.Sprint("peer", what>>4))
 		switch op {
 		case 'a':
-			r := Record{Namespace: ns, Peer: p, Envelope: []byte{arg, what}, Deadline: time.Now().Add(time.Duration(arg) * time.Second / 4)}
+			envelope := bytes.Repeat([]byte{arg, what}, 1+int(arg%5))
+			r := Record{Namespace: ns, Peer: p, Envelope: envelope, Deadline: time.Now().Add(time.Duration(arg) * time.Second / 4), Origin: from}
 			story = append(story, fmt.Sprintf("add %q in %q for %v", p, ns, time.Until(r.Deadline)))
 			want := m.add(r, q)
 			for name, s := range storages {
@@ -105,8 +167,11 @@ func play(t *testing.T, steps []byte) {
 			story = append(story, fmt.Sprintf("wait %v", wait))
 			time.Sleep(wait)
 		case 'q':
-			q = Quota{PerPeer: int(what % 8), Total: int(arg % 16)}
+			q = Quota{PerPeer: int(what % 8), PerOrigin: int(what / 8 % 4), Total: int(arg % 16), Bytes: 20 * int64(arg/16)}
 			story = append(story, fmt.Sprintf("quota %+v", q))
+		case 'o':
+			from = modelOrigins[int(what)%len(modelOrigins)]
+			story = append(story, fmt.Sprintf("origin %v", from))
 		case 'r':
 			story = append(story, "close and open LevelDB")
 			require.NoError(t, storages["LevelDB"].Close())

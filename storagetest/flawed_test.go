@@ -90,7 +90,8 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 			return err
 		}
 	}
-	if f.has("checks limits in a separate step") {
+	if f.has("checks limits in a separate step") || f.has("checks origins in a separate step") && q.PerOrigin > 0 ||
+		f.has("checks bytes in a separate step") && q.Bytes > 0 {
 		f.mu.Unlock()
 		runtime.Gosched()
 		time.Sleep(time.Nanosecond)

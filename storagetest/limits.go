@@ -136,13 +136,25 @@ func checkConcurrentLimits(s *suite) {
 		}
 	}
 	deadline := s.after(s.ttl())
+	sized := func(i int) rendezvous.Record {
+		r := s.record("bytes", testPeer(100+i), deadline)
+		r.Envelope = make([]byte, 100)
+		return r
+	}
+	size := int64(len(sized(0).Namespace) + len(sized(0).Peer) + len(sized(0).Envelope))
+	compete("bytes", rendezvous.ErrFull, rendezvous.Quota{Bytes: limit*size + size - 1}, sized)
+	compete("one origin", rendezvous.ErrOriginLimit, rendezvous.Quota{PerOrigin: limit}, func(i int) rendezvous.Record {
+		r := s.record("origin", testPeer(200+i), deadline)
+		r.Origin = netip.MustParseAddr("192.0.2.1")
+		return r
+	})
 	compete("one peer", rendezvous.ErrPeerLimit, rendezvous.Quota{PerPeer: limit}, func(i int) rendezvous.Record {
 		return s.record(fmt.Sprint("ns", i), testPeer(0), deadline)
 	})
-	compete("all peers", rendezvous.ErrFull, rendezvous.Quota{Total: 2 * limit}, func(i int) rendezvous.Record {
+	compete("all peers", rendezvous.ErrFull, rendezvous.Quota{Total: 4 * limit}, func(i int) rendezvous.Record {
 		return s.record("ns", testPeer(1+i), deadline)
 	})
-	s.expectCounts(2*limit, 1+limit)
+	s.expectCounts(4*limit, 3+limit)
 }
 
 // recordFrom returns the record of peer i, from an address.

@@ -46,6 +46,8 @@ func TestChecksFindFlaws(t *testing.T) {
 		{"has no limit in total", "limit in total"},
 		{"has a limit off by one", "limit per peer"},
 		{"checks limits in a separate step", "many add at once"},
+		{"checks origins in a separate step", "many add at once"},
+		{"checks bytes in a separate step", "many add at once"},
 		{"counts expired records against limits", "against no limit"},
 		{"refreshes expired records", "added again is new"},
 		{"ignores origins", "limit per origin"},
