@@ -150,6 +150,7 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	if n.said[point] == nil {
 		n.said[point] = make(map[peer.ID]*word)
 	}
+	w.Peer.Addrs = slices.Clone(w.Peer.Addrs) // or they would keep those of the whole answer in memory
 	n.said[point][id] = w
 	n.expectExpiry(w.Until)
 	s.shares[point] += w.memory
