@@ -57,6 +57,8 @@ var starting sync.Mutex
 
 // Start begins to serve. It is an error to start a service that is started, or a second
 // service on one host.
+//
+//nolint:contextcheck // what it starts outlives the caller's context
 func (s *RendezvousService) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -125,13 +127,14 @@ type instance struct {
 
 func newInstance(h host.Host, s Storage, config serviceConfig) (*instance, error) {
 	q := newRequests(s, config)
+	ctx, cancel := context.WithCancel(context.Background())
 	if config.standard.isServed() {
 		var err error
-		if q.standard, err = startStandard(h, s, config.metrics); err != nil {
+		if q.standard, err = startStandard(ctx, h, s, config.metrics); err != nil {
+			cancel()
 			return nil, err
 		}
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	i := &instance{
 		requests: q,
 		metrics:  config.metrics,

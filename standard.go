@@ -64,13 +64,13 @@ type registrant struct {
 
 // startStandard serves the standard protocol from a storage, and makes it begin to keep its
 // registrations in order. A storage that is out of reach begins later.
-func startStandard(h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
+func startStandard(ctx context.Context, h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
 	pager, ok := storage.(Pager)
 	if !ok {
 		return nil, fmt.Errorf("a storage of type %T cannot list registrations in order, which %s needs: it is no Pager", storage, StandardID)
 	}
 	s := &standard{storage: pager, host: h, metrics: metrics, registrants: make(map[peer.ID]registrant)}
-	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	switch _, _, err := s.read(ctx, &pageQuery{}, "", 1); {
 	case errors.Is(err, ErrUnreachable), errors.Is(err, context.DeadlineExceeded):

@@ -513,7 +513,7 @@ func TestStandardAnswerFits(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {
 		t.Helper()
 		ctx := t.Context()
-		standard, err := startStandard(newHost(t), s, noMetrics{})
+		standard, err := startStandard(ctx, newHost(t), s, noMetrics{})
 		require.NoError(t, err)
 		for _, size := range []int{1, 127, 128, 1000, 8 << 10} {
 			require.NoError(t, s.Remove(ctx, "", "peer"))

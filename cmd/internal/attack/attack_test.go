@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testScale is small enough for a test on a busy machine.
-var testScale = scale{peers: 2, crowd: 3, expired: 50, idleStreams: 300, identities: 10, fullSize: 100, honest: 3, unreadStreams: 5}
+var testScale = scale{peers: 2, crowd: 3, expired: 50, idleStreams: 300, identities: 10, fullSize: 100, honest: 3, unreadStreams: 5, lasting: 2000}
 
 // TestAttacks runs each attack for a moment. All honest requests succeed, attackers get no
 // more than their budget, and in the end nothing is left. It does not check latencies.

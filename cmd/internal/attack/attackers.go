@@ -25,9 +25,10 @@ type scale struct {
 	expired       int // registrations that end just before they are requested
 	honest        int // honest peers
 	unreadStreams int // streams of each attacker that reads no answers
+	lasting       int // registrations of 72 hours that are added
 }
 
-var fullScale = scale{peers: 10, crowd: 30, idleStreams: 5000, identities: 2000, fullSize: 1000, expired: 20_000, honest: 8, unreadStreams: 10}
+var fullScale = scale{peers: 10, crowd: 30, idleStreams: 5000, identities: 2000, fullSize: 1000, expired: 20_000, honest: 8, unreadStreams: 10, lasting: 1_000_000}
 
 // peersOf returns how many attackers an attack has.
 func (s scale) peersOf(a attack) int {

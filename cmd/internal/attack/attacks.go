@@ -88,5 +88,12 @@ var attacks = []attack{
 	{name: "DISCOVER after a mass expiry", prepare: fillExpired, run: afterExpiry},
 	{name: "at maxmemory", redis: true, run: atMaxMemory},
 
+	// The standard protocol.
+	{name: "registrations of 72 h, new namespaces", run: cleanUp(overStandard(lastingOnce))},
+	{name: "registrations of 72 h, a million", run: cleanUp(fillLasting)},
+	{name: "rubbish cookies", run: withPages(overStandard(rubbishCookie))},
+	{name: "pages in a loop", run: withPages(overStandard(fixed(standardDiscover("", 0, nil))))},
+	{name: "UNREGISTER flood", run: floodUnregister},
+
 	{name: "a hostile point", peers: noPeers, run: runHostilePoint},
 }

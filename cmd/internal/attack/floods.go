@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
@@ -17,12 +18,17 @@ import (
 // is several hundred requests per second, a multiple of the rate limit, but not so many
 // that the attackers' own work delays honest peers.
 func repeat(request func(*attacker) []byte) func(context.Context, *attackers) {
+	return repeatOver(rendezvous.RendezvousID_v001, request)
+}
+
+// repeatOver is repeat over any protocol.
+func repeatOver(id protocol.ID, request func(*attacker) []byte) func(context.Context, *attackers) {
 	return func(ctx context.Context, a *attackers) {
 		var wg sync.WaitGroup
 		for _, p := range a.all {
 			for range 4 {
 				wg.Go(func() {
-					s := session{host: p, point: a.testbed.point.ID()}
+					s := session{host: p, point: a.testbed.point.ID(), protocol: id}
 					defer s.close()
 					for {
 						p.sent.Add(1)
@@ -97,7 +103,7 @@ func churnConnections(ctx context.Context, a *attackers) {
 			a.testbed.setAddr(h.ID(), publicAddr(firstAttackerAddr+i))
 			for ctx.Err() == nil {
 				if h.Connect(ctx, addrInfo(a.testbed.point)) == nil {
-					s := session{host: h, point: a.testbed.point.ID()}
+					s := session{host: h, point: a.testbed.point.ID(), protocol: rendezvous.RendezvousID_v001}
 					s.request(ctx, discoverRequest("nobody", 0))
 					a.sent.Add(1)
 					_ = h.Network().ClosePeer(a.testbed.point.ID())
@@ -118,7 +124,7 @@ func manyIdentities(ctx context.Context, a *attackers) {
 		group := &attackers{testbed: a.testbed, attack: attack{from: a.attack.from}, first: started}
 		if group.connect(groupCtx, min(groupSize, a.scale.identities)) == nil {
 			eachAttacker(group, func(p *attacker) {
-				s := session{host: p, point: a.testbed.point.ID()}
+				s := session{host: p, point: a.testbed.point.ID(), protocol: rendezvous.RendezvousID_v001}
 				for i := range 10 {
 					a.sent.Add(1)
 					s.request(groupCtx, registerRequest(fmt.Sprint("crowded-", i), p.envelope, 0))

@@ -13,12 +13,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	rendezvous "github.com/status-im/go-waku-rendezvous"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -57,8 +57,9 @@ func discoverRequest(ns string, limit int64) []byte {
 
 // session sends requests over one stream, and opens a new one if the point has reset it.
 type session struct {
-	host  host.Host
-	point peer.ID
+	host     host.Host
+	point    peer.ID
+	protocol protocol.ID
 
 	stream network.Stream // nil: none open
 	in     *bufio.Reader
@@ -67,7 +68,7 @@ type session struct {
 // request sends a request and waits for an answer or an error, both of which it ignores.
 func (s *session) request(ctx context.Context, frame []byte) {
 	if s.stream == nil {
-		st, err := s.host.NewStream(ctx, s.point, rendezvous.RendezvousID_v001)
+		st, err := s.host.NewStream(ctx, s.point, s.protocol)
 		if err != nil {
 			return
 		}

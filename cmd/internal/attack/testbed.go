@@ -35,7 +35,7 @@ const (
 type testbed struct {
 	point       host.Host
 	redis       *redisServer // nil: the storage is in memory
-	storage     rendezvous.Storage
+	storage     rendezvous.Pager
 	service     *rendezvous.RendezvousService
 	honestPeers atomic.Int32 // started so far
 
@@ -62,7 +62,7 @@ func newTestbed(ctx context.Context, onRedis bool, opts ...rendezvous.ServiceOpt
 
 func (b *testbed) start(ctx context.Context, onRedis bool, opts []rendezvous.ServiceOption) (err error) {
 	if !onRedis {
-		b.storage = rendezvous.NewMemoryStorage()
+		b.storage, _ = rendezvous.NewMemoryStorage().(rendezvous.Pager)
 	} else {
 		if b.redis, err = startRedis(ctx); err != nil {
 			return err
@@ -76,7 +76,7 @@ func (b *testbed) start(ctx context.Context, onRedis bool, opts []rendezvous.Ser
 		return err
 	}
 	b.point = &spoofedHost{Host: h, addrOf: b.addrOf, counterOf: b.counterOf}
-	opts = append([]rendezvous.ServiceOption{rendezvous.WithTTL(testTTL, 0), rendezvous.WithEgressLimit(egressRate, egressBurst)}, opts...)
+	opts = append([]rendezvous.ServiceOption{rendezvous.WithTTL(testTTL, 0), rendezvous.WithEgressLimit(egressRate, egressBurst), rendezvous.WithStandardProtocol(0, 0)}, opts...)
 	b.service = rendezvous.NewRendezvousService(b.point, b.storage, opts...)
 	return b.service.Start()
 }
