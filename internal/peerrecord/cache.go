@@ -49,7 +49,8 @@ func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K,
 	return lru
 }
 
-// Open is like the function [Open], for a record of any peer that a source sent. It does
+// Open is like the function [Open], for a record of any kind and any peer that a source
+// sent. It does
 // not verify bytes again that any source sent lately, and then returns that the record was
 // cached. The caller may reuse envelope: the record has a copy.
 func (c *Cache) Open(source peer.ID, envelope []byte) (r *Record, cached bool, err error) {
@@ -60,7 +61,7 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *Record, cached bool, e
 	if r := c.find(source, hash); r != nil && bytes.Equal(r.Envelope, envelope) {
 		return r, true, nil
 	}
-	r, err = Open(envelope, "")
+	r, err = OpenPaid(envelope, "", KindOf(envelope), nil)
 	if err != nil {
 		return nil, false, err
 	}

@@ -103,6 +103,24 @@ func TestShares(t *testing.T) {
 	require.True(t, c.shares.Contains("honest"), "the one in use stays")
 }
 
+// TestCacheOfBothKinds: a cache opens records of either kind, each by its own domain.
+func TestCacheOfBothKinds(t *testing.T) {
+	key, id := newKey(t, crypto.Ed25519)
+	rec := peer.NewPeerRecord()
+	rec.PeerID, rec.Addrs = id, multiaddrs(publicAddr)
+	c := NewCache()
+	good := sealRecord(t, key, &routingState{*rec})
+	for _, known := range []bool{false, true} {
+		r, cached, err := c.Open("source", good)
+		require.NoError(t, err)
+		require.Equal(t, id, r.ID)
+		require.Equal(t, known, cached)
+	}
+	forged := inField(t, good, envelopePayloadType, func([]byte) []byte { return peer.PeerRecordEnvelopePayloadType })
+	_, _, err := c.Open("source", forged)
+	require.ErrorContains(t, err, "does not verify")
+}
+
 // greedyRecord returns a record that takes as much memory as one can.
 func greedyRecord(t testing.TB, key crypto.PrivKey, id peer.ID, i int) []byte {
 	t.Helper()

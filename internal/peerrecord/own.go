@@ -32,6 +32,7 @@ type Own struct {
 	kernel   *kernel
 	signed   *record.Envelope // the last one
 	envelope []byte           // signed, encoded
+	routing  []byte           // signed as one of the kind RoutingState; nil before it is needed
 	earlier  []earlierAddrs   // of the records before it
 }
 
@@ -65,6 +66,34 @@ func (o *Own) Envelope() ([]byte, error) {
 		return o.seal(Fit(addrs))
 	}
 	return o.seal(Fit(o.choose(addrs)))
+}
+
+// EnvelopeOf returns the current record as one of another kind, which must not be modified, or
+// [ErrNoAddresses].
+func (o *Own) EnvelopeOf(kind Kind) ([]byte, error) {
+	envelope, err := o.Envelope()
+	if err != nil || kind == Usual {
+		return envelope, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.routing != nil {
+		return o.routing, nil
+	}
+	usual, err := o.signed.Record()
+	if err != nil {
+		return nil, fmt.Errorf("read own peer record: %w", err)
+	}
+	rec, ok := usual.(*peer.PeerRecord)
+	if !ok {
+		return nil, fmt.Errorf("read own peer record: it is a %T", usual)
+	}
+	signed, err := o.sign(&routingState{*rec})
+	if err != nil {
+		return nil, err
+	}
+	o.routing, err = encode(signed)
+	return o.routing, err
 }
 
 // hostRecord returns the host's own record, if it has one that fits.
@@ -102,15 +131,23 @@ func (o *Own) seal(addrs []ma.Multiaddr) ([]byte, error) {
 	if o.signed != nil && sameAddrs(addrsOf(o.signed), addrs) {
 		return o.envelope, nil
 	}
+	signed, err := o.sign(peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: o.host.ID(), Addrs: addrs}))
+	if err != nil {
+		return nil, err
+	}
+	return o.use(signed)
+}
+
+func (o *Own) sign(r record.Record) (*record.Envelope, error) {
 	key := o.host.Peerstore().PrivKey(o.host.ID())
 	if key == nil {
 		return nil, fmt.Errorf("seal own peer record: the host's peerstore has no private key for %s", o.host.ID())
 	}
-	signed, err := record.Seal(peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: o.host.ID(), Addrs: addrs}), key)
+	signed, err := record.Seal(r, key)
 	if err != nil {
 		return nil, fmt.Errorf("seal own peer record: %w", err)
 	}
-	return o.use(signed)
+	return signed, nil
 }
 
 func sameAddrs(a, b []ma.Multiaddr) bool {
@@ -125,6 +162,20 @@ func (o *Own) use(signed *record.Envelope) ([]byte, error) {
 	if signed.Equal(o.signed) {
 		return o.envelope, nil
 	}
+	envelope, err := encode(signed)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	o.earlier = slices.DeleteFunc(o.earlier, func(e earlierAddrs) bool { return now.Sub(e.replaced) > rememberFor })
+	if o.signed != nil {
+		o.earlier = append(o.earlier, earlierAddrs{addrsOf(o.signed), now})
+	}
+	o.signed, o.envelope, o.routing = signed, envelope, nil
+	return envelope, nil
+}
+
+func encode(signed *record.Envelope) ([]byte, error) {
 	envelope, err := signed.Marshal()
 	if err != nil {
 		return nil, fmt.Errorf("encode own peer record: %w", err)
@@ -132,12 +183,6 @@ func (o *Own) use(signed *record.Envelope) ([]byte, error) {
 	if err := checkSize(envelope); err != nil {
 		return nil, fmt.Errorf("own peer record, with its key and addresses: %w", err)
 	}
-	now := time.Now()
-	o.earlier = slices.DeleteFunc(o.earlier, func(e earlierAddrs) bool { return now.Sub(e.replaced) > rememberFor })
-	if o.signed != nil {
-		o.earlier = append(o.earlier, earlierAddrs{addrsOf(o.signed), now})
-	}
-	o.signed, o.envelope = signed, envelope
 	return envelope, nil
 }
 

@@ -435,6 +435,34 @@ func TestOwnChangesWithTheAddresses(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoAddresses)
 }
 
+// TestOwnOfBothKinds: the record for rust-libp2p says the same, has the signature that
+// rust-libp2p wants, and stays the same as long as the usual one does.
+func TestOwnOfBothKinds(t *testing.T) {
+	h := &addressed{newHost(t), multiaddrs(publicAddr)}
+	o := NewOwn(h, Public)
+	usual, _ := opened(t, o)
+	first, err := o.EnvelopeOf(RoutingState)
+	require.NoError(t, err)
+	r, err := OpenPaid(first, h.ID(), RoutingState, nil)
+	require.NoError(t, err)
+	require.Equal(t, usual.Addrs, r.Addrs)
+	require.Equal(t, usual.Seq, r.Seq)
+	again, err := o.EnvelopeOf(RoutingState)
+	require.NoError(t, err)
+	require.Equal(t, first, again)
+
+	h.addrs = multiaddrs(dnsAddr)
+	moved, err := o.EnvelopeOf(RoutingState)
+	require.NoError(t, err)
+	r, err = OpenPaid(moved, h.ID(), RoutingState, nil)
+	require.NoError(t, err)
+	require.Equal(t, multiaddrs(dnsAddr), r.Addrs)
+
+	h.addrs = nil
+	_, err = o.EnvelopeOf(RoutingState)
+	require.ErrorIs(t, err, ErrNoAddresses)
+}
+
 func TestPublic(t *testing.T) {
 	given := multiaddrs(loopbackAddr, privateAddr, relayedAddr, publicAddr, dnsAddr)
 	before := slices.Clone(given)

@@ -30,6 +30,7 @@ type namespace struct {
 // word is what one point says of one peer.
 type word struct {
 	Sighting
+	said   time.Time
 	memory int // bytes
 }
 
@@ -109,12 +110,12 @@ func (n *namespace) nextExpiry() (next time.Time) {
 // renew updates when a registration ends if the point says the same record as before, and
 // reports whether it did. That is the usual case, and five times faster than to replace
 // the record.
-func (n *namespace) renew(point peer.ID, sighting Sighting) bool {
+func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool {
 	w := n.said[point][sighting.Peer.ID]
 	if w == nil || w.Seq != sighting.Seq {
 		return false
 	}
-	w.Until = sighting.Until
+	w.Until, w.said = sighting.Until, now
 	n.expectExpiry(w.Until)
 	return true
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
@@ -44,10 +45,12 @@ type Point struct {
 	trying     bool          // whether a request finds out if the backoff can end
 	changed    chan struct{} // closed and replaced when the backoff changes
 	answerTime answerTime
+	follows    *simplelru.LRU[string, *Follow] // by namespace
 }
 
 func newPoint(c *Config, id peer.ID) *Point {
-	return &Point{config: c, id: id, pace: newPace(), changed: make(chan struct{})}
+	follows, _ := simplelru.NewLRU[string, *Follow](maxFollowed, nil) // the only error is that of a size of 0
+	return &Point{config: c, id: id, pace: newPace(), changed: make(chan struct{}), follows: follows}
 }
 
 // ID returns the point's peer ID.

@@ -32,6 +32,24 @@ func NewPresence() *Presence {
 	return &Presence{points: make(map[peer.ID]*answerClock), peers: make(map[peer.ID]map[peer.ID]deadline)}
 }
 
+// Listed takes in all that a point has in the namespace. The registrations of other peers
+// have ended there.
+func (p *Presence) Listed(point peer.ID, all []Sighting) {
+	p.Answered(point, all, 1)
+	listed := make(map[peer.ID]struct{}, len(all))
+	for _, s := range all {
+		listed[s.Peer.ID] = struct{}{}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for id, deadlines := range p.peers {
+		d, told := deadlines[point]
+		if _, has := listed[id]; told && !has {
+			deadlines[point] = deadline{min(d.point, p.points[point].elapsed), min(d.all, p.all.elapsed)}
+		}
+	}
+}
+
 // Answered takes in what a point has said of the namespace. share is which part of the
 // namespace the answer had, up to 1. In a smaller part, a peer may be missing by chance,
 // so less time counts.

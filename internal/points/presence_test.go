@@ -55,3 +55,35 @@ func TestPresence(t *testing.T) {
 		require.Empty(t, p.points)
 	})
 }
+
+// TestPresenceOfALister: a peer that a point tells of has left as soon as the point tells of
+// all that it has and not of the peer, unless the point has just come back.
+func TestPresenceOfALister(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPresence()
+		asked := func(peer.ID) bool { return true }
+		nobody := func(peer.ID) bool { return false }
+		lists := func(ids ...peer.ID) {
+			var all []Sighting
+			for _, id := range ids {
+				all = append(all, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(2 * time.Hour)})
+			}
+			p.Listed("a", all)
+		}
+		lists("stays", "goes")
+		require.False(t, p.Left("goes", asked))
+		time.Sleep(time.Minute)
+		lists("stays")
+		require.True(t, p.Left("goes", asked))
+		require.True(t, p.Left("goes", nobody), "all points together say so as well")
+		require.False(t, p.Left("stays", asked))
+
+		p.Failed("a")
+		time.Sleep(time.Minute)
+		lists() // it has restarted, and peers have yet to come back to it
+		require.False(t, p.Left("stays", asked))
+		time.Sleep(returnTime)
+		lists()
+		require.True(t, p.Left("stays", asked))
+	})
+}

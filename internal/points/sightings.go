@@ -52,13 +52,47 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	}
 	for i := range seen {
 		id := seen[i].Peer.ID
-		if !n.renew(point, seen[i]) {
+		if !n.renew(point, seen[i], s.now()) {
 			s.change(n, id, func() { s.replace(n, point, seen[i]) })
 		}
 		if n.said[point][id] == nil { // it did not fit
 			continue
 		}
 		seen[i], _ = n.current(id)
+	}
+	s.tidy(ns)
+}
+
+// Said returns what a point has said of a namespace, as all points say it together.
+func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire(ns)
+	n := s.namespaces[ns]
+	if n == nil {
+		return nil
+	}
+	said := make([]Sighting, 0, len(n.said[point]))
+	for id := range n.said[point] {
+		current, _ := n.current(id)
+		said = append(said, current)
+	}
+	return said
+}
+
+// Listed takes in that a point has told of all that it has in a namespace since a time. It
+// does not have any more what it told of before and not again.
+func (s *Sightings) Listed(ns string, point peer.ID, since time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.namespaces[ns]
+	if n == nil {
+		return
+	}
+	for id, w := range n.said[point] {
+		if w.said.Before(since) {
+			s.change(n, id, func() { s.remove(n, point, id) })
+		}
 	}
 	s.tidy(ns)
 }
@@ -143,7 +177,7 @@ func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
 func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	id := sighting.Peer.ID
 	s.remove(n, point, id)
-	w := &word{sighting, memoryOf(sighting)}
+	w := &word{sighting, s.now(), memoryOf(sighting)}
 	if s.shares[point]+w.memory > maxShare {
 		return
 	}

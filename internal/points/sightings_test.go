@@ -284,3 +284,45 @@ func FuzzSightings(f *testing.F) {
 	f.Add([]byte("\x00\x00\x02\x50\x02\x00\x01\x60\x00\x00\x50\x10"))
 	f.Fuzz(func(t *testing.T, script []byte) { play(t, script[:min(len(script), 4000)]) })
 }
+
+// TestListed: what a point does not tell of any more, when it tells of all that it has, is
+// forgotten. What other points say stays.
+func TestListed(t *testing.T) {
+	s, now := clocked()
+	until := now.Add(time.Hour)
+	ids := func(seen []Sighting) (all []string) {
+		for _, one := range seen {
+			all = append(all, string(one.Peer.ID))
+		}
+		return all
+	}
+	for _, id := range []peer.ID{"stays", "goes", "goes here"} {
+		s.say("n", "point", id, 1, until)
+	}
+	s.say("n", "other", "goes here", 1, until)
+	s.say("another", "point", "goes", 1, until)
+	require.ElementsMatch(t, []string{"stays", "goes", "goes here"}, ids(s.Said("n", "point")))
+	version := s.Version("n")
+
+	*now = now.Add(time.Minute)
+	since := *now
+	s.say("n", "point", "stays", 1, until)
+	s.say("n", "point", "new", 1, until)
+	s.Listed("n", "point", since)
+	require.ElementsMatch(t, []string{"stays", "new"}, ids(s.Said("n", "point")))
+	require.Equal(t, []string{"goes here"}, ids(s.Said("n", "other")))
+	require.Equal(t, []string{"goes"}, ids(s.Said("another", "point")))
+	require.ElementsMatch(t, []string{"stays", "new", "goes here"}, ids(s.Live("n", 0)))
+	require.NotEqual(t, version, s.Version("n"))
+
+	version = s.Version("n")
+	s.Listed("n", "point", since)
+	require.Equal(t, version, s.Version("n"), "nothing new")
+	s.Listed("n", "point", now.Add(1))
+	s.Listed("n", "other", now.Add(1))
+	s.Listed("another", "point", now.Add(1))
+	s.Listed("unknown", "point", now.Add(1))
+	require.Empty(t, s.Said("n", "point"))
+	require.Empty(t, s.namespaces)
+	require.Empty(t, s.shares)
+}

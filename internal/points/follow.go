@@ -1,0 +1,102 @@
+package points
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// maxFollowed is in how many namespaces the host follows one point, and maxCookie how
+	// long a cookie may be in bytes. Together they bound the memory that a point can take.
+	maxFollowed = 1024
+	maxCookie   = 512
+	// listAgain is how long after its beginning a list that was read to its end is read
+	// anew: a point does not tell of peers that have unregistered.
+	listAgain = time.Minute
+)
+
+// Follow is how far the host has read the list of the registrations in a namespace that a
+// point hands out page by page, each with a cookie for the next one. The caller of
+// [Point.Follow] has it for itself until it calls Done.
+type Follow struct {
+	point *Point
+	turn  chan struct{} // holds a token while somebody has it
+
+	cookie []byte    // for the next page; empty: the first one
+	asked  time.Time // when the last page was asked for
+	begun  time.Time // when the first page was asked for
+	ended  bool      // whether the list was read to its end since
+}
+
+// Follow returns how far the list of a namespace was read, once nobody else reads in it.
+func (p *Point) Follow(ctx context.Context, namespace string) (*Follow, error) {
+	f := p.followed(namespace)
+	select {
+	case f.turn <- struct{}{}:
+		return f, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another search at the point: %w", ctx.Err())
+	}
+}
+
+func (p *Point) followed(namespace string) *Follow {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.follows.Get(namespace)
+	if !known {
+		f = &Follow{point: p, turn: make(chan struct{}, 1)}
+		p.follows.Add(namespace, f)
+	}
+	return f
+}
+
+// Done lets others read on.
+func (f *Follow) Done() { <-f.turn }
+
+// Ask returns the cookie to ask for the next page with, or nil for the first page. The list
+// begins anew if the host has connected to the point since the last page, because the point
+// may have forgotten what its cookies meant, and some points then leave out what is new.
+func (f *Follow) Ask() []byte {
+	if f.ended && time.Since(f.begun) >= listAgain || f.point.ConnectedSince(f.asked) {
+		f.Restart()
+	}
+	f.asked = time.Now()
+	if len(f.cookie) == 0 {
+		f.begun, f.ended = f.asked, false
+	}
+	return f.cookie
+}
+
+// Restart makes the next page the first one.
+func (f *Follow) Restart() { f.cookie = nil }
+
+// Answered takes in the cookie of an answer, and whether the answer had no registrations. It
+// reports whether to ask for another page.
+func (f *Follow) Answered(cookie []byte, empty bool) (more bool) {
+	switch {
+	case len(f.cookie) == 0:
+		f.asked = time.Now() // a connection made for the request is none since
+	case f.point.ConnectedSince(f.asked):
+		f.Restart()
+		return true
+	}
+	repeated := !empty && bytes.Equal(cookie, f.cookie)
+	f.ended = f.ended || empty
+	f.Restart()
+	if len(cookie) == 0 || len(cookie) > maxCookie || repeated {
+		return false
+	}
+	f.cookie = bytes.Clone(cookie)
+	return !empty
+}
+
+// Listed returns since when the point has told of every registration that it has, or the
+// zero time if its list was not read to the end.
+func (f *Follow) Listed() time.Time {
+	if f.ended {
+		return f.begun
+	}
+	return time.Time{}
+}
