@@ -110,7 +110,7 @@ func TestAllocationsOfAnswer(t *testing.T) {
 	var a wire.Answer
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
 		require.NoError(t, wire.Waku.ParseAnswer(&a, frame, len(found)))
-		accepted, err := c.asker.accept(t.Context(), "a point", "n", a.Discover.Registrations, new(RequestEnded))
+		accepted, err := c.asker.accept(t.Context(), wire.Waku, "a point", "n", a.Discover.Registrations, new(RequestEnded))
 		require.NoError(t, err)
 		require.Len(t, accepted, len(found))
 	}), 20.0)

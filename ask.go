@@ -1,11 +1,14 @@
 package rendezvous
 
-// Requests of a peer to rendezvous points: one REGISTER or DISCOVER to one point.
+// Requests of a peer to rendezvous points: to one point, in the protocol that it speaks.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +36,8 @@ type Registration struct {
 	// Seq is the sequence number of the peer's record.
 	Seq uint64
 	// TTL is how long the registration lives unless the peer refreshes it, in whole
-	// seconds, and at most [MaxTTL] whatever the point says.
+	// seconds, and at most [MaxTTL] whatever the point says. Over [StandardID] it is at most
+	// [MaxStandardTTL], and [DefaultStandardTTL] if the point does not say.
 	TTL time.Duration
 }
 
@@ -43,31 +47,48 @@ type asker struct {
 	metrics    ClientMetricsTracer
 	redundancy int // at how many points a host registers in a namespace and searches it
 	points     *points.Set
+	ttl        lifetimes // to register for, unless the caller says
 	own        *peerrecord.Own
 	records    *peerrecord.Cache
 	silence    *silence
 	twins      logging.Limit
+
+	maxNamespace int // bytes, in any of the protocols
 }
 
 func newAsker(h host.Host, config clientConfig) *asker {
-	return &asker{
+	a := &asker{
 		host:       h,
 		metrics:    config.metrics,
 		redundancy: config.redundancy,
 		points: points.New(points.Config{
 			Host:       h,
-			Protocols:  []protocol.ID{RendezvousID_v001},
+			Protocols:  config.protocols,
 			Service:    ServiceName,
 			Named:      config.points,
 			AnySpeaker: !config.named,
 			Judge:      judge,
+			Lasting:    slices.ContainsFunc(config.protocols, lasts),
 			WallClock:  config.wallClock,
 		}),
+		ttl:     lifetimes{waku: DefaultTTL, standard: config.lasting},
 		own:     peerrecord.NewOwn(h, config.addrs),
 		records: peerrecord.NewCache(),
 		silence: new(silence),
+
+		maxNamespace: MaxNamespaceSize,
 	}
+	for _, id := range config.protocols {
+		a.maxNamespace = min(a.maxNamespace, dialectOf(id).MaxNamespace)
+	}
+	return a
 }
+
+// lasts reports whether a protocol's registrations live on when their peer is gone.
+func lasts(id protocol.ID) bool { return id != "" && dialectOf(id) == wire.Standard }
+
+// lasting reports whether the client speaks the standard protocol with some points.
+func (a *asker) lasting() bool { return a.maxNamespace < MaxNamespaceSize }
 
 // silence notices that no point answers searches any more.
 type silence struct {
@@ -117,104 +138,298 @@ func (s *silence) err() error {
 	return s.last
 }
 
-// register sends a REGISTER to a point and returns the TTL that the point granted. A
-// refresh is a registration of the same bytes while they are live.
-func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl time.Duration, refresh bool) (time.Duration, error) {
-	if err := checkNamespace(ns, MaxNamespaceSize); err != nil {
-		return 0, err
+// lifetimes are for how long to register in each protocol. 0 is as long as the point grants.
+type lifetimes struct{ waku, standard time.Duration }
+
+func (l lifetimes) in(d *wire.Dialect) time.Duration {
+	if d == wire.Standard {
+		return l.standard
 	}
-	if ttl < 0 {
-		return 0, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
+	return l.waku
+}
+
+// grant is what a point has granted, and in which protocol. The protocol is empty if there
+// was no stream.
+type grant struct {
+	ttl      time.Duration
+	protocol protocol.ID
+}
+
+// register sends a REGISTER to a point and returns what the point granted. A refresh is a
+// registration of the same bytes while they are live.
+func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl lifetimes, refresh bool) (grant, error) {
+	if err := checkNamespace(ns, a.maxNamespace); err != nil {
+		return grant{}, err
+	}
+	if ttl.waku < 0 {
+		return grant{}, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
 	}
 	envelope, err := a.own.Envelope()
 	if err != nil {
-		return 0, err
+		return grant{}, err
 	}
-	ended := RequestEnded{Type: RequestRegister, Point: point.ID()}
-	started := time.Now()
-	ended.TTL, ended.Err = sendRegister(ctx, point, ns, envelope, ttl, refresh)
-	ended.Duration = time.Since(started)
-	a.metrics.RequestEnded(ended)
-	return ended.TTL, ended.Err
-}
-
-func sendRegister(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl time.Duration, refresh bool) (granted time.Duration, err error) {
-	seconds := wireSeconds(ttl)
-	asked := time.Duration(seconds) * time.Second
-	if asked == 0 {
-		asked = DefaultTTL
-	}
-	request := wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: seconds}}
 	price := limit.Request
 	if refresh {
 		price = limit.Refresh
 	}
-	err = send(ctx, point, &request, price, wire.Waku.MaxRequest, 0, func(answer *wire.Answer) error {
-		r := &answer.Register
-		if answer.Kind != wire.RegisterResponse || !r.Present {
-			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
+	request := func(d *wire.Dialect) wire.Request {
+		r := wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: wireSeconds(ttl.in(d))}
+		if d == wire.Standard {
+			r.Envelope = a.envelopeFor(point.ID(), envelope)
 		}
-		granted = clampTTL(r.TTL, asked)
-		return statusError(r.Status, r.Text)
+		return wire.Request{Kind: wire.Register, Register: r}
+	}
+	ended := RequestEnded{Type: RequestRegister, Point: point.ID()}
+	ended.Err = a.request(&ended, func() error {
+		return send(ctx, point, request, price, wire.Waku.MaxRequest, 0, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
+			r := &answer.Register
+			if answer.Kind != wire.RegisterResponse || !r.Present {
+				return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
+			}
+			ended.TTL = grantedTTL(d, wireSeconds(ttl.in(d)), r.TTL)
+			return statusError(r.Status, r.Text)
+		})
 	})
-	if err != nil {
-		return 0, err
+	if ended.Err != nil {
+		ended.TTL = 0
 	}
-	return granted, nil
-}
-
-// discover sends a DISCOVER to a point and returns the valid registrations in the answer.
-func (a *asker) discover(ctx context.Context, point *points.Point, ns string, limit int) ([]Registration, error) {
-	if err := checkNamespaceSize(ns, MaxNamespaceSize); err != nil {
-		return nil, err
-	}
-	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
-	started := time.Now()
-	var found []Registration
-	found, ended.Err = a.sendDiscover(ctx, point, ns, grantLimit(int64(limit), MaxDiscoverLimit), &ended)
-	ended.Duration = time.Since(started)
 	a.metrics.RequestEnded(ended)
-	return found, ended.Err
+	return grant{ended.TTL, ended.Protocol}, ended.Err
 }
 
-func (a *asker) sendDiscover(ctx context.Context, point *points.Point, ns string, most int, ended *RequestEnded) (found []Registration, err error) {
-	request := wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Limit: int64(most)}}
-	err = send(ctx, point, &request, limit.Request, answerSize(most), most, func(answer *wire.Answer) error {
-		d := &answer.Discover
-		if answer.Kind != wire.DiscoverResponse || !d.Present {
-			return fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.Kind)
+// grantedTTL returns the TTL to believe when a point says that it granted so many seconds:
+// no more than were asked for.
+func grantedTTL(d *wire.Dialect, asked, granted int64) time.Duration {
+	switch {
+	case asked > 0:
+		return clampTTL(granted, time.Duration(asked)*time.Second)
+	case d == wire.Standard:
+		return lastingTTL(granted)
+	default:
+		return clampTTL(granted, DefaultTTL)
+	}
+}
+
+// statedTTL returns the TTL to believe when a point says that a registration of another peer
+// lives for so many seconds.
+func statedTTL(d *wire.Dialect, seconds int64) time.Duration {
+	if d == wire.Standard {
+		return lastingTTL(seconds)
+	}
+	return clampTTL(seconds, MaxTTL)
+}
+
+// lastingTTL returns the TTL to believe when a point of the standard protocol states the
+// given seconds, or none.
+func lastingTTL(seconds int64) time.Duration {
+	if seconds <= 0 {
+		return DefaultStandardTTL
+	}
+	return clampTTL(seconds, MaxStandardTTL)
+}
+
+// envelopeFor returns the host's record, of which envelope is the usual form, as a point of
+// the standard protocol wants it.
+func (a *asker) envelopeFor(point peer.ID, envelope []byte) []byte {
+	agent, err := a.host.Peerstore().Get(point, "AgentVersion")
+	if name, ok := agent.(string); err != nil || !ok || !strings.HasPrefix(name, "rust-libp2p/") {
+		return envelope
+	}
+	if other, err := a.own.EnvelopeOf(peerrecord.RoutingState); err == nil {
+		return other
+	}
+	return envelope
+}
+
+// unregister tells a point that the host leaves a namespace, if the point's protocol has a
+// message for that.
+func (a *asker) unregister(ctx context.Context, point *points.Point, ns string) {
+	ended := RequestEnded{Type: RequestUnregister, Point: point.ID()}
+	ended.Err = a.request(&ended, func() error {
+		return point.Tell(ctx, func(dst []byte, id protocol.ID) []byte {
+			ended.Protocol = id
+			return dialectOf(id).AppendRequest(dst, &wire.Request{Kind: wire.Unregister, Unregister: []byte(ns)})
+		})
+	})
+	a.metrics.RequestEnded(ended)
+	if ended.Err != nil {
+		logging.Log.Debug("rendezvous point may not know that the host has left", "point", point.ID(), "namespace", ns, "error", ended.Err)
+	}
+}
+
+// request makes a request and measures how long it takes.
+func (a *asker) request(ended *RequestEnded, do func() error) error {
+	started := time.Now()
+	defer func() { ended.Duration = time.Since(started) }()
+	return do()
+}
+
+// page is an answer to DISCOVER.
+type page struct {
+	dialect *wire.Dialect
+	found   []Registration // the valid ones
+	empty   bool           // whether there are none, valid or not
+	cookie  []byte         // for the next page; empty if there is none
+}
+
+// discover sends a DISCOVER to a point. A point whose protocol has no cookies is sent none.
+func (a *asker) discover(ctx context.Context, point *points.Point, ns string, cookie []byte, most int) (page, error) {
+	if err := checkNamespaceSize(ns, a.maxNamespace); err != nil {
+		return page{}, err
+	}
+	request := func(*wire.Dialect) wire.Request {
+		return wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Cookie: cookie, Limit: int64(most)}}
+	}
+	var p page
+	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
+	ended.Err = a.request(&ended, func() error {
+		return send(ctx, point, request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
+			var err error
+			p, err = a.readPage(ctx, d, answer, &ended, ns)
+			return err
+		})
+	})
+	a.metrics.RequestEnded(ended)
+	return p, ended.Err
+}
+
+func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answer, ended *RequestEnded, ns string) (page, error) {
+	r := &answer.Discover
+	if answer.Kind != wire.DiscoverResponse || !r.Present {
+		return page{}, fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.Kind)
+	}
+	p := page{dialect: d, empty: len(r.Registrations) == 0}
+	if err := statusError(r.Status, r.Text); err != nil {
+		if d == wire.Standard && errors.Is(err, ErrInvalidNamespace) {
+			return page{dialect: d, empty: true}, nil // some points say so of a namespace without peers
 		}
-		if err := statusError(d.Status, d.Text); err != nil {
+		return page{}, err
+	}
+	if d == wire.Standard {
+		p.cookie = bytes.Clone(r.Cookie)
+	}
+	var err error
+	p.found, err = a.accept(ctx, d, ended.Point, ns, r.Registrations, ended)
+	return p, err
+}
+
+// maxFollowedPages is how many pages of a point are read at a time, at most.
+const maxFollowedPages = 8
+
+// follow reads pages of at most most registrations from where f is: until the point has no
+// more, the page has nothing that was not on another, maxFollowedPages are read, or take, which is
+// called with each, returns false. A point that does not know a cookie, because it was
+// started again, is asked for the first page.
+func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follow, ns string, most int, take func(page) bool) error {
+	type key struct {
+		namespace string
+		peer      peer.ID
+	}
+	seen := make(map[key]struct{})
+	for n := range maxFollowedPages {
+		cookie := f.Ask()
+		p, err := a.discover(ctx, point, ns, cookie, most)
+		if errors.Is(err, ErrInvalidCookie) && len(cookie) > 0 {
+			f.Restart()
+			continue
+		}
+		if err != nil {
+			if n > 0 && len(seen) > 0 {
+				logging.Log.Debug("rendezvous point has answered in part", "point", point.ID(), "namespace", ns, "error", err)
+				return nil
+			}
 			return err
 		}
-		var err error
-		found, err = a.accept(ctx, point.ID(), ns, d.Registrations, ended)
-		return err
+		before := len(seen)
+		for i := range p.found {
+			seen[key{p.found[i].Namespace, p.found[i].Peer.ID}] = struct{}{}
+		}
+		more := f.Answered(p.cookie, p.empty)
+		if !take(p) || !more || !p.empty && len(seen) == before {
+			return nil
+		}
+	}
+	return nil
+}
+
+// discoverAll returns at most so many registrations that a point has in a namespace.
+func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, most int) ([]Registration, error) {
+	var found []Registration
+	most = grantLimit(int64(most), MaxDiscoverLimit)
+	err := a.follow(ctx, point, point.FollowOnce(), ns, most, func(p page) bool {
+		found = appendNewest(found, p.found)
+		return len(found) < most
 	})
 	if err != nil {
 		return nil, err
 	}
-	return found, nil
+	return found[:min(len(found), most)], nil
 }
 
-// see sends a DISCOVER to a point and records the peers in the answer, without the host
-// itself. It returns what all points together say of each.
-func (a *asker) see(ctx context.Context, point *points.Point, ns string, limit int) ([]points.Sighting, error) {
-	found, err := a.discover(ctx, point, ns, min(limit, answerLimit(point)))
-	if err != nil {
-		return nil, err
+// appendNewest appends registrations to found. Those of a peer that was found before replace
+// what was found.
+func appendNewest(found, more []Registration) []Registration {
+	if len(found) == 0 {
+		return more
 	}
+	for _, r := range more {
+		i := slices.IndexFunc(found, func(f Registration) bool { return f.Peer.ID == r.Peer.ID && f.Namespace == r.Namespace })
+		if i >= 0 {
+			found[i] = r
+		} else {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// see asks a point for the peers in a namespace and records them, without the host itself. It
+// returns what all points together say of each: of a sample, or of all that the point has told
+// of and not taken back.
+func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
+	most = min(most, answerLimit(point))
+	if !a.lasting() {
+		p, err := a.discover(ctx, point, ns, nil, most)
+		if err != nil {
+			return nil, false, err
+		}
+		return a.record(point, ns, p), false, nil
+	}
+	f, err := point.Follow(ctx, ns)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Done()
+	read := 0
+	err = a.follow(ctx, point, f, ns, most, func(p page) bool {
+		seen = a.record(point, ns, p)
+		all = p.dialect == wire.Standard
+		read += len(p.found)
+		return all && read < MaxDiscoverLimit
+	})
+	if err != nil || !all {
+		return seen, false, err
+	}
+	if since := f.Listed(); !since.IsZero() {
+		a.points.Sightings().Listed(ns, point.ID(), since)
+	}
+	return a.points.Sightings().Said(ns, point.ID()), true, nil
+}
+
+// record records the peers on a page, without the host itself. It returns what all points
+// together say of each.
+func (a *asker) record(point *points.Point, ns string, p page) []points.Sighting {
 	now := time.Now()
-	seen := make([]points.Sighting, 0, len(found))
-	for _, r := range found {
+	seen := make([]points.Sighting, 0, len(p.found))
+	for _, r := range p.found {
 		if r.Peer.ID != a.host.ID() {
 			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
-		} else if a.own.Foreign(r.Peer.Addrs) {
+		} else if p.dialect == wire.Waku && a.own.Foreign(r.Peer.Addrs) {
 			a.logTwin(point.ID(), r.Peer.Addrs)
 		}
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
-	return seen, nil
+	return seen
 }
 
 // logTwin logs that another host is registered under this host's peer ID. Others then find
@@ -242,25 +457,33 @@ func answerLimit(point *points.Point) int {
 // answers has memory for the answers that send parses.
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
-// send sends a request to a point, which charges a price for it, and calls read with the
-// answer, of which it parses at most size bytes and most registrations. The answer is valid
-// until read returns.
-func send(ctx context.Context, point *points.Point, r *wire.Request, price float64, size, most int, read func(*wire.Answer) error) error {
+// send sends a request to a point, which charges a price for it, in the protocol that the
+// point speaks. It calls read with the answer, of which it parses at most size bytes and most
+// registrations. The answer is valid until read returns.
+func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) error {
 	return point.RoundTrip(ctx, points.Request{
-		Append:    func(dst []byte, _ protocol.ID) []byte { return wire.Waku.AppendRequest(dst, r) },
+		Append: func(dst []byte, id protocol.ID) []byte {
+			ended.Protocol = id
+			r := request(dialectOf(id))
+			return dialectOf(id).AppendRequest(dst, &r)
+		},
 		MaxAnswer: size,
-		Urgent:    r.Kind == wire.Register,
+		Urgent:    ended.Type == RequestRegister,
 		Price:     price,
-		Read: func(frame []byte, _ protocol.ID) error {
+		Read: func(frame []byte, id protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)
 			defer func() {
 				clear(answer.Discover.Registrations) // parts of frame
 				answers.Put(answer)
 			}()
-			if err := wire.Waku.ParseAnswer(answer, frame, most); err != nil {
+			d := dialectOf(id)
+			if d == wire.Standard {
+				most = MaxDiscoverLimit // a cookie skips whatever is in the answer
+			}
+			if err := d.ParseAnswer(answer, frame, most); err != nil {
 				return fmt.Errorf("read answer: %w", err)
 			}
-			return read(answer)
+			return read(d, answer)
 		},
 	})
 }
@@ -280,7 +503,7 @@ const maxInvalidRecords = 8
 // accept returns the valid registrations of a point's answer, and counts the others. An
 // answer with many invalid records violates the protocol. accept ends early with ctx,
 // because a signature check may take milliseconds.
-func (a *asker) accept(ctx context.Context, point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) ([]Registration, error) {
+func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) ([]Registration, error) {
 	type key struct {
 		namespace string
 		peer      peer.ID
@@ -291,7 +514,8 @@ func (a *asker) accept(ctx context.Context, point peer.ID, ns string, answer []w
 	broken := 0
 	for i := range answer {
 		r := &answer[i]
-		if ns != "" && string(r.Namespace) != ns {
+		leftOut := d == wire.Standard && len(r.Namespace) == 0 // as some points do
+		if ns != "" && string(r.Namespace) != ns && !leftOut {
 			ended.Invalid++
 			continue
 		}
@@ -324,7 +548,7 @@ func (a *asker) accept(ctx context.Context, point peer.ID, ns string, answer []w
 			Namespace: name,
 			Peer:      peer.AddrInfo{ID: record.ID},
 			Seq:       record.Seq,
-			TTL:       clampTTL(r.TTL, MaxTTL),
+			TTL:       statedTTL(d, r.TTL),
 		})
 		records = append(records, record)
 	}
@@ -364,7 +588,7 @@ func setAddrs(found []Registration, records []*peerrecord.Record, reach peerreco
 func judge(err error) points.Verdict {
 	switch {
 	case errors.Is(err, ErrInvalidNamespace), errors.Is(err, ErrInvalidPeerInfo),
-		errors.Is(err, ErrInvalidTTL), errors.Is(err, ErrNotAuthorized):
+		errors.Is(err, ErrInvalidTTL), errors.Is(err, ErrInvalidCookie), errors.Is(err, ErrNotAuthorized):
 		return points.Answered
 	case errors.Is(err, ErrUnavailable):
 		return points.TooMuch

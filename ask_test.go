@@ -17,7 +17,7 @@ func BenchmarkAccept(b *testing.B) {
 	}
 	b.Run("new", func(b *testing.B) {
 		for b.Loop() {
-			found, err := NewClient(h).asker.accept(b.Context(), "a point", "n", answer, new(RequestEnded))
+			found, err := NewClient(h).asker.accept(b.Context(), wire.Waku, "a point", "n", answer, new(RequestEnded))
 			require.NoError(b, err)
 			require.Len(b, found, len(answer))
 		}
@@ -25,7 +25,7 @@ func BenchmarkAccept(b *testing.B) {
 	b.Run("known", func(b *testing.B) {
 		a := NewClient(h).asker
 		for b.Loop() {
-			found, err := a.accept(b.Context(), "a point", "n", answer, new(RequestEnded))
+			found, err := a.accept(b.Context(), wire.Waku, "a point", "n", answer, new(RequestEnded))
 			require.NoError(b, err)
 			require.Len(b, found, len(answer))
 		}

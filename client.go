@@ -64,7 +64,7 @@ func (c *Client) check(ns string) error {
 	if c.err != nil {
 		return c.err
 	}
-	return checkNamespace(ns, MaxNamespaceSize)
+	return checkNamespace(ns, c.asker.maxNamespace)
 }
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up to whole
@@ -75,11 +75,11 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if c.err != nil {
 		return 0, c.err
 	}
-	granted, err := c.asker.register(ctx, c.asker.points.Point(point), ns, ttl, false)
+	granted, err := c.asker.register(ctx, c.asker.points.Point(point), ns, lifetimes{ttl, ttl}, false)
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}
-	return granted, nil
+	return granted.ttl, nil
 }
 
 // Discover asks one point for a random sample of the peers in namespace ns. It returns
@@ -90,7 +90,7 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 	if c.err != nil {
 		return nil, c.err
 	}
-	found, err := c.asker.discover(ctx, c.asker.points.Point(point), ns, limit)
+	found, err := c.asker.discoverAll(ctx, c.asker.points.Point(point), ns, limit)
 	if err != nil {
 		return nil, fmt.Errorf("discover %q at rendezvous point %s: %w", ns, point, err)
 	}

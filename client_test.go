@@ -120,6 +120,11 @@ func brokenRecords(t testing.TB, n int) [][]byte {
 	return all
 }
 
+// lastRequest is the last request that a client has made.
+type lastRequest struct{ is RequestEnded }
+
+func (l *lastRequest) RequestEnded(e RequestEnded) { l.is = e }
+
 // TestManyBrokenRecords: an answer with 8 broken records violates the protocol. The client
 // skips the rest of it and does not ask the point for a while.
 func TestManyBrokenRecords(t *testing.T) {
@@ -127,11 +132,11 @@ func TestManyBrokenRecords(t *testing.T) {
 	connect(t, h, point)
 	broken := brokenRecords(t, 100)
 	hostilePoint(point, sending(t, registrations(broken...)))
-	c := NewClient(h, WithPoints(info(point)))
-	ended := new(RequestEnded)
-	_, err := c.asker.sendDiscover(t.Context(), c.asker.points.Point(point.ID()), "n", MaxDiscoverLimit, ended)
+	ended := new(lastRequest)
+	c := NewClient(h, WithPoints(info(point)), WithClientMetricsTracer(ended))
+	_, err := c.Discover(t.Context(), point.ID(), "n", 0)
 	require.ErrorIs(t, err, ErrProtocol)
-	require.Equal(t, 8, ended.Invalid, "the other records are not checked")
+	require.Equal(t, 8, ended.is.Invalid, "the other records are not checked")
 	require.Equal(t, points.Failed, judge(err))
 
 	key, good := newKey(t, crypto.Ed25519)
@@ -147,7 +152,7 @@ func TestAcceptEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	ended := new(RequestEnded)
-	_, err := c.asker.accept(ctx, "a point", "n", []wire.Registration{{Namespace: []byte("n"), Envelope: brokenRecords(t, 1)[0]}}, ended)
+	_, err := c.asker.accept(ctx, wire.Waku, "a point", "n", []wire.Registration{{Namespace: []byte("n"), Envelope: brokenRecords(t, 1)[0]}}, ended)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Zero(t, ended.Invalid)
 }

@@ -318,7 +318,7 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 	parts := max(1, min(s.redundancy, len(s.points.Choose(s.namespace))))
 	q.update(func() { q.parts = max(q.parts, parts) })
 	answered, err := s.points.Ask(ctx, s.namespace, s.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		seen, err := s.see(ctx, point, s.namespace, s.toAsk(q.limit))
+		seen, _, err := s.see(ctx, point, s.namespace, s.toAsk(q.limit))
 		if err != nil {
 			return err
 		}

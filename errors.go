@@ -32,12 +32,23 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	name := strings.TrimPrefix(e.Status.String(), "E_")
-	name = strings.ToLower(strings.ReplaceAll(name, "_", " "))
+	name := statusName(e.Status)
 	if e.Text == "" {
 		return name
 	}
 	return fmt.Sprintf("%s: %q", name, e.Text)
+}
+
+// statusName returns a status in words: "invalid ttl" is E_INVALID_TTL.
+func statusName(s Status) string {
+	if s == statusInvalidCookie {
+		return "invalid cookie"
+	}
+	name, known := pb.Message_ResponseStatus_name[int32(s)]
+	if !known {
+		return fmt.Sprintf("unknown status %d", s)
+	}
+	return strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "E_"), "_", " "))
 }
 
 // Is reports whether target is a StatusError of the same status.
@@ -45,6 +56,10 @@ func (e *StatusError) Is(target error) bool {
 	t, ok := target.(*StatusError)
 	return ok && t.Status == e.Status
 }
+
+// statusInvalidCookie is E_INVALID_COOKIE of [StandardID], which [RendezvousID_v001] does not
+// have.
+const statusInvalidCookie Status = 103
 
 // One sentinel for each status but OK.
 var (
@@ -54,6 +69,9 @@ var (
 	ErrInvalidPeerInfo error = &StatusError{Status: pb.Message_E_INVALID_PEER_INFO}
 	// ErrInvalidTTL: the TTL is negative or longer than the point grants.
 	ErrInvalidTTL error = &StatusError{Status: pb.Message_E_INVALID_TTL}
+	// ErrInvalidCookie: the point does not know the cookie of a DISCOVER over [StandardID].
+	// Only [Client.Discover] returns it, if the point does so without having been sent one.
+	ErrInvalidCookie error = &StatusError{Status: statusInvalidCookie}
 	// ErrNotAuthorized: the point does not allow this peer to do that, or to do more of it.
 	ErrNotAuthorized error = &StatusError{Status: pb.Message_E_NOT_AUTHORIZED}
 	// ErrInternal: the point failed. Another point may not.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
@@ -35,6 +36,15 @@ const (
 	// time: as many as it keeps streams to a point, so that the refreshes of many
 	// namespaces open no others.
 	maxConcurrentRefreshes = points.MaxIdleStreams
+
+	// A registration of hours is refreshed as often as if it had calmTTL, because a point
+	// may forget it and an earlier one is found later; and as often as if it had DefaultTTL
+	// while this host searches the namespace, because it then wants to be found, too.
+	// Whether it does is looked at every lookInterval.
+	calmTTL      = 500 * time.Second
+	lookInterval = DefaultTTL * 3 / 5
+	// unregisterTimeout bounds how long the end of a registration of hours takes.
+	unregisterTimeout = time.Second
 )
 
 // registrar registers a host at the points of namespaces.
@@ -49,6 +59,7 @@ type registrar struct {
 
 	mu      sync.Mutex
 	keepers map[string]*keeper // by namespace
+	leaving map[string]*keeper // those that have ended and may still unregister
 	wakeups *background        // nil while there is no keeper
 	woken   chan struct{}      // closed and replaced at each wake-up
 	batch   time.Time          // when many namespaces are to be refreshed together
@@ -60,6 +71,7 @@ func newRegistrar(a *asker) *registrar {
 		created: time.Now(),
 		slots:   make(chan struct{}, maxConcurrentRefreshes),
 		keepers: make(map[string]*keeper),
+		leaving: make(map[string]*keeper),
 		woken:   make(chan struct{}),
 	}
 	a.silence.changed = r.tellCalls
@@ -119,6 +131,7 @@ func (r *registrar) release(k *keeper) (ending []*background) {
 		return nil
 	}
 	delete(r.keepers, k.namespace)
+	r.leaving[k.namespace] = k
 	k.cancel()
 	ending = append(ending, k.background)
 	if len(r.keepers) == 0 {
@@ -205,16 +218,13 @@ func (r *registrar) end(c *keepCall) {
 // advertise registers the host, and keeps it registered until ctx ends or the caller does
 // not call again. It waits a while if no point is known yet.
 func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration) (time.Duration, error) {
-	if ttl <= 0 || ttl > MaxTTL {
-		ttl = DefaultTTL
-	}
-	k, err := r.lease(ctx, ns, ttl)
+	k, err := r.lease(ctx, ns, r.lifetimes(ttl))
 	if err != nil {
 		return 0, err
 	}
 	r.awaitPoint(ctx)
 	next, err := k.ask(ctx)
-	lives := DefaultTTL
+	lives := max(DefaultTTL, next*5/3)
 	if err != nil {
 		lives += advertiseRetry
 	}
@@ -226,16 +236,28 @@ func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration)
 	return next, err
 }
 
+// lifetimes returns for how long to register if the caller of Advertise asks for ttl.
+func (r *registrar) lifetimes(ttl time.Duration) lifetimes {
+	l := r.ttl
+	if ttl > 0 && ttl <= MaxTTL {
+		l.waku = ttl
+	}
+	if ttl > 0 {
+		l.standard = min(ttl, MaxStandardTTL)
+	}
+	return l
+}
+
 // lease is what keeps the host registered between the calls of Advertise and a little
 // beyond.
 type lease struct {
-	ttl     time.Duration
+	ttl     lifetimes
 	ending  *time.Timer // ends the lease if the caller does not call again
 	unwatch func() bool // stops the lease from ending with the context of the last call
 }
 
 // lease returns the keeper of an advertised namespace, with a lease that ends with ctx.
-func (r *registrar) lease(ctx context.Context, ns string, ttl time.Duration) (*keeper, error) {
+func (r *registrar) lease(ctx context.Context, ns string, ttl lifetimes) (*keeper, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.keepers[ns]
@@ -347,7 +369,7 @@ func (c *keepCall) build(s *State) {
 		n := &s.Namespaces[i]
 		n.Namespace, n.Points = k.namespace, n.Points[:0]
 		n.Err = k.registrations.State(func(at points.Registered) {
-			n.Points = append(n.Points, PointState{Point: at.Point, Until: at.Until, Err: at.Err})
+			n.Points = append(n.Points, PointState{Point: at.Point, Protocol: at.Protocol, Until: at.Until, Err: at.Err})
 		})
 	}
 }
@@ -361,6 +383,8 @@ type keeper struct {
 	registrations *points.Registrations
 	woken         chan struct{}     // holds a token when something may have changed
 	asks          chan chan outcome // calls that want the host to register now
+	before        *keeper           // of the namespace, which may still unregister; nil if there is none
+	due           time.Time         // when to register again at the latest; only run uses it
 
 	// Guarded by registrar.mu:
 	users int
@@ -375,7 +399,7 @@ type outcome struct {
 }
 
 func newKeeper(ctx context.Context, r *registrar, ns string) *keeper {
-	k := &keeper{registrar: r, namespace: ns, woken: make(chan struct{}, 1), asks: make(chan chan outcome)}
+	k := &keeper{registrar: r, namespace: ns, woken: make(chan struct{}, 1), asks: make(chan chan outcome), before: r.leaving[ns]}
 	k.registrations = points.NewRegistrations(ns, k.changed)
 	k.background = inBackground(ctx, k.run)
 	return k
@@ -416,8 +440,14 @@ func (k *keeper) ask(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// run keeps the host registered until ctx ends. It begins when it is woken or asked to.
+// run keeps the host registered until ctx ends, and ends registrations then that would live
+// on. It begins when it is woken or asked to.
 func (k *keeper) run(ctx context.Context) {
+	defer k.leave(ctx)
+	if k.before != nil {
+		<-k.before.done // what it sends must not come after what this one does
+		k.before = nil
+	}
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	defer timer.Stop()
@@ -426,6 +456,10 @@ func (k *keeper) run(ctx context.Context) {
 		select {
 		case answer = <-k.asks:
 		case <-timer.C:
+			if wait := k.rest(); wait > 0 {
+				timer.Reset(wait)
+				continue
+			}
 		case <-k.woken:
 			if !k.outdated() {
 				continue
@@ -444,24 +478,84 @@ func (k *keeper) run(ctx context.Context) {
 			answer <- outcome{next, err}
 			next += callerDelay
 		}
+		k.due = time.Now().Add(next)
+		if next > 2*lookInterval {
+			next = lookInterval
+		}
 		timer.Reset(next)
 	}
 }
 
-// ttl returns for how long to register.
-func (k *keeper) ttl() time.Duration {
+// rest returns how long to wait before looking again whether to refresh, 0 to refresh now.
+// What is due soon is not looked at before.
+func (k *keeper) rest() time.Duration {
+	left := time.Until(k.due)
+	if left <= 2*lookInterval {
+		return max(0, left)
+	}
+	since := time.Now().Add(-DefaultTTL)
+	if slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) }) {
+		return 0
+	}
+	return lookInterval
+}
+
+// leave ends the registrations that would live on without the host, unless another keeper
+// of the namespace follows.
+func (k *keeper) leave(ctx context.Context) {
+	defer k.left()
+	if k.followed() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
+	defer cancel()
+	var told sync.WaitGroup
+	defer told.Wait()
+	_ = k.registrations.State(func(at points.Registered) {
+		if registered := time.Now().Before(at.Until) || errors.Is(at.Err, context.Canceled); !registered || !lasts(at.Protocol) {
+			return
+		}
+		told.Go(func() {
+			select {
+			case k.slots <- struct{}{}:
+				k.unregister(ctx, k.points.Point(at.Point), k.namespace)
+				<-k.slots
+			case <-ctx.Done():
+			}
+		})
+	})
+}
+
+// followed reports whether there is another keeper of the namespace.
+func (k *keeper) followed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keepers[k.namespace] != nil
+}
+
+// left takes in that the keeper sends nothing any more.
+func (k *keeper) left() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.leaving[k.namespace] == k {
+		delete(k.leaving, k.namespace)
+	}
+}
+
+// lifetimes returns for how long to register.
+func (k *keeper) lifetimes() lifetimes {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.calls) == 0 && k.lease != nil {
 		return k.lease.ttl
 	}
-	return DefaultTTL
+	return k.ttl
 }
 
 // refresh registers at the points of the namespace and returns how long to wait before
 // the next refresh, also if it fails.
 func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
-	next, err := k.refreshAt(ctx, k.ttl())
+	next, err := k.refreshAt(ctx, k.lifetimes())
 	if ctx.Err() != nil {
 		return next, err
 	}
@@ -477,7 +571,7 @@ func (k *keeper) isKnown(id peer.ID) bool {
 	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
 }
 
-func (k *keeper) refreshAt(ctx context.Context, ttl time.Duration) (time.Duration, error) {
+func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, error) {
 	// An error on this side must not look like a point's fault.
 	envelope, err := k.own.Envelope()
 	if err != nil {
@@ -486,13 +580,14 @@ func (k *keeper) refreshAt(ctx context.Context, ttl time.Duration) (time.Duratio
 	k.registrations.Begin(envelope)
 	begun := time.Now()
 	var mu sync.Mutex
-	shortest := ttl
+	shortest, asked := calmTTL, calmTTL
 	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, func(ctx context.Context, point *points.Point) error {
 		granted, err := k.register(ctx, point, k.namespace, ttl, k.registrations.Live(point.ID(), envelope))
-		k.registrations.Set(point.ID(), envelope, granted, err)
+		k.registrations.Set(point.ID(), granted.protocol, envelope, granted.ttl, err)
 		if err == nil {
 			mu.Lock()
-			shortest = min(shortest, granted)
+			shortest = min(shortest, granted.ttl)
+			asked = min(asked, ttl.in(dialectOf(granted.protocol)))
 			mu.Unlock()
 		}
 		return err
@@ -504,8 +599,8 @@ func (k *keeper) refreshAt(ctx context.Context, ttl time.Duration) (time.Duratio
 		return points.RetryAfter(k.points.Known()...), err
 	}
 	next := k.refreshAfter(begun, shortest)
-	if shortest < ttl {
-		next = max(next, min(minRefresh, points.Jitter(ttl*3/5))-time.Since(begun))
+	if shortest < asked {
+		next = max(next, min(minRefresh, points.Jitter(asked*3/5))-time.Since(begun))
 	}
 	for _, point := range k.points.Meeting(k.namespace, k.redundancy) {
 		if !slices.Contains(answered, point) { // others will search there
@@ -523,12 +618,17 @@ func (k *keeper) outdated() bool {
 	if err != nil {
 		return true // a refresh puts the error into the state
 	}
-	chosen := k.points.Choose(k.namespace)
-	chosen = chosen[:min(len(chosen), k.redundancy)]
-	return k.registrations.Outdated(envelope) || slices.ContainsFunc(chosen, func(p *points.Point) bool {
-		since, until := k.registrations.At(p.ID())
-		return !time.Now().Before(until) || p.ConnectedSince(since)
+	return k.registrations.Outdated(envelope) || slices.ContainsFunc(k.chosen(), func(p *points.Point) bool {
+		at := k.registrations.At(p.ID())
+		lost := lasts(at.Protocol) && !p.Reachable()
+		return !time.Now().Before(at.Until) || p.ConnectedSince(at.Since) || lost
 	})
+}
+
+// chosen returns the points at which the host is to be registered now.
+func (k *keeper) chosen() []*points.Point {
+	chosen := k.points.Choose(k.namespace)
+	return chosen[:min(len(chosen), k.redundancy)]
 }
 
 // State says where a host is registered, and what keeps it from being registered. The
@@ -557,6 +657,8 @@ type NamespaceState struct {
 // PointState is a host's state at one point.
 type PointState struct {
 	Point peer.ID
+	// Protocol is what the point spoke last, empty if there was no stream to it yet.
+	Protocol protocol.ID
 	// Until is when the registration ends that the point granted last. It is in the
 	// past if that was not refreshed, and zero if there was none or the machine has
 	// slept since.

@@ -3,12 +3,15 @@ package rendezvous
 // The metrics of a client.
 
 import (
+	"cmp"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/internal/collectors"
@@ -28,6 +31,8 @@ type ClientMetricsTracer interface {
 type RequestEnded struct {
 	Type  RequestType
 	Point peer.ID
+	// Protocol is what the point speaks, empty if there was no stream to it.
+	Protocol protocol.ID
 	// Err is nil, a [*StatusError], or the reason why the point did not answer.
 	Err error
 	// Duration includes dialling.
@@ -40,8 +45,12 @@ type RequestEnded struct {
 	Checked, Cached, Invalid int
 }
 
-// noAnswer is the status label of a request that a point did not answer.
-const noAnswer = "no_answer"
+// The status labels that statusLabels does not have.
+const (
+	noAnswer      = "no_answer" // the point did not answer
+	invalidCookie = "invalid_cookie"
+	otherStatus   = "other" // a status that no protocol has
+)
 
 // clientMetrics is the ClientMetricsTracer of Prometheus.
 type clientMetrics struct {
@@ -70,13 +79,13 @@ func newClientMetrics() *clientMetrics {
 	durations := m.Durations("client_request_duration_seconds", "Time of a request to a point, dialling included.", "type")
 	requests := m.CounterVec("client_requests_total", "Requests to points, by type and status; no_answer if there was none.", "type", "status")
 	successes := m.GaugeVec("client_last_success_timestamp_seconds", "When a point last answered OK, in Unix time; 0 for never.", "type")
-	for _, t := range requestTypes[RendezvousID_v001] {
+	for _, t := range requestTypes[StandardID] {
 		r := clientRequestMetrics{
 			duration:    durations.WithLabelValues(string(t)),
 			lastSuccess: successes.WithLabelValues(string(t)),
-			statuses:    map[string]prometheus.Counter{noAnswer: requests.WithLabelValues(string(t), noAnswer)},
+			statuses:    make(map[string]prometheus.Counter),
 		}
-		for _, label := range statusLabels {
+		for _, label := range append(slices.Collect(maps.Values(statusLabels)), noAnswer, invalidCookie, otherStatus) {
 			r.statuses[label] = requests.WithLabelValues(string(t), label)
 		}
 		m.requests[t] = r
@@ -119,9 +128,10 @@ func clientStatus(err error) string {
 		return statusLabels[pb.Message_OK]
 	}
 	if refused, ok := errors.AsType[*StatusError](err); ok {
-		if label := statusLabels[refused.Status]; label != "" {
-			return label
+		if refused.Status == statusInvalidCookie {
+			return invalidCookie
 		}
+		return cmp.Or(statusLabels[refused.Status], otherStatus)
 	}
 	return noAnswer
 }

@@ -3,10 +3,12 @@ package rendezvous
 // The options of a rendezvous point and of a client.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -338,13 +340,20 @@ type clientConfig struct {
 	named      bool // whether WithPoints was given; else every peer that speaks the protocol is a point
 	points     []peer.AddrInfo
 	redundancy int
-	addrs      AddrsFactory // nil: the addresses of the host's own record
+	protocols  []protocol.ID // the preferred one first
+	lasting    time.Duration // the TTL to ask for over the standard protocol
+	addrs      AddrsFactory  // nil: the addresses of the host's own record
 	metrics    ClientMetricsTracer
 	wallClock  func() time.Time // without monotonic reading; nil: the machine's
 }
 
 func defaultClientConfig() clientConfig {
-	return clientConfig{redundancy: 2, metrics: noClientMetrics{}}
+	return clientConfig{
+		redundancy: 2,
+		protocols:  []protocol.ID{RendezvousID_v001},
+		lasting:    DefaultStandardTTL,
+		metrics:    noClientMetrics{},
+	}
 }
 
 // WithPoints names the rendezvous points to use, which are dialled as needed.
@@ -376,6 +385,42 @@ func checkPoints(points []peer.AddrInfo) error {
 		}
 	}
 	return nil
+}
+
+// WithProtocol sets which protocols the client speaks: [RendezvousID_v001], which is the
+// default, [StandardID], or both. With each point it speaks the first of ids that the point
+// has, so a network can move from one to the other. Any other ID is taken for that of a point
+// which speaks the standard protocol under its own ID, such as /canvas/rendezvous/1.0.0.
+//
+// Over the standard protocol, a registration lives for [WithStandardTTL] and not for 20
+// seconds, and namespaces have at most 255 bytes.
+func WithProtocol(ids ...protocol.ID) ClientOption {
+	return func(c *clientConfig) error {
+		if len(ids) == 0 {
+			return errors.New("no protocol given")
+		}
+		for i, id := range ids {
+			if !strings.HasPrefix(string(id), "/") || slices.Contains(ids[:i], id) {
+				return fmt.Errorf("protocol %q: an ID begins with a slash, and is given once", id)
+			}
+		}
+		c.protocols = slices.Clone(ids)
+		return nil
+	}
+}
+
+// WithStandardTTL sets for how long a client asks points to register it over [StandardID],
+// in whole seconds, [MaxStandardTTL] at most. 0 stands for [DefaultStandardTTL], which is the
+// default: many points refuse less. A point that was not told that the host goes away hands
+// it out for so long.
+func WithStandardTTL(ttl time.Duration) ClientOption {
+	return func(c *clientConfig) error {
+		if ttl < 0 || ttl > MaxStandardTTL || ttl%time.Second != 0 {
+			return fmt.Errorf("TTL of %v: it must be whole seconds, and %v at most", ttl, MaxStandardTTL)
+		}
+		c.lasting = cmp.Or(ttl, DefaultStandardTTL)
+		return nil
+	}
 }
 
 // WithRedundancy sets at how many points a client registers and searches for each

@@ -23,6 +23,16 @@ const RendezvousID_v001 protocol.ID = "/vac/waku/rendezvous/0.0.1"
 // as well. See [WithStandardProtocol].
 const StandardID protocol.ID = "/rendezvous/1.0.0"
 
+// dialectOf returns how messages of a protocol are read and written. Every protocol but
+// RendezvousID_v001 is taken for the standard one, which some programs speak under an ID of
+// their own.
+func dialectOf(id protocol.ID) *wire.Dialect {
+	if id == RendezvousID_v001 {
+		return wire.Waku
+	}
+	return wire.Standard
+}
+
 // ServiceName is the name under which the host's resource manager accounts for the
 // streams of the protocols.
 const ServiceName = "vac.waku.rendezvous"

@@ -128,12 +128,16 @@ func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
 		limit := answerLimit(point)
-		seen, err := w.see(ctx, point, w.namespace, limit)
-		if err != nil {
+		seen, all, err := w.see(ctx, point, w.namespace, limit)
+		switch {
+		case err != nil:
 			w.presence.Failed(point.ID())
 			return err
+		case all:
+			w.presence.Listed(point.ID(), seen)
+		default:
+			w.presence.Answered(point.ID(), seen, w.share(len(seen), limit))
 		}
-		w.presence.Answered(point.ID(), seen, w.share(len(seen), limit))
 		notify(w.changed)
 		return nil
 	})

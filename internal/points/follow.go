@@ -21,8 +21,9 @@ const (
 // point hands out page by page, each with a cookie for the next one. The caller of
 // [Point.Follow] has it for itself until it calls Done.
 type Follow struct {
-	point *Point
-	turn  chan struct{} // holds a token while somebody has it
+	point  *Point
+	turn   chan struct{} // holds a token while somebody has it
+	wanted time.Time     // when somebody last wanted it; guarded by point.mu
 
 	cookie []byte    // for the next page; empty: the first one
 	asked  time.Time // when the last page was asked for
@@ -46,10 +47,23 @@ func (p *Point) followed(namespace string) *Follow {
 	defer p.mu.Unlock()
 	f, known := p.follows.Get(namespace)
 	if !known {
-		f = &Follow{point: p, turn: make(chan struct{}, 1)}
+		f = p.FollowOnce()
 		p.follows.Add(namespace, f)
 	}
+	f.wanted = time.Now()
 	return f
+}
+
+// FollowOnce returns a Follow from the first page that nobody else has. Done need not be
+// called.
+func (p *Point) FollowOnce() *Follow { return &Follow{point: p, turn: make(chan struct{}, 1)} }
+
+// FollowedSince reports whether the list of a namespace was wanted after t.
+func (p *Point) FollowedSince(namespace string, t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.follows.Peek(namespace)
+	return known && f.wanted.After(t)
 }
 
 // Done lets others read on.

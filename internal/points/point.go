@@ -351,6 +351,11 @@ func (p *Point) currentBackoff() backoff {
 // will have gone on to the next point.
 func (p *Point) Gone() bool { return p.currentBackoff().failures >= goneAfter }
 
+// Reachable reports whether there is a connection to the point, over a relay or not.
+func (p *Point) Reachable() bool {
+	return p.config.Host.Network().Connectedness(p.id) != network.NotConnected
+}
+
 func (p *Point) connected() bool {
 	return p.config.Host.Network().Connectedness(p.id) == network.Connected
 }

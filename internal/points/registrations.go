@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // Registrations is where a host is registered in one namespace. All methods may be called
@@ -25,9 +26,10 @@ type Registrations struct {
 // Registered is the outcome of registering at a point.
 type Registered struct {
 	Point        peer.ID
-	Since, Until time.Time // of the last registration granted
-	Err          error     // of the last attempt
-	envelope     []byte    // of the last registration granted
+	Since, Until time.Time   // of the last registration granted
+	Err          error       // of the last attempt
+	Protocol     protocol.ID // of the last attempt that came so far
+	envelope     []byte      // of the last registration granted
 }
 
 // NewRegistrations returns the registrations of a host that has none yet. changed is
@@ -47,14 +49,14 @@ func (r *Registrations) State(each func(Registered)) error {
 	return r.err
 }
 
-// At returns since when and until when the host is registered at a point.
-func (r *Registrations) At(point peer.ID) (since, until time.Time) {
+// At returns the outcome at a point, the zero value if there was no attempt.
+func (r *Registrations) At(point peer.ID) Registered {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if i := r.index(point); i >= 0 {
-		return r.at[i].Since, r.at[i].Until
+		return r.at[i]
 	}
-	return time.Time{}, time.Time{}
+	return Registered{}
 }
 
 // Live reports whether the host is registered at a point with these bytes, so that to
@@ -80,14 +82,15 @@ func (r *Registrations) Begin(envelope []byte) {
 	r.envelope = envelope
 }
 
-// Set records the outcome of registering these bytes at a point.
-func (r *Registrations) Set(point peer.ID, envelope []byte, granted time.Duration, err error) {
-	if r.set(point, envelope, granted, err) {
+// Set records the outcome of registering these bytes at a point. id is empty if there was no
+// stream to the point.
+func (r *Registrations) Set(point peer.ID, id protocol.ID, envelope []byte, granted time.Duration, err error) {
+	if r.set(point, id, envelope, granted, err) {
 		r.changed()
 	}
 }
 
-func (r *Registrations) set(point peer.ID, envelope []byte, granted time.Duration, err error) (changed bool) {
+func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, granted time.Duration, err error) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.index(point)
@@ -98,6 +101,9 @@ func (r *Registrations) set(point peer.ID, envelope []byte, granted time.Duratio
 	}
 	at := &r.at[i]
 	changed = changed || err == nil || !sameError(at.Err, err)
+	if id != "" {
+		at.Protocol = id
+	}
 	if at.Err = err; err == nil {
 		at.Since = time.Now()
 		at.Until = at.Since.Add(granted)

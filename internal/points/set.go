@@ -212,8 +212,11 @@ func (s *Set) noticed(e any) bool {
 		return s.met(e.Peer, e.Added)
 	case event.EvtPeerConnectednessChanged:
 		point := s.get(e.Peer)
-		if point == nil || e.Connectedness == network.NotConnected {
+		if point == nil {
 			return false
+		}
+		if e.Connectedness == network.NotConnected {
+			return s.config.Lasting
 		}
 		point.hurry()
 		return true
