@@ -316,7 +316,7 @@ func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answ
 // maxFollowedPages is how many pages of a point are read at a time, at most.
 const maxFollowedPages = 8
 
-// follow reads pages of at most most registrations from where f is: until the point has no
+// follow reads pages from where f is, each of most registrations or less: until the point has no
 // more, the page has nothing that was not on another, maxFollowedPages are read, or take, which is
 // called with each, returns false. A point that does not know a cookie, because it was
 // started again, is asked for the first page.
