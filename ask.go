@@ -243,7 +243,10 @@ func (a *asker) envelopeFor(point peer.ID, envelope []byte) []byte {
 
 // unregister tells a point that the host leaves a namespace, if the point's protocol has a
 // message for that.
-func (a *asker) unregister(ctx context.Context, point *points.Point, ns string) {
+func (a *asker) unregister(ctx context.Context, point *points.Point, ns string) error {
+	if err := checkNamespace(ns, a.maxNamespace); err != nil {
+		return err
+	}
 	ended := RequestEnded{Type: RequestUnregister, Point: point.ID()}
 	ended.Err = a.request(&ended, func() error {
 		return point.Tell(ctx, func(dst []byte, id protocol.ID) []byte {
@@ -252,9 +255,7 @@ func (a *asker) unregister(ctx context.Context, point *points.Point, ns string) 
 		})
 	})
 	a.metrics.RequestEnded(ended)
-	if ended.Err != nil {
-		logging.Log.Debug("rendezvous point may not know that the host has left", "point", point.ID(), "namespace", ns, "error", ended.Err)
-	}
+	return ended.Err
 }
 
 // request makes a request and measures how long it takes.

@@ -69,8 +69,8 @@ func (c *Client) check(ns string) error {
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up to whole
 // seconds. With a ttl of 0 the point chooses. It returns the TTL that the point granted,
-// which is never more than the ttl asked for, or [DefaultTTL] for 0. The registration
-// ends then unless it is refreshed.
+// which is never more than the ttl asked for, or [DefaultTTL] for 0, or [MaxStandardTTL] for
+// 0 over [StandardID]. The registration ends then unless it is refreshed.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -82,10 +82,29 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 	return granted.ttl, nil
 }
 
+// Unregister ends the host's registration in namespace ns at one point that speaks
+// [StandardID]. There is no answer, so no error means only that the message was sent. Over
+// [RendezvousID_v001] it does nothing: a registration that is not refreshed ends there within
+// seconds. [Client.KeepRegistered] and [Client.Advertise] unregister by themselves.
+func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error {
+	if c.err != nil {
+		return c.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, unregisterTimeout)
+	defer cancel()
+	if err := c.asker.unregister(ctx, c.asker.points.Point(point), ns); err != nil {
+		return fmt.Errorf("unregister from %q at rendezvous point %s: %w", ns, point, err)
+	}
+	return nil
+}
+
 // Discover asks one point for a random sample of the peers in namespace ns. It returns
 // at most limit registrations; 0, and any limit over [MaxDiscoverLimit], stand for
 // MaxDiscoverLimit. An empty ns asks across all namespaces. Invalid records are left
 // out. The host itself may be among the peers. Nothing is added to the host's peerstore.
+//
+// Over [StandardID] it is no sample but the registrations that the point hands out first,
+// which are the oldest at most points, read page by page.
 func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -103,10 +122,15 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // host's addresses change, when a point is met or comes back, and after the machine
 // slept.
 //
+// Over [StandardID], a registration of hours is refreshed every five minutes, or as often as
+// one of 20 seconds while the client searches the namespace: who looks for others wants to be
+// found, and others are told first of what is new. The host also registers again when the
+// connection to the point is lost. When ctx ends, the points are told, in a second at most.
+//
 // The channel carries the state whenever it changes. It need not be read: it holds only
 // the newest state and blocks nothing. It is closed after ctx has ended and everything
-// that KeepRegistered started has ended. The registrations then end with their TTL. The
-// error is one of the arguments, and is returned at once.
+// that KeepRegistered started has ended. The registrations then end with their TTL, or have
+// ended over [StandardID]. The error is one of the arguments, and is returned at once.
 func (c *Client) KeepRegistered(ctx context.Context, ns ...string) (<-chan State, error) {
 	out, err := c.keepRegistered(ctx, ns)
 	if err != nil {
@@ -138,7 +162,11 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
 // with more peers than one answer holds ([MaxDiscoverLimit], or about 160 through a relay
 // that limits connections), each answer is another sample. It then takes longer until a
-// peer is reported to leave. The error is one of the arguments, and is returned at once.
+// peer is reported to leave.
+//
+// Over [StandardID], Watch follows what is new and reads everything once a minute. A peer has
+// left when it has unregistered, up to a minute later, or at the end of its TTL, which may
+// be hours. The error is one of the arguments, and is returned at once.
 func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 	if err := c.check(ns); err != nil {
 		return nil, fmt.Errorf("watch %q: %w", ns, err)
@@ -161,7 +189,9 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 // what failed. This ends with the ctx of the last call, or [DefaultTTL] after that call if
 // ctx does not end, or two minutes later if the call failed.
 //
-// Calls of Advertise and KeepRegistered for one namespace share its refreshes.
+// Calls of Advertise and KeepRegistered for one namespace share its refreshes. Over
+// [StandardID], the duration is minutes, [discovery.TTL] is asked for as it is, and the points
+// are told when this ends.
 func (c *Client) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	next, err := c.advertise(ctx, ns, opts)
 	if err != nil {

@@ -36,6 +36,19 @@ func TestReadmeSnippets(t *testing.T) {
 	}
 }
 
+// TestMigratingSnippets: the code in docs/migrating.md is part of example_migrating_test.go.
+func TestMigratingSnippets(t *testing.T) {
+	text, err := os.ReadFile("docs/migrating.md")
+	require.NoError(t, err)
+	examples, err := os.ReadFile("example_migrating_test.go")
+	require.NoError(t, err)
+	snippets := fenced(string(text), "go")
+	require.Len(t, snippets, 2)
+	for _, snippet := range snippets {
+		require.Contains(t, unindent(string(examples)), unindent(snippet))
+	}
+}
+
 // TestProtocolExample: the frames in docs/protocol.md are in the test vectors, which
 // another implementation made.
 func TestProtocolExample(t *testing.T) {
@@ -212,7 +225,7 @@ func commands(t *testing.T, document, text string) []string {
 			case language == "":
 				require.NotRegexp(t, `(?m)^(`+strings.Join(programs, "|")+`) `, block, "%s: commands belong in blocks marked sh or text", document)
 			default:
-				require.True(t, language == "sh" || language == "go" && document == "README.md",
+				require.True(t, language == "sh" || language == "go" && (document == "README.md" || document == "docs/migrating.md"),
 					"%s: no test checks blocks marked %s here", document, language)
 			}
 		}
@@ -474,6 +487,9 @@ var ofOthers = []string{
 	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",
+	// waku-org/go-libp2p-rendezvous.
+	"NewRendezvousService(host, db)", "db/sqlite", "NewRendezvousPoint(host, p)", "Register(ctx, ns, ttl)", "Unregister(ctx, ns)",
+	"Discover(ctx, ns, limit, cookie)", "DiscoverAsync(ctx, ns)",
 	// Settings of Redis. A test in cmd/rendezvous starts a server with them.
 	`save ""`, "appendonly no", "maxmemory", "lazyfree-lazy-expire", "replica-lazy-flush", "yes", "cluster-node-timeout", "cluster-node-timeout 1500",
 	"rediss://",                        // scheme of URLs, which the Redis client parses

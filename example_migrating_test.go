@@ -47,6 +47,9 @@ func ExampleWithProtocol() {
 		log.Fatal(err)
 	}
 	fmt.Println("registered:", len(found))
+	if err := client.Unregister(context.Background(), point.ID, "other-app"); err != nil { // of Register
+		log.Fatal(err)
+	}
 	// Output:
 	// registered: 1 for 2h0m0s
 	// registered: 0

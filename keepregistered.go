@@ -518,8 +518,11 @@ func (k *keeper) leave(ctx context.Context) {
 		told.Go(func() {
 			select {
 			case k.slots <- struct{}{}:
-				k.unregister(ctx, k.points.Point(at.Point), k.namespace)
+				err := k.unregister(ctx, k.points.Point(at.Point), k.namespace)
 				<-k.slots
+				if err != nil {
+					logging.Log.Debug("rendezvous point may not know that the host has left", "point", at.Point, "namespace", k.namespace, "error", err)
+				}
 			case <-ctx.Done():
 			}
 		})
