@@ -474,7 +474,7 @@ var checkedByCommand = regexp.MustCompile(`^(rendezvous [a-z].*|--[a-z].*|RENDEZ
 // ofOthers are names in the documents that are not from this repository.
 var ofOthers = []string{
 	// Other libraries and protocols.
-	"/rendezvous/1.0.0", "UNREGISTER", "E_INVALID_COOKIE", "go-libp2p-core", "github.com/libp2p/go-libp2p-core",
+	"/rendezvous/1.0.0", "/canvas/rendezvous/1.0.0", "UNREGISTER", "E_INVALID_COOKIE", "go-libp2p-core", "github.com/libp2p/go-libp2p-core",
 	// Code that TestNames cannot parse.
 	"SHA-256(bytes of the point's peer ID ‖ namespace)", `"floodsub:" + topic`, "//nolint:gosec // the key is a test's own",
 	"GOLOG_LOG_LEVEL=error,rendezvous=debug,pubsub=warn", // libp2p's
