@@ -15,45 +15,65 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+
+	"github.com/status-im/go-waku-rendezvous/internal/dbformat"
 )
 
 // model is the simplest implementation of a storage.
-type model map[[2]string]Record
+type model struct {
+	records map[[2]string]Record
+	places  map[[2]string]int // in the order
+	next    int
+}
 
-func (m model) add(r Record, q Quota) error {
-	perPeer, total, bytes := 0, 0, sizeOf(r)
+func modelKey(r Record) [2]string { return [2]string{r.Namespace, string(r.Peer)} }
+
+func isLasting(r Record) bool { return !r.Fresh.IsZero() && r.Fresh.Before(r.Deadline) }
+
+func (m *model) add(r Record, q Quota) error {
 	var old *Record
+	ofPeer, total, lasting := 0, 0, 0
+	bytes, lastingBytes := sizeOf(r), sizeOf(r)
 	for _, o := range m.live("") {
-		if o.Peer == r.Peer && o.Namespace == r.Namespace {
+		if modelKey(o) == modelKey(r) {
 			old = &o
 		}
 		if o.Peer == r.Peer {
-			perPeer++
+			ofPeer++
+		}
+		if isLasting(o) {
+			lasting++
+			lastingBytes += sizeOf(o)
 		}
 		total++
 		bytes += sizeOf(o)
 	}
+	noneLeft := isLasting(r) && (old == nil || !isLasting(*old)) &&
+		(q.Total > 0 && lasting >= max(1, q.Total/2) || q.Bytes > 0 && lastingBytes > q.Bytes/2)
 	room := m.hasRoom(r, q)
 	switch {
+	case old != nil && noneLeft:
+		return ErrFull
 	case old != nil:
 		if !room {
 			r.Origin = old.Origin
 		}
-	case q.PerPeer > 0 && perPeer >= q.PerPeer:
+	case q.PerPeer > 0 && ofPeer >= q.PerPeer:
 		return ErrPeerLimit
 	case !room:
 		return ErrOriginLimit
-	case q.Total > 0 && total >= q.Total, q.Bytes > 0 && bytes > q.Bytes:
+	case noneLeft, q.Total > 0 && total >= q.Total, q.Bytes > 0 && bytes > q.Bytes:
 		return ErrFull
 	}
-	m[[2]string{r.Namespace, string(r.Peer)}] = r
+	m.next++
+	m.records[modelKey(r)], m.places[modelKey(r)] = r, m.next
 	return nil
 }
 
 func sizeOf(r Record) int64 { return int64(len(r.Namespace) + len(r.Peer) + len(r.Envelope)) }
 
 // hasRoom reports whether r may count for its origin, beside the other records.
-func (m model) hasRoom(r Record, q Quota) bool {
+func (m *model) hasRoom(r Record, q Quota) bool {
 	if q.PerOrigin == 0 || !r.Origin.IsValid() {
 		return true
 	}
@@ -64,8 +84,7 @@ func (m model) hasRoom(r Record, q Quota) bool {
 	for bits, times := range widths {
 		network, n := netip.PrefixFrom(r.Origin, bits).Masked(), 0
 		for _, o := range m.live("") {
-			same := o.Peer == r.Peer && o.Namespace == r.Namespace
-			if same && network.Contains(o.Origin) {
+			if modelKey(o) == modelKey(r) && network.Contains(o.Origin) {
 				n = math.MinInt // it counts there already
 			}
 			if network.Contains(o.Origin) {
@@ -91,9 +110,30 @@ var modelOrigins = []netip.Addr{
 	netip.MustParseAddr("2001:db8:1::1"),
 }
 
-func (m model) live(ns string) []Record {
+// sampled returns what samples may contain, as they contain it.
+func (m *model) sampled(ns string) []Record {
+	var sampled []Record
+	for _, r := range m.live(ns) {
+		if isLasting(r) {
+			r.Deadline = r.Fresh
+		}
+		if r.Deadline.After(time.Now()) && r.Kind == KindPeerRecord {
+			sampled = append(sampled, r)
+		}
+	}
+	return sampled
+}
+
+// after returns what comes after a place, in order.
+func (m *model) after(ns string, kind RecordKind, place int) []Record {
+	live := slices.DeleteFunc(m.live(ns), func(r Record) bool { return r.Kind != kind || m.places[modelKey(r)] <= place })
+	slices.SortFunc(live, func(a, b Record) int { return m.places[modelKey(a)] - m.places[modelKey(b)] })
+	return live
+}
+
+func (m *model) live(ns string) []Record {
 	var live []Record
-	for _, r := range m {
+	for _, r := range m.records {
 		if r.Deadline.After(time.Now()) && (ns == "" || r.Namespace == ns) {
 			live = append(live, r)
 		}
@@ -112,6 +152,8 @@ func FuzzStorages(f *testing.F) {
 	f.Add([]byte("q\x08\x00o\x01\x00a\x00\xf0a\x10\xf0o\x02\x00a\x00\xf0r\x00\x00o\x01\x00a\x20\xf0a\x30\xf0"))
 	f.Add([]byte("q\x08\x00o\x03\x00a\x00\xf0o\x04\x00a\x10\xf0o\x05\x00a\x20\xf0o\x06\x00a\x30\xf0r\x00\x00o\x03\x00a\x30\xf0a\x40\xf0"))
 	f.Add([]byte("q\x00\x30a\x00\xf0a\x10\xf0a\x20\xf0w\x00\xffa\x00\xf4a\x00\xf1a\x20\xf0s\x00\x09"))
+	f.Add([]byte("k\x00\x00a\x00\x40l\x14\x20l\x20\x20p\x00\x02r\x00\x00a\x00\x40p\x00\x02p\x00\x01s\x00\xffw\x00\x24s\x00\xffp\x04\x00"))
+	f.Add([]byte("k\x00\x00q\x00\x04l\x00\x40l\x10\x40l\x20\x40a\x30\x40l\x30\x40d\x10\x00l\x20\x40r\x00\x00p\x00\x05d\x21\x01p\x08\x00"))
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		const most = 3 * 200
 		synctest.Test(t, func(t *testing.T) { play(t, steps[:min(len(steps), most)]) })
@@ -131,7 +173,8 @@ func play(t *testing.T, steps []byte) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 
-	m := make(model)
+	m := &model{records: make(map[[2]string]Record), places: make(map[[2]string]int)}
+	walkers := make(map[string]*modelWalker)
 	storages := map[string]Storage{"memory": NewMemoryStorage(), "LevelDB": NewStorage(levelDBOver(t, db))}
 	defer func() {
 		for _, s := range storages {
@@ -140,6 +183,13 @@ func play(t *testing.T, steps []byte) {
 	}()
 	var q Quota
 	var from netip.Addr
+	ordered := len(steps) > 0 && steps[0] == 'k' // from the beginning, or else never
+	if ordered {
+		for _, s := range storages {
+			_, _, err := pagerOf(t, s).Page(t.Context(), "", KindPeerRecord, "", 1, 0)
+			require.NoError(t, err)
+		}
+	}
 	for step := range slices.Chunk(steps, 3) {
 		if len(step) < 3 {
 			break
@@ -156,11 +206,56 @@ func play(t *testing.T, steps []byte) {
 			for name, s := range storages {
 				require.ErrorIs(t, s.Add(t.Context(), r, q), want, name)
 			}
+		case 'l':
+			if !ordered {
+				break
+			}
+			r := Record{Namespace: ns, Peer: p, Envelope: []byte{arg, what}, Kind: RecordKind(what >> 2 & 1), Origin: from}
+			r.Deadline = time.Now().Add(time.Duration(arg) * time.Second / 4)
+			r.Fresh = time.Now().Add(time.Duration(arg) * time.Second / 8)
+			story = append(story, fmt.Sprintf("add lasting %q in %q for %v, kind %d", p, ns, time.Until(r.Deadline), r.Kind))
+			want := m.add(r, q)
+			for name, s := range storages {
+				require.ErrorIs(t, s.Add(t.Context(), r, q), want, name)
+			}
+		case 'p':
+			if !ordered {
+				break
+			}
+			kind, n := RecordKind(what>>2&1), int(arg%8)
+			if what&8 != 0 {
+				ns = ""
+			}
+			story = append(story, fmt.Sprintf("page %d of %q, kind %d", n, ns, kind))
+			for name, s := range storages {
+				w := walkers[fmt.Sprint(name, ns, kind)]
+				if w == nil {
+					w = new(modelWalker)
+					walkers[fmt.Sprint(name, ns, kind)] = w
+				}
+				w.page(t, name, pagerOf(t, s), m, ns, kind, n)
+			}
+		case 'd':
+			if !ordered {
+				break
+			}
+			if arg == 0 {
+				ns = ""
+			}
+			story = append(story, fmt.Sprintf("remove %q in %q", p, ns))
+			for name, s := range storages {
+				require.NoError(t, pagerOf(t, s).Remove(t.Context(), ns, p), name)
+			}
+			for k, r := range m.records {
+				if r.Peer == p && (ns == "" || ns == r.Namespace) {
+					delete(m.records, k)
+				}
+			}
 		case 's':
 			story = append(story, fmt.Sprintf("sample %d of %q", arg, ns))
 			for name, s := range storages {
-				expectSample(t, name, s, m.live(ns), ns, int(arg))
-				expectSample(t, name, s, m.live(""), "", int(arg))
+				expectSample(t, name, s, m.sampled(ns), ns, int(arg))
+				expectSample(t, name, s, m.sampled(""), "", int(arg))
 			}
 		case 'w':
 			wait := time.Duration(arg) * time.Second / 8
@@ -196,7 +291,38 @@ func play(t *testing.T, steps []byte) {
 	}
 	it := db.NewIterator(nil, nil)
 	defer it.Release()
-	require.False(t, it.Next(), "the database is empty again")
+	for it.Next() {
+		require.True(t, ordered && string(it.Key()) == dbformat.OrderKey, "the database is empty again but for the order: %q", it.Key())
+	}
+}
+
+func pagerOf(t *testing.T, s Storage) Pager {
+	t.Helper()
+	p, ok := s.(Pager)
+	require.True(t, ok)
+	return p
+}
+
+// modelWalker follows the cursors of a storage, and the places of the model.
+type modelWalker struct {
+	cursor Cursor
+	place  int
+}
+
+func (w *modelWalker) page(t *testing.T, name string, s Pager, m *model, ns string, kind RecordKind, n int) {
+	t.Helper()
+	want := m.after(ns, kind, w.place)
+	want = want[:min(n, len(want))]
+	got, cursor, err := s.Page(t.Context(), ns, kind, w.cursor, n, 0)
+	require.NoError(t, err, name)
+	require.Len(t, got, len(want), "%s: %d of %q, kind %d", name, n, ns, kind)
+	for i, r := range got {
+		require.Equal(t, modelKey(want[i]), modelKey(r), name)
+		require.Equal(t, want[i].Envelope, r.Envelope, name)
+		require.True(t, want[i].Deadline.Equal(r.Deadline), name)
+		w.place = m.places[modelKey(r)]
+	}
+	w.cursor = cursor
 }
 
 // expectSample checks that a sample is n of the live records, or all.
