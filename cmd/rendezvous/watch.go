@@ -59,7 +59,7 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 	if cmd.Bool("json") {
 		r.printEvent = printEventJSON
 	}
-	return r.run(events, client.SearchErr)
+	return r.run(events, func() error { return h.explain(client.SearchErr()) })
 }
 
 // watchReport prints what happens in a namespace.
@@ -84,19 +84,23 @@ func (r *watchReport) run(events <-chan rendezvous.Event, searchErr func() error
 				return err
 			}
 		case <-looks.C:
-			r.tellSilence(searchErr())
+			if err := r.tellSilence(searchErr()); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-func (r *watchReport) tellSilence(err error) {
+func (r *watchReport) tellSilence(silence error) (err error) {
+	now := time.Now().Format(time.TimeOnly)
 	switch {
-	case err != nil && !r.silent:
-		fmt.Fprintf(r.errOut, "%s  no point answers: %v\n", time.Now().Format(time.TimeOnly), err)
-	case err == nil && r.silent:
-		fmt.Fprintf(r.errOut, "%s  a point answers again\n", time.Now().Format(time.TimeOnly))
+	case silence != nil && !r.silent:
+		err = printLine(r.errOut, "%s  no point answers: %s", now, oneLine(silence.Error()))
+	case silence == nil && r.silent:
+		err = printLine(r.errOut, "%s  a point answers again", now)
 	}
-	r.silent = err != nil
+	r.silent = silence != nil
+	return err
 }
 
 // dialWithin fails unless at least one point is reachable, or the user interrupts it. A
