@@ -302,14 +302,15 @@ func TestDefaultLimits(t *testing.T) {
 	t.Parallel()
 	documented := make(map[string]string)
 	for _, row := range regexp.MustCompile("(?m)^\\| [^|]* \\| (.*) \\(`(\\w+)`\\) \\|$").FindAllStringSubmatch(readFile(t, "SECURITY.md"), -1) {
-		documented[row[2]] = strings.NewReplacer(",", "", "20 s", "20s").Replace(row[1])
+		documented[row[2]] = strings.NewReplacer(",", "", "20 s", "20s", " h", "h0m0s").Replace(row[1])
 	}
 	defaults := make(map[string]string)
-	for _, f := range limitFlags() {
+	for _, f := range append(limitFlags(), standardFlags()...) {
 		defaults[f.Names()[0]] = f.(cli.DocGenerationFlag).GetValue()
 	}
 	require.Equal(t, map[string]string{
 		"WithTTL":                     "1 to " + defaults["max-ttl"] + " " + defaults["ttl"] + " by default",
+		"WithStandardProtocol":        "1 s to " + defaults["standard-max-ttl"] + " " + defaults["standard-ttl"] + " by default",
 		"WithMaxDiscoverLimit":        defaults["max-discover-limit"],
 		"WithMaxRegistrations":        defaults["max-registrations"],
 		"WithMaxRegistrationBytes":    defaults["max-registration-bytes"],
