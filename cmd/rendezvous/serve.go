@@ -115,7 +115,7 @@ func startServer(ctx context.Context, c *serveConfig) (*server, error) {
 		s.http, err = startHTTP(ctx, c, p)
 	}
 	if err == nil {
-		err = p.serve(ctx, c) //nolint:contextcheck // what the service starts ends with stop, not with ctx
+		err = p.serve(ctx, c)
 	}
 	if err != nil {
 		_ = s.stop(ctx) // why it cannot start is what matters
