@@ -30,7 +30,10 @@ type usage struct {
 }
 
 // Place is the place of a registration in the order. It has all that a page says of the
-// registration, so that a page reads one cache line for each.
+// registration, so that a page reads one cache line for each. A registration that is put again
+// has another place: new ones lie in memory in the order in which a page reads them. So
+// a place never changes, and may be read by any goroutine, whatever becomes of the
+// registration.
 type Place struct {
 	peer     peer.ID
 	envelope string
@@ -76,15 +79,11 @@ func newOrder(identity, next uint64) *order {
 
 // put gives r the last place, or that of the sequence of e if it has one.
 func (o *order) put(r *Registration, envelope string, e *Entry) {
-	p := r.place
-	if p == nil {
-		p = &Place{peer: r.registrant.id}
-		r.place = p
-	} else {
-		o.leave(p)
+	if r.place != nil {
+		o.leave(r.place)
 	}
-	p.envelope, p.deadline, p.lasting = envelope, e.Deadline, e.lasting()
-	o.enter(p, trackKey{r.namespace, e.Kind}, e.Sequence)
+	r.place = &Place{peer: r.registrant.id, envelope: envelope, deadline: e.Deadline, lasting: e.lasting()}
+	o.enter(r.place, trackKey{r.namespace, e.Kind}, e.Sequence)
 }
 
 // remove removes r. It has no place if it had expired before the order began.

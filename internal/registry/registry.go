@@ -283,9 +283,8 @@ func (x *Registry) Next() uint64 {
 // the registry does not know is before the first. It leaves out what would exceed maxBytes,
 // as [Registry.Sample] does, but never the first one. If n is below one, it appends none.
 //
-// What it appends is valid until the registry is used again. It evicts expired registrations
-// that are in the way. If these are many, it returns [ErrBehind] and nothing else, and the
-// caller tries again.
+// It evicts expired registrations that are in the way. If these are many, it returns
+// [ErrBehind] and nothing else, and the caller tries again.
 func (x *Registry) Page(dst []*Place, namespace string, kind Kind, after string, n, maxBytes int, now int64) ([]*Place, string, error) {
 	x.Order(rand.Uint64(), 1)
 	sequence := x.order.parse(after)
