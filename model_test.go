@@ -271,6 +271,10 @@ func play(t *testing.T, steps []byte) {
 			story = append(story, "close and open LevelDB")
 			require.NoError(t, storages["LevelDB"].Close())
 			storages["LevelDB"] = NewStorage(levelDBOver(t, db))
+			if ordered { // as Start does
+				_, _, err := pagerOf(t, storages["LevelDB"]).Page(t.Context(), "", KindPeerRecord, "", 1, 0)
+				require.NoError(t, err)
+			}
 		case 'c':
 			story = append(story, "wait and count")
 			time.Sleep(2 * time.Second)
