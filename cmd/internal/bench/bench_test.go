@@ -27,6 +27,19 @@ func TestResult(t *testing.T) {
 	require.InDelta(t, 0.9, high, 0)
 }
 
+// TestShares: the point's share is what is left when the echo's clients are taken off.
+func TestShares(t *testing.T) {
+	r := &report{Requests: []result{
+		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "echo", sample: sample{CPU: 100}},
+		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "memory", RequestBytes: 250, AnswerBytes: 7, sample: sample{CPU: 110}},
+		{Request: "REGISTER again", Transport: "TCP", Stream: keptStream, Side: "memory", sample: sample{CPU: 1}},
+	}}
+	var out strings.Builder
+	writeShares(&out, r)
+	require.Contains(t, out.String(), "| REGISTER again, memory | 60 | 250 | 7 |\n")
+	require.Equal(t, 4, strings.Count(out.String(), "\n"), out.String())
+}
+
 func TestSample(t *testing.T) {
 	require.Zero(t, newSample(usage{}, nil))
 	var latencies []time.Duration

@@ -34,6 +34,9 @@ func (e *echo) set(message []byte) {
 // size returns the length of the answer's message.
 func (e *echo) size() int { return len(e.answer.Load().message) }
 
+// frameSize returns the length of the answer's frame.
+func (e *echo) frameSize() int { return len(e.answer.Load().frame) }
+
 var frameReaders = sync.Pool{
 	New: func() any { return &frameReader{Reader: bufio.NewReaderSize(nil, 1<<10)} },
 }

@@ -17,6 +17,9 @@ type experiment struct {
 	transport string
 	stream    string // freshStream or keptStream
 	sides     []side // the first is the echo
+	// frames returns the sizes of a request and its answer on the wire, in bytes. It is called
+	// after the sides have run.
+	frames func() (request, answer int)
 }
 
 const (
@@ -117,6 +120,7 @@ func discoverKind(ns string, limit int) (kind, error) {
 
 func newExperiment(b *testbed, k kind, stream string) *experiment {
 	e := &experiment{request: k.name, transport: b.transport, stream: stream}
+	e.frames = func() (request, answer int) { return len(k.frame(b.clients[0], 0)), b.memory.echo.frameSize() }
 	e.sides = []side{echoSide(b, k, stream), pointSide(b, k, stream, "memory", b.memory)}
 	if stream == freshStream && b.transport == "TCP" && k.withLevelDB {
 		e.sides = append(e.sides, pointSide(b, k, stream, "LevelDB", b.levelDB))

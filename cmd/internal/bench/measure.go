@@ -25,7 +25,9 @@ func measureExperiment(ctx context.Context, e *experiment, rounds int, length ti
 	}
 	var results []result
 	for i, s := range e.sides {
-		results = append(results, newResult(e, s.name, samples[i], samples[0]))
+		r := newResult(e, s.name, samples[i], samples[0])
+		r.RequestBytes, r.AnswerBytes = e.frames()
+		results = append(results, r)
 	}
 	return results, nil
 }

@@ -68,6 +68,9 @@ type result struct {
 	Transport string `json:"transport"`
 	Stream    string `json:"stream"`
 	Side      string `json:"side"`
+	// Sizes of a request and of its answer on the wire.
+	RequestBytes int `json:"request_bytes"`
+	AnswerBytes  int `json:"answer_bytes"`
 	sample
 	RateRatio float64   `json:"rate_ratio"` // the side's requests per second, divided by the echo's
 	CPURatio  float64   `json:"cpu_ratio"`  // the echo's CPU time per request, divided by the side's

@@ -12,7 +12,20 @@ func writeTables(w io.Writer, r *report) {
 	writeHeader(w, r)
 	writeTargets(w, r)
 	writeRequests(w, r)
+	writeShares(w, r)
 	writeMemory(w, r)
+}
+
+// writeShares writes what one request costs the point alone, over a fresh stream. Half of
+// the echo's CPU time is that of its clients, which do the same as those of the point.
+func writeShares(w io.Writer, r *report) {
+	fmt.Fprintln(w, "\n| one request, over TCP | CPU µs of the point | bytes received | bytes sent |\n|---|--:|--:|--:|")
+	for _, x := range r.Requests {
+		echo, ok := r.find(x.Request, freshStream, "echo")
+		if ok && x.Transport == "TCP" && x.Stream == freshStream && (x.Side == "memory" || x.Side == "LevelDB") {
+			fmt.Fprintf(w, "| %s, %s | %.0f | %d | %d |\n", x.Request, x.Side, x.CPU-echo.CPU/2, x.RequestBytes, x.AnswerBytes)
+		}
+	}
 }
 
 // writeHeader writes where and how the report was measured.
