@@ -4,6 +4,7 @@ package rendezvous
 // cmd/internal/attack runs such attacks on real hosts under load.
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -279,6 +280,46 @@ func TestStreamsInService(t *testing.T) {
 		require.Zero(t, point.streams.Load())
 		require.Equal(t, pb.Message_OK, openRaw(t, attacker, point.ID()).ask(discoverRequest("n", 0)).GetDiscoverResponse().GetStatus(),
 			"streams that have ended do not count")
+	})
+}
+
+// TestSlowHonestReader: a peer that takes nearly all of its time to read an answer gets all of
+// it, although another identity has ninety answers that it hardly reads.
+func TestSlowHonestReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		point, attacker, honest := hosts[0], hosts[1], hosts[2]
+		startPoint(t, point, biggest{})
+		connect(t, attacker, point)
+		connect(t, honest, point)
+		for range 90 {
+			st := openRaw(t, attacker, point.ID())
+			_, err := st.Write(frameOf(t, discoverRequest("n", 0)))
+			require.NoError(t, err)
+			go func() { // until the stream is reset
+				for b := make([]byte, 100); ; time.Sleep(time.Second / 10) {
+					if _, err := st.Read(b); err != nil {
+						return
+					}
+				}
+			}()
+		}
+		time.Sleep(time.Second / 10)
+		slow := openRaw(t, honest, point.ID())
+		_, err := slow.Write(frameOf(t, discoverRequest("n", 0)))
+		require.NoError(t, err)
+		begun := time.Now()
+		var answer bytes.Buffer
+		for chunk := make([]byte, 128<<10); ; time.Sleep((answerTimeout - time.Second) / 32) {
+			n, err := slow.Read(chunk)
+			answer.Write(chunk[:n])
+			if m, e := readMessage(bufio.NewReader(bytes.NewReader(answer.Bytes()))); e == nil {
+				require.Greater(t, len(m.GetDiscoverResponse().GetRegistrations()), 450)
+				break
+			}
+			require.NoError(t, err, "after %v and %d bytes", time.Since(begun), answer.Len())
+		}
+		require.Greater(t, time.Since(begun), answerTimeout/2, "it is slow")
 	})
 }
 
