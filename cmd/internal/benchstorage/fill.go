@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -30,7 +31,14 @@ const (
 const envelopeSize = 224
 
 // quota returns limits that are checked but never reached.
-func quota() rendezvous.Quota { return rendezvous.Quota{PerPeer: 1000, Total: 10 * *fullSize} }
+func quota() rendezvous.Quota {
+	return rendezvous.Quota{PerPeer: 1000, PerOrigin: 1000, Total: 10 * *fullSize, Bytes: 10_000 * int64(*fullSize)}
+}
+
+// fakeOrigin returns an IPv4 address, which has 100 of the peers.
+func fakeOrigin(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24|uint32(i/100))))
+}
 
 // fakePeerID returns an ID of the form that Ed25519 keys have, and that depends on i.
 func fakePeerID(i int) peer.ID {
@@ -61,6 +69,7 @@ func (f *filler) record(i int, deadline time.Time) rendezvous.Record {
 		Peer:      fakePeerID(i),
 		Envelope:  f.envelope[:],
 		Deadline:  deadline,
+		Origin:    fakeOrigin(i),
 	}
 }
 
