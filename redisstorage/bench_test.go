@@ -113,6 +113,56 @@ func benchmark(b *testing.B, servers cluster, url string, more ...func(*testing.
 			})
 		})
 	}
+	// From here on, the order is kept.
+	_, _, err := s.Page(b.Context(), "ns0", rendezvous.KindPeerRecord, "", 0, 0)
+	require.NoError(b, err)
+	b.Run("AddOrdered", func(b *testing.B) {
+		var next atomic.Int64
+		parallel(b, servers, func() error {
+			return s.Add(b.Context(), benchOrigin(int(next.Add(1))%benchPeers, [4]byte{10}), largeQuota)
+		})
+	})
+	b.Run("Page/1000", func(b *testing.B) { benchmarkPages(b, servers, s, benchPeers) })
+}
+
+// benchmarkPages measures pages of 1000 in a namespace of n registrations, one after the other.
+func benchmarkPages(b *testing.B, servers cluster, s *Storage, n int) {
+	const size = 1000
+	var cursor rendezvous.Cursor
+	seen := 0
+	serverBefore, clientBefore := servers.cpuSeconds(b), cpuSeconds(b)
+	b.ResetTimer()
+	for b.Loop() {
+		got, next, err := s.Page(b.Context(), "ns0", rendezvous.KindPeerRecord, cursor, size, 0)
+		if err != nil || len(got) != size {
+			b.Fatalf("got a page of %d, want %d: %v", len(got), size, err)
+		}
+		cursor = next
+		if seen += size; seen >= n {
+			cursor, seen = "", 0
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric((servers.cpuSeconds(b)-serverBefore)*1e6/float64(b.N), "server-µs/op")
+	b.ReportMetric((cpuSeconds(b)-clientBefore)*1e6/float64(b.N), "client-µs/op")
+}
+
+// BenchmarkPage compares pages of few and of many registrations, and measures the first Page,
+// which puts all into the order.
+func BenchmarkPage(b *testing.B) {
+	for _, n := range []int{1000, 1_000_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			node := startServer(b, "redis-server")
+			s := open(b, node.url())
+			fillWith(b, node, s.shards[0], "ns0", 0, n, time.Now().Add(20*time.Minute))
+			began := time.Now()
+			_, _, err := s.Page(b.Context(), "ns0", rendezvous.KindPeerRecord, "", 1, 0)
+			require.NoError(b, err)
+			first := time.Since(began)
+			benchmarkPages(b, cluster{node}, s, n)
+			b.ReportMetric(first.Seconds(), "first-s")
+		})
+	}
 }
 
 // parallel measures f with benchCallers callers. It reports the rate, which depends on

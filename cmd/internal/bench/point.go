@@ -121,7 +121,7 @@ func (p *point) refreshSmall(ctx context.Context) error {
 func addAll(ctx context.Context, s rendezvous.Storage, ns string, ids []identity, ttl time.Duration) error {
 	deadline := time.Now().Add(ttl)
 	return forEach(len(ids), func(i int) error {
-		r := rendezvous.Record{Namespace: ns, Peer: ids[i].id, Envelope: ids[i].record, Deadline: deadline}
-		return s.Add(ctx, r, rendezvous.Quota{})
+		r := rendezvous.Record{Namespace: ns, Peer: ids[i].id, Envelope: ids[i].record, Deadline: deadline, Origin: fakeOrigin(i)}
+		return s.Add(ctx, r, quota)
 	})
 }
