@@ -154,7 +154,7 @@ func BenchmarkPage(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			node := startServer(b, "redis-server")
 			s := open(b, node.url())
-			fillWith(b, node, s.shards[0], "ns0", 0, n, time.Now().Add(20*time.Minute))
+			fillWith(b, node, s.shards[0], "ns0", 0, n, time.Now().Add(20*time.Minute), 60_000)
 			began := time.Now()
 			_, _, err := s.Page(b.Context(), "ns0", rendezvous.KindPeerRecord, "", 1, 0)
 			require.NoError(b, err)

@@ -403,3 +403,38 @@ func TestRemove(t *testing.T) {
 		}
 	})
 }
+
+// TestPageBegins checks that the order has all registrations that were there, and those that are
+// added, refreshed and removed meanwhile, also if the first Page is cancelled.
+func TestPageBegins(t *testing.T) {
+	t.Parallel()
+	node := startServer(t, "redis-server")
+	s := open(t, node.url())
+	const peers = 3000
+	var want []int
+	for i := range peers {
+		r := testRecord("ns", i, time.Minute)
+		if i%3 == 1 {
+			r.Fresh = time.Now()
+		}
+		mustAdd(t, s, r)
+	}
+	step := func() bool {
+		done, err := orderScript.run(t.Context(), s.client, []string{s.shards[0].index()}, s.shards[0].prefix, "7", number(orderBatch)).AsInt64()
+		require.NoError(t, err)
+		return done == 1
+	}
+	for i := 0; !step(); i++ {
+		require.Less(t, i, peers)
+		mustAdd(t, s, testRecord("ns", peers+i, time.Hour))
+		mustAdd(t, s, testRecord("ns", peers-3-3*i, 30*time.Second))
+		require.NoError(t, s.Remove(t.Context(), "ns", testPeer(i)))
+		want = append(want, peers+i)
+	}
+	require.Greater(t, len(want), peers/orderBatch)
+	want = append(want, numbers(len(want), peers)...)
+	got, _ := follow(t, s, "ns", usual, "", 500)
+	slices.Sort(got)
+	slices.Sort(want)
+	require.Equal(t, want, got)
+}

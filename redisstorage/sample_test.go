@@ -27,12 +27,13 @@ func sentBytes(t *testing.T, node *server, f func()) int {
 // fillExpired adds expired registrations to a namespace that has length registrations.
 func fillExpired(t *testing.T, node *server, s *shard, ns string, length, expired int) {
 	t.Helper()
-	fillWith(t, node, s, ns, length, expired, time.Now().Add(-time.Millisecond))
+	fillWith(t, node, s, ns, length, expired, time.Now().Add(-time.Millisecond), 1)
 }
 
 // fillWith adds n registrations to a namespace that has length registrations, without the
-// scripts, so it is fast and the deadline may be past.
-func fillWith(t testing.TB, node *server, s *shard, ns string, length, n int, deadline time.Time) {
+// scripts, so it is fast and the deadline may be past. The deadlines are spread over some
+// milliseconds.
+func fillWith(t testing.TB, node *server, s *shard, ns string, length, n int, deadline time.Time, spread int) {
 	t.Helper()
 	const batch = 5000
 	for from := length; from < length+n; from += batch {
@@ -40,13 +41,14 @@ func fillWith(t testing.TB, node *server, s *shard, ns string, length, n int, de
 			local index, array, deadlines, prefix, ns = KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[2]
 			for pos = ARGV[3], ARGV[3] + ARGV[4] - 1 do
 				local peer = string.format('peer with number %022d', pos)
-				redis.call('HSET', array, pos, struct.pack('>I6I2I1', ARGV[5], #peer, 0) .. peer .. 'envelope of a peer')
-				redis.call('ZADD', deadlines, ARGV[5], pos)
-				redis.call('ZADD', index, ARGV[5], struct.pack('>I2', #ns) .. ns .. peer)
+				local deadline = ARGV[5] + pos % ARGV[6]
+				redis.call('HSET', array, pos, struct.pack('>I6I2I1', deadline, #peer, 0) .. peer .. 'envelope of a peer')
+				redis.call('ZADD', deadlines, deadline, pos)
+				redis.call('ZADD', index, deadline, struct.pack('>I2', #ns) .. ns .. peer)
 				redis.call('HSET', prefix .. ':p:' .. peer, ns, pos)
 				redis.call('ZINCRBY', index, -(#ns + #peer + 18), '')
 			end`, "3", s.index(), s.array(ns), s.deadlines(ns),
-			s.prefix, ns, strconv.Itoa(from), strconv.Itoa(min(batch, length+n-from)), number(deadline.UnixMilli()))
+			s.prefix, ns, strconv.Itoa(from), strconv.Itoa(min(batch, length+n-from)), number(deadline.UnixMilli()), strconv.Itoa(spread))
 	}
 }
 

@@ -195,23 +195,15 @@ func (s *shard) renew(ctx context.Context, peers []peer.ID, fresh time.Time) err
 // keepOrder makes the shard keep the order of registrations, also of those that it has.
 func (s *shard) keepOrder(ctx context.Context) error {
 	id := number(1 + rand.Int64N(math.MaxUint32))
-	for index, from := int64(1), "0"; index > 0; {
-		values, err := orderScript.run(ctx, s.client, []string{s.index()},
-			s.prefix, id, number(index), from, number(orderBatch)).ToArray()
+	for {
+		done, err := orderScript.run(ctx, s.client, []string{s.index()}, s.prefix, id, number(orderBatch)).AsInt64()
 		if err != nil {
 			return callError(ctx, err)
 		}
-		if len(values) != 2 {
-			return errUnexpected
-		}
-		if index, err = values[0].AsInt64(); err != nil {
-			return err
-		}
-		if from, err = values[1].ToString(); err != nil {
-			return err
+		if done == 1 {
+			return nil
 		}
 	}
-	return nil
 }
 
 // page returns live registrations after a place in the order of the shard, of up to n that it

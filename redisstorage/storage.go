@@ -94,9 +94,9 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int)
 }
 
 // Page implements [rendezvous.Pager]. The first Page of any point makes all points of the registry
-// keep the order from then on, until the registry has been empty and without points for ten
-// seconds. It puts the registrations that are there into the order, 200 at a time, which takes
-// a few seconds for a million. A cursor is understood by all points of the registry. If some
+// keep the order from then on, until the registry has been without points for a while. It also puts
+// the registrations that are there into the order, which takes some 20 seconds for a million. If
+// ctx ends meanwhile, the next Page goes on. A cursor is understood by all points of the registry. If some
 // shards of a cluster cannot be reached, the page is of the others, and later pages have what is
 // missing. After a failover that lost registrations, and after a server has lost them all, a page
 // may repeat some, but skips none.

@@ -29,7 +29,7 @@
 --                   an origin is not that of the peers that come from there.
 --   <p>:g           hash: id, seq, done. Exists if the order of registrations is kept: a
 --                   random ID of that order, the last sequence number, and whether what was
---                   there before is in it.
+--                   there before is in it. If not, index and from are how far that is.
 --   <p>:s:<kind>:<ns>  sorted set: peer -> sequence number. The order of a namespace.
 --   <p>:s:<kind>:   sorted set: member -> sequence number. The order of all namespaces.
 --
@@ -163,7 +163,7 @@ local function leaveOrder(ns, peer, kind)
 end
 
 -- joinOrder puts a registration at the end of the order, or, with 'NX' for 'CH', only if it is
--- in none.
+-- not in the order.
 local function joinOrder(ns, peer, kind, lifetime, how)
   local seq, byPeer, byMember = sequence(redis.call('HGET', order, 'seq')), orderKey(kind, ns), orderKey(kind, '')
   redis.call('ZADD', byPeer, how, seq, peer)

@@ -1,24 +1,26 @@
 -- Begins to keep the order of registrations. The first call makes every script keep it from then
 -- on. It and the following ones put what is there already into the order, some at a time. Points
--- may do so at the same time.
+-- may do so at the same time, and each goes on where another has stopped.
 --
 -- KEYS: a key of the shard
--- ARGV: prefix, a random ID for a new order, the number of the index to go on with, the deadline
---       to go on with, and how many registrations to put into the order
--- Returns the number of the index and the deadline to go on with. The number is 0 at the end.
+-- ARGV: prefix, a random ID for a new order, and how many registrations to put into the order
+-- Returns 1 if all are in the order.
 
-if redis.call('HEXISTS', order, 'done') == 1 then return {0, '0'} end
-local t, number, from, most = now(), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local done, number, from = unpack(redis.call('HMGET', order, 'done', 'index', 'from'))
+if done then return 1 end
+local t, most = now(), tonumber(ARGV[3])
 mayFail()
 redis.call('HSETNX', order, 'id', ARGV[2])
 expireAfter(0, 10000, order)
 
+-- An index is walked through by deadline. What moves to an earlier one was replaced, so it is in
+-- the order.
+number = tonumber(number or 1)
 local key = allIndexes[number]
-if from == '0' then from = '(' .. t end
-local members = redis.call('ZRANGEBYSCORE', key, from, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+local members = redis.call('ZRANGEBYSCORE', key, from or '(' .. t, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
 local last = members[#members]
 if #members < 2 * most then
-  number, from = number + 1, '0'
+  number, from = number + 1, '(' .. t
 elseif members[2] == last then -- more than fit into a batch have the same deadline
   members = redis.call('ZRANGEBYSCORE', key, last, last, 'WITHSCORES')
   from = '(' .. last
@@ -33,6 +35,8 @@ for i = 1, #members, 2 do
     joinOrder(ns, peer, kind, math.max(0, deadline - t), 'NX')
   end
 end
-if number <= #allIndexes then return {number, from} end
+redis.call('HSET', order, 'index', number, 'from', from)
+if number <= #allIndexes then return 0 end
 redis.call('HSET', order, 'done', 1)
-return {0, '0'}
+redis.call('HDEL', order, 'index', 'from')
+return 1
