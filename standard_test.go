@@ -43,18 +43,19 @@ func (*routingState) Codec() []byte  { return []byte("/libp2p/routing-state-reco
 // standardPeer is a peer that speaks the standard protocol to a point, on one stream.
 type standardPeer struct {
 	network.Stream
-	t    testing.TB
-	host host.Host
-	r    *bufio.Reader
+	t       testing.TB
+	host    host.Host
+	r       *bufio.Reader
+	records map[RecordKind][]byte
 }
 
 // openStandard opens a stream, which waits until it has a request.
-func openStandard(t testing.TB, from, to host.Host) *standardPeer {
+func openStandard(t testing.TB, from, to host.Host, id ...protocol.ID) *standardPeer {
 	t.Helper()
-	st, err := from.NewStream(t.Context(), to.ID(), StandardID)
+	st, err := from.NewStream(t.Context(), to.ID(), append(id, StandardID)...)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = st.Reset() })
-	return &standardPeer{Stream: st, t: t, host: from, r: bufio.NewReader(st)}
+	return &standardPeer{Stream: st, t: t, host: from, r: bufio.NewReader(st), records: make(map[RecordKind][]byte)}
 }
 
 // joinStandard connects a new peer to a point.
@@ -89,8 +90,16 @@ func (p *standardPeer) ask(r *wire.Request) *wire.Answer {
 	return a
 }
 
-// record returns the peer's record of a kind.
+// record returns the peer's record of a kind, the same each time.
 func (p *standardPeer) record(kind RecordKind) []byte {
+	p.t.Helper()
+	if p.records[kind] == nil {
+		p.records[kind] = p.seal(kind)
+	}
+	return p.records[kind]
+}
+
+func (p *standardPeer) seal(kind RecordKind) []byte {
 	p.t.Helper()
 	rec := peer.NewPeerRecord()
 	rec.PeerID, rec.Addrs = p.host.ID(), []ma.Multiaddr{ma.StringCast(addr)}
@@ -502,6 +511,7 @@ func TestKinds(t *testing.T) {
 		answer := openRaw(t, rust.host, point.ID()).ask(registerRequest("news", rust.record(KindRoutingState), 0))
 		require.Equal(t, pb.Message_E_INVALID_PEER_INFO, answer.GetRegisterResponse().GetStatus())
 
+		require.Zero(t, rust.register("weather", KindRoutingState, time.Hour).Status, "the same bytes again")
 		rust.mustRegister("news", time.Hour) // the other kind
 		found, _ = rust.page("news", 0, cookie)
 		require.Len(t, found, 2, "cookies of another kind are none")
@@ -678,9 +688,7 @@ func TestStandardFurtherID(t *testing.T) {
 	service := startPoint(t, point, pagingStorage(t), WithStandardProtocol(0, 0), WithStandardID(canvas), WithMetrics(reg))
 	connect(t, h, point)
 	for _, id := range []protocol.ID{canvas, StandardID} {
-		st, err := h.NewStream(t.Context(), point.ID(), id)
-		require.NoError(t, err)
-		p := &standardPeer{Stream: st, t: t, host: h, r: bufio.NewReader(st)}
+		p := openStandard(t, h, point, id)
 		p.mustRegister("news", time.Hour)
 		p.unregister("news")
 		require.NoError(t, p.Close())
