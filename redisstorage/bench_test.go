@@ -45,8 +45,9 @@ func benchmarkNode(b *testing.B, program string) {
 		"PerPeer=4": func(i int) rendezvous.Record { return benchRecord(i, 4) },
 		"IPv4":      func(i int) rendezvous.Record { return benchOrigin(i, [4]byte{10}) },
 		"IPv6":      func(i int) rendezvous.Record { return benchOrigin(i, [16]byte{0x20, 0x01}) },
+		"Ordered":   func(i int) rendezvous.Record { return benchRecord(i, 1) },
 	} {
-		used := sync.OnceValue(func() float64 { return memory(b, program, r) })
+		used := sync.OnceValue(func() float64 { return memory(b, program, r, name == "Ordered") })
 		b.Run("Memory/"+name, func(b *testing.B) {
 			b.ReportMetric(used()/benchPeers, "B/registration")
 			b.ReportMetric(0, "ns/op")
@@ -70,10 +71,15 @@ func benchOrigin[A [4]byte | [16]byte](i int, addr A) rendezvous.Record {
 	return r
 }
 
-// memory returns how many bytes benchPeers registrations take on a new server.
-func memory(b *testing.B, program string, record func(i int) rendezvous.Record) float64 {
+// memory returns how many bytes benchPeers registrations take on a new server, which may keep
+// their order.
+func memory(b *testing.B, program string, record func(i int) rendezvous.Record, ordered bool) float64 {
 	node := startServer(b, program)
 	s := open(b, node.url())
+	if ordered {
+		_, _, err := s.Page(b.Context(), "", rendezvous.KindPeerRecord, "", 0, 0)
+		require.NoError(b, err)
+	}
 	before := infoNumber(b, node, "used_memory")
 	fill(b, s, record)
 	return infoNumber(b, node, "used_memory") - before
