@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/internal/collectors"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -90,8 +91,8 @@ const (
 
 // requestTypes are the request types of each protocol.
 var requestTypes = map[protocol.ID][]RequestType{
-	RendezvousID_v001: {RequestRegister, RequestDiscover},
-	StandardID:        {RequestRegister, RequestDiscover, RequestUnregister},
+	wire.Waku.ID:     {RequestRegister, RequestDiscover},
+	wire.Standard.ID: {RequestRegister, RequestDiscover, RequestUnregister},
 }
 
 // RecordCheck says how a signed peer record was verified, as a metric label.

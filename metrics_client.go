@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/status-im/go-waku-rendezvous/internal/collectors"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -79,7 +80,7 @@ func newClientMetrics() *clientMetrics {
 	durations := m.Durations("client_request_duration_seconds", "Time of a request to a point, dialling included.", "type")
 	requests := m.CounterVec("client_requests_total", "Requests to points, by type and status; no_answer if there was none.", "type", "status")
 	successes := m.GaugeVec("client_last_success_timestamp_seconds", "When a point last answered OK, in Unix time; 0 for never.", "type")
-	for _, t := range requestTypes[StandardID] {
+	for _, t := range requestTypes[wire.Standard.ID] {
 		r := clientRequestMetrics{
 			duration:    durations.WithLabelValues(string(t)),
 			lastSuccess: successes.WithLabelValues(string(t)),

@@ -146,11 +146,6 @@ func remainingSeconds(left time.Duration) int32 {
 	return int32(max(1, wireSeconds(left-grace)))
 }
 
-// foundOf returns a record of a storage in the form in which an answer needs it.
-func foundOf(r *Record, now time.Time) wire.Found {
-	return wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))}
-}
-
 // clampTTL returns the TTL to believe when a point states the given seconds: from a
 // second to most.
 func clampTTL(seconds int64, most time.Duration) time.Duration {

@@ -57,8 +57,6 @@ var starting sync.Mutex
 
 // Start begins to serve. It is an error to start a service that is started, or a second
 // service on one host.
-//
-//nolint:contextcheck // what it starts outlives the caller's context
 func (s *RendezvousService) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

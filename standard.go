@@ -226,6 +226,11 @@ func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Re
 	return q.visible.filter(ctx, found)
 }
 
+// foundOf returns a record of a storage in the form in which an answer needs it.
+func foundOf(r *Record, now time.Time) wire.Found {
+	return wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))}
+}
+
 // A cookie is the cursor of a page, after a hash that binds it to the namespace and the
 // kind of the query: rust-libp2p wants eight bytes and then UTF-8. Nothing in it is secret.
 const cookieHash = 8
