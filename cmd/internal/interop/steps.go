@@ -262,7 +262,7 @@ func (s *scenario) leave(ctx context.Context) error {
 	if err := s.auto.stop(ctx); err != nil {
 		return err
 	}
-	if err := await(ctx, "the end over 0.0.1", 25*time.Second, func() error { return s.absent(ctx, long, s.autoSelf.ID) }); err != nil {
+	if err := await(ctx, "the end over 0.0.1", 40*time.Second, func() error { return s.absent(ctx, long, s.autoSelf.ID) }); err != nil {
 		return err
 	}
 	peers, err := s.manual.discover(ctx, s.point, long)
