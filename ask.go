@@ -53,7 +53,8 @@ type asker struct {
 	silence    *silence
 	twins      logging.Limit
 
-	maxNamespace int // bytes, in any of the protocols
+	maxNamespace int  // bytes, in the protocol that allows the most
+	lasting      bool // whether some points may speak the standard protocol
 }
 
 func newAsker(h host.Host, config clientConfig) *asker {
@@ -76,19 +77,16 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		records: peerrecord.NewCache(),
 		silence: new(silence),
 
-		maxNamespace: MaxNamespaceSize,
+		lasting: slices.ContainsFunc(config.protocols, lasts),
 	}
 	for _, id := range config.protocols {
-		a.maxNamespace = min(a.maxNamespace, dialectOf(id).MaxNamespace)
+		a.maxNamespace = max(a.maxNamespace, dialectOf(id).MaxNamespace)
 	}
 	return a
 }
 
 // lasts reports whether a protocol's registrations live on when their peer is gone.
 func lasts(id protocol.ID) bool { return id != "" && dialectOf(id) == wire.Standard }
-
-// lasting reports whether the client speaks the standard protocol with some points.
-func (a *asker) lasting() bool { return a.maxNamespace < MaxNamespaceSize }
 
 // silence notices that no point answers searches any more.
 type silence struct {
@@ -301,7 +299,7 @@ func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answ
 	}
 	p := page{dialect: d, empty: len(r.Registrations) == 0}
 	if err := statusError(r.Status, r.Text); err != nil {
-		if d == wire.Standard && errors.Is(err, ErrInvalidNamespace) {
+		if d == wire.Standard && len(ns) <= d.MaxNamespace && errors.Is(err, ErrInvalidNamespace) {
 			return page{dialect: d, empty: true}, nil // some points say so of a namespace without peers
 		}
 		return page{}, err
@@ -389,7 +387,7 @@ func appendNewest(found, more []Registration) []Registration {
 // of and not taken back.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
 	most = min(most, answerLimit(point))
-	if !a.lasting() {
+	if !a.lasting {
 		p, err := a.discover(ctx, point, ns, nil, most)
 		if err != nil {
 			return nil, false, err

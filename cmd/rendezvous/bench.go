@@ -28,6 +28,7 @@ func benchCommand() *cli.Command {
 		Description: benchDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			protocolFlag(),
 			pskFlag(""),
 			&cli.IntFlag{Name: "peers", Usage: "simulate `N` peers", Value: 100},
 			&cli.IntFlag{Name: "requests", Usage: "send `N` requests per second, from all peers together", Value: 500},
@@ -53,7 +54,7 @@ func bench(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	defer l.close()
+	defer l.close(ctx)
 	l.run(ctx, bar)
 	bar.clear()
 	if cmd.Bool("json") {
@@ -86,7 +87,7 @@ func newLoadPlan(cmd *cli.Command) (loadPlan, error) {
 	case plan.discover < 0 || plan.discover > 1:
 		return plan, usagef("--discover is %v; the range is 0 to 1", plan.discover)
 	}
-	plan.points, plan.psk, err = parsePoints(cmd)
+	plan.target, err = parseTarget(cmd)
 	return plan, err
 }
 

@@ -68,7 +68,63 @@ func TestClientCommandsPrintJSON(t *testing.T) {
 	require.Zero(t, code)
 	var i identity
 	require.NoError(t, json.Unmarshal([]byte(out), &i))
-	require.True(t, i.Serves)
+	require.Equal(t, []string{"/vac/waku/rendezvous/0.0.1", "/rendezvous/1.0.0"}, i.Serves)
+}
+
+// TestProtocolFlag: each command speaks the protocol that it is told to, or else what the
+// point speaks.
+func TestProtocolFlag(t *testing.T) {
+	t.Parallel()
+	both := startTestPoint(t, "--standard-id", string(canvasID))
+	old := startTestPoint(t, "--standard=false")
+	for _, speaks := range [][]string{{"1.0.0"}, {string(canvasID)}, {string(canvasID), "0.0.1"}} {
+		var flags []string
+		for _, p := range speaks {
+			flags = append(flags, "--protocol", p)
+		}
+		flags = append(flags, "--point", both.addrs[0])
+		register := startCommand(t, append([]string{"register", "--listen", "/ip4/127.0.0.1/tcp/0", "--json", "news"}, flags...)...)
+		waitFor(t, "the registration", func() bool { return strings.Contains(register.out.String(), `"findable":true`) })
+		var s namespaceStateJSON
+		last := strings.Split(strings.TrimSpace(register.out.String()), "\n")
+		require.NoError(t, json.Unmarshal([]byte(last[len(last)-1]), &s))
+		wanted := speaks[0]
+		if wanted == "1.0.0" {
+			wanted = "/rendezvous/1.0.0"
+		}
+		require.Equal(t, wanted, s.Points[0].Protocol)
+		watch := startCommand(t, append([]string{"watch", "news"}, flags...)...)
+		waitFor(t, "the peer to join", func() bool { return strings.Contains(watch.out.String(), " + ") })
+		out, errs, code := runCommand(t, append([]string{"discover", "news"}, flags...)...)
+		require.Zero(t, code, errs)
+		require.Contains(t, out, "2h0m0s")
+		_, errs, code = runCommand(t, append([]string{"ping"}, flags...)...)
+		require.Zero(t, code, errs)
+		out, errs, code = runCommand(t, append([]string{"bench", "--peers", "4", "--requests", "50", "--duration", "200ms"}, flags...)...)
+		require.Zero(t, code, errs)
+		require.Contains(t, out, "register")
+		require.Zero(t, register.stop())
+		require.Zero(t, watch.stop())
+		out, errs, code = runCommand(t, append([]string{"discover", "--all"}, flags...)...)
+		require.Zero(t, code, errs)
+		require.NotContains(t, out, "2h0m0s", "all have unregistered")
+	}
+
+	_, errs, code := runCommand(t, "ping", "--count", "1", "--protocol", "1.0.0", "--point", old.addrs[0])
+	require.NotZero(t, code)
+	require.Contains(t, errs, "protocols not supported")
+	_, errs, code = runCommand(t, "ping", "--count", "1", "--point", old.addrs[0])
+	require.Zero(t, code, errs)
+	out, _, code := runCommand(t, "id", "--point", old.addrs[0])
+	require.Zero(t, code)
+	require.Contains(t, out, "serves /vac/waku/rendezvous/0.0.1")
+	require.NotContains(t, out, "1.0.0")
+	out, _, code = runCommand(t, "id", "--protocol", "1.0.0", "--point", old.addrs[0])
+	require.Zero(t, code)
+	require.Contains(t, out, "serves no rendezvous protocol")
+	_, errs, code = runCommand(t, "ping", "--protocol", "2", "--point", old.addrs[0])
+	require.Equal(t, exitUsage, code)
+	require.Contains(t, errs, "--protocol")
 }
 
 // TestDiscoverLongNamespace: the client refuses the namespace, so it is a usage error.

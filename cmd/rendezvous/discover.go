@@ -34,6 +34,7 @@ func discoverCommand() *cli.Command {
 		Description: discoverDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			protocolFlag(),
 			pskFlag(""),
 			&cli.IntFlag{Name: "limit", Usage: "ask each point for at most `N` peers", Value: rendezvous.MaxDiscoverLimit},
 			&cli.BoolFlag{Name: "all", Usage: "list the peers of all namespaces"},
@@ -72,7 +73,7 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	if limit < 1 || limit > rendezvous.MaxDiscoverLimit {
 		return usagef("--limit is %d; the range is 1 to %d", limit, rendezvous.MaxDiscoverLimit)
 	}
-	points, h, err := pointsAndHost(cmd)
+	from, h, err := targetAndHost(cmd)
 	if err != nil {
 		return err
 	}
@@ -80,10 +81,10 @@ func discover(ctx context.Context, cmd *cli.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
 	defer cancel()
 
-	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...))
+	client := from.client(h)
 	var mu sync.Mutex
 	var found []foundPeer
-	failed := eachPoint(points, func(p peer.AddrInfo) error {
+	failed := eachPoint(from.points, func(p peer.AddrInfo) error {
 		if err := h.dial(ctx, p); err != nil {
 			return err
 		}

@@ -12,17 +12,16 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/urfave/cli/v3"
-
-	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 const idDescription = `Prints the peer ID of the key in a file. A missing file is created with a new key:
 
    rendezvous id --key /var/lib/rendezvous/key
 
-With --point, connects to points and prints the peer ID, software and addresses that
-they announce:
+With --point, connects to points and prints the peer ID, software, rendezvous protocols and
+addresses that they announce:
 
    rendezvous id --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…`
 
@@ -31,7 +30,7 @@ func idCommand() *cli.Command {
 		Name:        "id",
 		Usage:       "show the peer ID of a key, or the identity of points",
 		Description: idDescription,
-		Flags:       []cli.Flag{pointFlag(), pskFlag(""), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
+		Flags:       []cli.Flag{pointFlag(), protocolFlag(), pskFlag(""), keyFlag(""), jsonFlag(), timeoutFlag(5 * time.Second)},
 		Action:      endsByItself(id),
 	}
 }
@@ -40,7 +39,7 @@ func idCommand() *cli.Command {
 type identity struct {
 	Peer   string   `json:"peer"`
 	Agent  string   `json:"agent,omitempty"`
-	Serves bool     `json:"rendezvous,omitempty"` // whether it serves the rendezvous protocol
+	Serves []string `json:"rendezvous,omitempty"` // the rendezvous protocols that it serves
 	Addrs  []string `json:"addrs,omitempty"`
 }
 
@@ -54,7 +53,7 @@ func id(ctx context.Context, cmd *cli.Command) error {
 			return err
 		}
 	}
-	points, h, err := pointsAndHost(cmd)
+	of, h, err := targetAndHost(cmd)
 	if err != nil {
 		return err
 	}
@@ -62,13 +61,13 @@ func id(ctx context.Context, cmd *cli.Command) error {
 	ctx, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
 	defer cancel()
 	var mu sync.Mutex // one prints at a time
-	return eachPoint(points, func(p peer.AddrInfo) error {
+	return eachPoint(of.points, func(p peer.AddrInfo) error {
 		if err := h.dial(ctx, p); err != nil { // Connect also waits for identify
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		return printIdentity(cmd, newIdentity(h, p.ID))
+		return printIdentity(cmd, newIdentity(h, p.ID, of.protocols))
 	})
 }
 
@@ -88,14 +87,17 @@ func printKeyID(cmd *cli.Command) error {
 	return printIdentity(cmd, identity{Peer: id.String()})
 }
 
-// newIdentity returns what h has learned about a peer that it is connected to.
-func newIdentity(h host.Host, p peer.ID) identity {
+// newIdentity returns what h has learned about a peer that it is connected to, and which of
+// the protocols the peer serves.
+func newIdentity(h host.Host, p peer.ID, protocols []protocol.ID) identity {
 	i := identity{Peer: p.String()}
 	if agent, err := h.Peerstore().Get(p, "AgentVersion"); err == nil {
 		i.Agent = fmt.Sprint(agent)
 	}
-	supported, err := h.Peerstore().SupportsProtocols(p, rendezvous.RendezvousID_v001)
-	i.Serves = err == nil && len(supported) > 0
+	supported, err := h.Peerstore().SupportsProtocols(p, protocols...)
+	if err == nil {
+		i.Serves = protocol.ConvertToStrings(supported)
+	}
 	for _, a := range h.Peerstore().Addrs(p) {
 		i.Addrs = append(i.Addrs, a.String())
 	}
@@ -115,11 +117,13 @@ func printIdentity(cmd *cli.Command, i identity) error {
 }
 
 func printDetails(w io.Writer, i identity) error {
-	serves := "does not serve " + string(rendezvous.RendezvousID_v001)
-	if i.Serves {
-		serves = "serves " + string(rendezvous.RendezvousID_v001)
+	lines := []string{"runs " + i.Agent}
+	for _, id := range i.Serves {
+		lines = append(lines, "serves "+id)
 	}
-	lines := []string{"runs " + i.Agent, serves}
+	if len(i.Serves) == 0 {
+		lines = append(lines, "serves no rendezvous protocol that was asked for")
+	}
 	for _, a := range i.Addrs {
 		lines = append(lines, a+"/p2p/"+i.Peer)
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/errgroup"
 
@@ -22,8 +21,7 @@ import (
 )
 
 type loadPlan struct {
-	points   []peer.AddrInfo
-	psk      pnet.PSK // of the points' private network, if they are in one
+	target
 	peers    int
 	rate     int // requests per second
 	duration time.Duration
@@ -66,7 +64,7 @@ func startLoad(ctx context.Context, plan loadPlan, bar *progressBar) (*load, err
 		})
 	}
 	if err := group.Wait(); err != nil {
-		l.close()
+		l.close(ctx)
 		return nil, err
 	}
 	return l, nil
@@ -82,17 +80,24 @@ func (l *load) connect(ctx context.Context, i int) error {
 		return err
 	}
 	l.hosts[i] = h
-	l.clients[i] = rendezvous.NewClient(h, rendezvous.WithPoints(l.plan.points...))
+	l.clients[i] = l.plan.client(h)
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	return eachPoint(l.plan.points, func(p peer.AddrInfo) error { return h.dial(ctx, p) })
 }
 
-func (l *load) close() {
+// close ends the peers. Their registrations would live on for hours at some points.
+func (l *load) close(ctx context.Context) {
+	ctx = context.WithoutCancel(ctx)
 	var closing sync.WaitGroup
-	for _, h := range l.hosts {
+	for i, h := range l.hosts {
 		if h != nil {
-			closing.Go(func() { _ = h.Close() })
+			closing.Go(func() {
+				for _, p := range l.plan.points {
+					_ = l.clients[i].Unregister(ctx, p.ID, l.namespace) // as far as that is possible
+				}
+				_ = h.Close()
+			})
 		}
 	}
 	closing.Wait()

@@ -35,6 +35,7 @@ func pingCommand() *cli.Command {
 		Description: pingDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			protocolFlag(),
 			pskFlag(""),
 			&cli.IntFlag{Name: "count", Usage: "send `N` requests to each point", Value: 5},
 			jsonFlag(),
@@ -63,15 +64,15 @@ func ping(ctx context.Context, cmd *cli.Command) error {
 	if count < 1 || count > 1000 {
 		return usagef("--count is %d; the range is 1 to 1000", count)
 	}
-	points, h, err := pointsAndHost(cmd)
+	to, h, err := targetAndHost(cmd)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 
-	client := rendezvous.NewClient(h)
+	client := to.client(h)
 	var mu sync.Mutex // one prints at a time
-	return eachPoint(points, func(p peer.AddrInfo) error {
+	return eachPoint(to.points, func(p peer.AddrInfo) error {
 		limited, cancel := context.WithTimeout(ctx, cmd.Duration("timeout"))
 		defer cancel()
 		result, err := pingPoint(limited, h, client, p, count)

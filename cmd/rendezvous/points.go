@@ -6,10 +6,14 @@ import (
 	"slices"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/urfave/cli/v3"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 func pointFlag() cli.Flag {
@@ -19,24 +23,40 @@ func pointFlag() cli.Flag {
 	}
 }
 
-// parsePoints parses --point. Several addresses may belong to the same point. It also
-// returns the key of the points' private network, if they are in one.
-func parsePoints(cmd *cli.Command) ([]peer.AddrInfo, pnet.PSK, error) {
+// target is where and how a command sends its requests.
+type target struct {
+	points    []peer.AddrInfo // several addresses may belong to the same one
+	psk       pnet.PSK        // of the points' private network, if they are in one
+	protocols []protocol.ID
+}
+
+// parseTarget parses --point, --psk and --protocol.
+func parseTarget(cmd *cli.Command) (t target, err error) {
 	values := cmd.StringSlice("point")
 	if len(values) == 0 {
-		return nil, nil, usagef("no rendezvous point given: use --point MULTIADDR, or RENDEZVOUS_POINT")
+		return t, usagef("no rendezvous point given: use --point MULTIADDR, or RENDEZVOUS_POINT")
 	}
-	psk, err := loadPSK(cmd)
-	if err != nil {
-		return nil, nil, err
+	if t.psk, err = loadPSK(cmd); err != nil {
+		return t, err
 	}
-	points, err := parsePointAddrs(values)
-	for _, p := range points {
-		if psk != nil && len(withoutUDP(slices.Clone(p.Addrs))) == 0 {
-			return nil, nil, checkPrivate("point", psk, p.Addrs)
+	if t.protocols, err = parseProtocols(cmd); err != nil {
+		return t, err
+	}
+	t.points, err = parsePointAddrs(values)
+	for _, p := range t.points {
+		if t.psk != nil && len(withoutUDP(slices.Clone(p.Addrs))) == 0 {
+			return t, checkPrivate("point", t.psk, p.Addrs)
 		}
 	}
-	return points, psk, err
+	return t, err
+}
+
+// client returns a client of the points.
+func (t *target) client(h host.Host, opts ...rendezvous.ClientOption) *rendezvous.Client {
+	return rendezvous.NewClient(h, append([]rendezvous.ClientOption{
+		rendezvous.WithPoints(t.points...),
+		rendezvous.WithProtocol(t.protocols...),
+	}, opts...)...)
 }
 
 func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
@@ -58,13 +78,13 @@ func parsePointAddrs(values []string) ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
-// pointsAndHost returns the points of --point and a host to query them with. The
-// caller closes the host.
-func pointsAndHost(cmd *cli.Command) ([]peer.AddrInfo, *clientHost, error) {
-	points, psk, err := parsePoints(cmd)
+// targetAndHost returns where to send requests and a host to send them from. The caller
+// closes the host.
+func targetAndHost(cmd *cli.Command) (target, *clientHost, error) {
+	t, err := parseTarget(cmd)
 	if err != nil {
-		return nil, nil, err
+		return t, nil, err
 	}
-	h, err := newClientHost(libp2p.PrivateNetwork(psk))
-	return points, h, err
+	h, err := newClientHost(libp2p.PrivateNetwork(t.psk))
+	return t, h, err
 }

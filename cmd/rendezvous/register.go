@@ -37,6 +37,7 @@ func registerCommand() *cli.Command {
 		Description: registerDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			protocolFlag(),
 			pskFlag(""),
 			&cli.StringSliceFlag{Name: "listen", Usage: "listen on `MULTIADDR`; repeatable", Value: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}},
 			&cli.StringSliceFlag{Name: "announce", Usage: "register `MULTIADDR` instead of the listen addresses; repeatable"},
@@ -51,17 +52,17 @@ func register(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	points, psk, err := parsePoints(cmd)
+	to, err := parseTarget(cmd)
 	if err != nil {
 		return err
 	}
-	h, err := newListeningHost(cmd, psk)
+	h, err := newListeningHost(cmd, to.psk)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
 
-	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...), rendezvous.WithRedundancy(len(points)))
+	client := to.client(h, rendezvous.WithRedundancy(len(to.points)))
 	states, err := client.KeepRegistered(ctx, ns)
 	if err != nil {
 		return startError(err)
@@ -177,15 +178,16 @@ type namespaceStateJSON struct {
 }
 
 type pointStateJSON struct {
-	Point string     `json:"point"`
-	Until *time.Time `json:"until,omitempty"`
-	Error string     `json:"error,omitempty"`
+	Point    string     `json:"point"`
+	Protocol string     `json:"protocol,omitempty"`
+	Until    *time.Time `json:"until,omitempty"`
+	Error    string     `json:"error,omitempty"`
 }
 
 func printStateJSON(w io.Writer, s rendezvous.NamespaceState) error {
 	state := namespaceStateJSON{Namespace: s.Namespace, Findable: s.Findable(), Points: []pointStateJSON{}, Error: errorText(s.Err)}
 	for _, p := range s.Points {
-		at := pointStateJSON{Point: p.Point.String(), Error: errorText(p.Err)}
+		at := pointStateJSON{Point: p.Point.String(), Protocol: string(p.Protocol), Error: errorText(p.Err)}
 		if !p.Until.IsZero() {
 			at.Until = &p.Until
 		}

@@ -16,7 +16,8 @@ import (
 )
 
 const watchDescription = `Prints a line whenever a peer joins or leaves a namespace, until Ctrl-C. A peer that
-goes away counts as gone when its registration expires, within 20 seconds. When no point
+goes away counts as gone when its registration expires, within 20 seconds; over
+/rendezvous/1.0.0 that may take hours, unless it unregisters. When no point
 has answered for 20 seconds, it says so on standard error, and again when one does.
 
    rendezvous watch --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news`
@@ -29,6 +30,7 @@ func watchCommand() *cli.Command {
 		Description: watchDescription,
 		Flags: []cli.Flag{
 			pointFlag(),
+			protocolFlag(),
 			pskFlag(""),
 			jsonFlag(),
 			&cli.DurationFlag{Name: "timeout", Usage: "give up if no point can be reached within `DURATION`", Value: 5 * time.Second},
@@ -42,15 +44,15 @@ func watch(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	points, h, err := pointsAndHost(cmd)
+	from, h, err := targetAndHost(cmd)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	if err := dialWithin(ctx, cmd.Duration("timeout"), h, points); err != nil {
+	if err := dialWithin(ctx, cmd.Duration("timeout"), h, from.points); err != nil {
 		return err
 	}
-	client := rendezvous.NewClient(h, rendezvous.WithPoints(points...), rendezvous.WithRedundancy(len(points)))
+	client := from.client(h, rendezvous.WithRedundancy(len(from.points)))
 	events, err := client.Watch(ctx, ns)
 	if err != nil {
 		return startError(err)
