@@ -115,7 +115,7 @@ func newPointHost(c *serveConfig, reg prometheus.Registerer) (host.Host, error) 
 func (p *point) serve(ctx context.Context, c *serveConfig) error {
 	options := slices.Concat(c.limits.service, c.standard.service, []rendezvous.ServiceOption{rendezvous.WithMetricsTracer(p.tracer)})
 	service := rendezvous.NewRendezvousService(p.host, p.storage, options...)
-	if err := service.Start(); err != nil { //nolint:contextcheck // what it starts ends with Stop, not with ctx
+	if err := service.Start(); err != nil {
 		return &failure{exitUsage, err} // a limit is out of range
 	}
 	p.service = service
