@@ -64,6 +64,10 @@ func TestZeroOptions(t *testing.T) {
 	require.Equal(t, serviceConfig{ttl: DefaultTTL, maxTTL: MaxTTL, discoverLimit: MaxDiscoverLimit, metrics: noMetrics{}}, c)
 	require.NoError(t, applyOptions(&c, []ServiceOption{WithTTL(0, 5*time.Second)}))
 	require.Equal(t, 5*time.Second, c.ttl)
+	require.NoError(t, applyOptions(&c, []ServiceOption{WithStandardProtocol(0, 0)}))
+	require.Equal(t, standardConfig{ttl: 2 * time.Hour, maxTTL: 72 * time.Hour}, c.standard)
+	require.NoError(t, applyOptions(&c, []ServiceOption{WithStandardProtocol(0, time.Minute)}))
+	require.Equal(t, standardConfig{ttl: time.Minute, maxTTL: time.Minute}, c.standard)
 }
 
 // TestDefaults: the defaults are those in SECURITY.md, as are those of the command.
@@ -84,6 +88,7 @@ func TestDefaults(t *testing.T) {
 		"WithMaxRegistrationsPerPeer": strconv.Itoa(c.quota.PerPeer),
 		"WithMaxRegistrationsPerIP":   strconv.Itoa(c.quota.PerOrigin),
 		"WithMaxRegistrationBytes":    strconv.FormatInt(c.quota.Bytes, 10),
+		"WithStandardProtocol":        fmt.Sprintf("1 s to %.0f h, %.0f h by default", MaxStandardTTL.Hours(), DefaultStandardTTL.Hours()),
 		"WithRateLimit":               fmt.Sprintf("%v per second, %d at once", c.rate, c.burst),
 	}, said)
 }
