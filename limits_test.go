@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
@@ -20,7 +21,7 @@ func TestLimits(t *testing.T) {
 	}
 	config := rcmgr.DefaultLimits
 	without := scale(config)
-	Limits(&config)
+	Limits(&config, "/further")
 	with := scale(config)
 	for _, all := range []rcmgr.ResourceLimits{with.Service[ServiceName], with.Protocol[RendezvousID_v001]} {
 		require.GreaterOrEqual(t, int(all.StreamsInbound), 5000)
@@ -36,6 +37,10 @@ func TestLimits(t *testing.T) {
 		require.Equal(t, whole[0].Conns, whole[1].Conns)
 	}
 	require.Equal(t, without.ProtocolDefault, with.ProtocolDefault)
+	for _, id := range []protocol.ID{StandardID, "/further"} {
+		require.Equal(t, with.Protocol[RendezvousID_v001], with.Protocol[id])
+		require.Equal(t, with.ProtocolPeer[RendezvousID_v001], with.ProtocolPeer[id])
+	}
 	require.Empty(t, rcmgr.DefaultLimits.ProtocolLimits, "libp2p's own are unchanged")
 }
 

@@ -88,9 +88,9 @@ func TestDefaults(t *testing.T) {
 		"WithMaxRegistrationsPerPeer": strconv.Itoa(c.quota.PerPeer),
 		"WithMaxRegistrationsPerIP":   strconv.Itoa(c.quota.PerOrigin),
 		"WithMaxRegistrationBytes":    strconv.FormatInt(c.quota.Bytes, 10),
-		"WithStandardProtocol":        fmt.Sprintf("1 s to %.0f h, %.0f h by default", MaxStandardTTL.Hours(), DefaultStandardTTL.Hours()),
 		"WithRateLimit":               fmt.Sprintf("%v per second, %d at once", c.rate, c.burst),
 	}, said)
+	require.Contains(t, string(security), fmt.Sprintf("1 s to %.0f h (`WithStandardProtocol`), %.0f h by default", MaxStandardTTL.Hours(), DefaultStandardTTL.Hours()))
 }
 
 // TestOptions checks options over the wire.
