@@ -378,8 +378,9 @@ func TestLastingOutOfMemory(t *testing.T) {
 			require.Equal(t, "+OK", node.send("CONFIG SET maxmemory 1"))
 			require.ErrorIs(t, s.Add(t.Context(), lastingRecord("ns", live, time.Minute), largeQuota), rendezvous.ErrFull)
 			for i := range live {
-				mustAdd(t, s, lastingRecord("ns", i, time.Millisecond))
+				mustAdd(t, s, lastingRecord("ns", i, 500*time.Millisecond))
 			}
+			require.NotEmpty(t, mustSample(t, s, "ns"))
 			require.Eventually(t, func() bool {
 				return node.cli(t, "hlen", s.shards[0].rest("ns")) == strconv.Itoa(live)
 			}, 4*time.Second, 20*time.Millisecond, "the visits put them aside")

@@ -268,6 +268,7 @@ func TestFreshness(t *testing.T) {
 		for range 2 { // at the end, and after all have left the arrays
 			pause(t, time.Until(stale))
 			sampled(n/2 + 1)
+			require.Equal(t, n/2+1, freshIn(t, s, "ns"))
 			got, _ := follow(t, other, "ns", usual, "", 1000)
 			slices.Sort(got)
 			require.Equal(t, numbers(0, n+2), got)
@@ -291,6 +292,17 @@ func TestFreshness(t *testing.T) {
 		got, _ = follow(t, s, "ns", usual, cursor, 1000)
 		require.Equal(t, []int{0, 1, n + 1}, got)
 	})
+}
+
+// freshIn returns how many entries of a namespace's arrays are fresh, as the servers count them.
+func freshIn(t *testing.T, s *Storage, ns string) (n int) {
+	t.Helper()
+	for _, sh := range s.shards {
+		values, err := lengthScript.run(t.Context(), s.client, []string{sh.array(ns), sh.deadlines(ns)}, sh.prefix).AsIntSlice()
+		require.NoError(t, err)
+		n += int(values[2])
+	}
+	return n
 }
 
 // TestVanishedPeer checks that a peer that registered for two hours and vanished is in no sample
