@@ -267,7 +267,7 @@ func (a *asker) request(ended *RequestEnded, do func() error) error {
 type page struct {
 	dialect *wire.Dialect
 	found   []Registration // the valid ones
-	empty   bool           // whether there are none, valid or not
+	got     int            // how many there are, valid or not
 	cookie  []byte         // for the next page; empty if there is none
 }
 
@@ -297,10 +297,10 @@ func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answ
 	if answer.Kind != wire.DiscoverResponse || !r.Present {
 		return page{}, fmt.Errorf("%w: DISCOVER was answered with %s", ErrProtocol, answer.Kind)
 	}
-	p := page{dialect: d, empty: len(r.Registrations) == 0}
+	p := page{dialect: d, got: len(r.Registrations)}
 	if err := statusError(r.Status, r.Text); err != nil {
 		if d == wire.Standard && len(ns) <= d.MaxNamespace && errors.Is(err, ErrInvalidNamespace) {
-			return page{dialect: d, empty: true}, nil // some points say so of a namespace without peers
+			return page{dialect: d}, nil // some points say so of a namespace without peers
 		}
 		return page{}, err
 	}
@@ -325,6 +325,7 @@ func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follo
 		peer      peer.ID
 	}
 	seen := make(map[key]struct{})
+	var last []Registration
 	for n := range maxFollowedPages {
 		cookie := f.Ask()
 		p, err := a.discover(ctx, point, ns, cookie, most)
@@ -343,12 +344,20 @@ func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follo
 		for i := range p.found {
 			seen[key{p.found[i].Namespace, p.found[i].Peer.ID}] = struct{}{}
 		}
-		more := f.Answered(p.cookie, p.empty)
-		if !take(p) || !more || !p.empty && len(seen) == before {
+		more := f.Answered(points.Page{Asked: most, Got: p.got, Repeated: repeated(last, p.found), Cookie: p.cookie})
+		last = slices.Clone(p.found)
+		if !take(p) || !more || p.got > 0 && len(seen) == before {
 			return nil
 		}
 	}
 	return nil
+}
+
+// repeated reports whether a page has the same as the last one, but for its last registration:
+// the cookies of canvas-js lead back to that.
+func repeated(last, found []Registration) bool {
+	return len(found) > 0 && len(found) >= len(last)-1 && len(found) <= len(last) &&
+		slices.EqualFunc(found, last[:len(found)], func(a, b Registration) bool { return a.Peer.ID == b.Peer.ID && a.Namespace == b.Namespace })
 }
 
 // discoverAll returns at most so many registrations that a point has in a namespace.

@@ -47,6 +47,7 @@ type habits struct {
 	forgetsCookies bool          // says so once after a restart; else it takes them for its own
 	ofRust         bool          // refuses the usual kind of record
 	endless        bool          // always more
+	newestFirst    bool          // at most 64, and the cookie is for the oldest of these: canvas-js
 }
 
 // otherPoint is a point of another library: it hands out registrations in their order.
@@ -236,14 +237,19 @@ func (p *otherPoint) discover(q *wire.Query) []byte {
 			return p.message(4, 6, bytesField(p.varint(nil, 3, 103), 4, []byte("bad cookie")))
 		}
 	}
+	most, all := 100, p.all
+	if p.habits.newestFirst {
+		most, all = 64, slices.Clone(p.all)
+		slices.Reverse(all)
+	}
 	limit := int(q.Limit)
-	if limit == 0 || limit > 100 {
-		limit = 100
+	if limit == 0 || limit > most {
+		limit = most
 	}
 	var part []byte
 	found, known := 0, false
 	last := after
-	for _, o := range p.all {
+	for _, o := range all {
 		known = known || o.ns == string(q.Namespace)
 		if q.Namespace != nil && o.ns != string(q.Namespace) || o.id <= after || found == limit {
 			continue
@@ -288,7 +294,7 @@ func (p *otherPoint) registration(o otherRegistration) (b []byte) {
 var others = map[string]habits{
 	"specification":   {},
 	"waku-org":        {zerosLeftOut: true, nsLeftOut: true, resetsAtEOF: true, forgetsCookies: true},
-	"canvas-js":       {zerosLeftOut: true},
+	"canvas-js":       {zerosLeftOut: true, newestFirst: true},
 	"rust":            {minTTL: 2 * time.Hour, oneRequest: true, forgetsCookies: true, ofRust: true},
 	"no cookie":       {noCookie: true, ttlLeftOut: true, nsLeftOut: true},
 	"constant cookie": {constantCookie: true},
@@ -492,6 +498,44 @@ func TestPointThatRestarts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestNewestFirst: canvas-js hands out the newest 64, and its cookies lead back to them. Who
+// is not among these has not left, as far as anybody knows.
+func TestNewestFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point := newOtherPoint(t, hosts[0], others["canvas-js"])
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithProtocol(StandardID))
+		ctx, cancel := context.WithCancel(t.Context())
+		events, err := c.Watch(ctx, "n")
+		require.NoError(t, err)
+		defer func() {
+			cancel()
+			for range events { // until it has ended
+			}
+		}()
+		for i, e := range sealedRecords(t, 100) {
+			point.visit("n", e)
+			if i%20 == 19 {
+				time.Sleep(10 * time.Second)
+			}
+		}
+		require.Len(t, allPending(events), 100)
+		point.since(wire.Discover)
+		time.Sleep(5 * time.Minute)
+		require.Empty(t, allPending(events))
+		require.LessOrEqual(t, len(point.since(wire.Discover)), 70, "one or two requests every eight seconds")
+
+		point.mu.Lock()
+		gone := point.all[99].peer
+		point.all = point.all[80:99]
+		point.mu.Unlock()
+		time.Sleep(2 * time.Minute)
+		left := allPending(events)
+		require.Len(t, left, 81, "what it has is fewer than it would hand out")
+		require.True(t, slices.ContainsFunc(left, func(e Event) bool { return e.Type == Left && e.Peer.ID == gone }))
+	})
 }
 
 // TestEndlessPoint: a point that never comes to an end costs no more than a few requests, and

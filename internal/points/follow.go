@@ -15,6 +15,9 @@ const (
 	// listAgain is how long after its beginning a list that was read to its end is read
 	// anew: a point does not tell of peers that have unregistered.
 	listAgain = time.Minute
+	// newestOnly is how many registrations, the newest ones, the points hand out of which
+	// each cookie leads back to the same.
+	newestOnly = 64
 )
 
 // Follow is how far the host has read the list of the registrations in a namespace that a
@@ -28,7 +31,11 @@ type Follow struct {
 	cookie []byte    // for the next page; empty: the first one
 	asked  time.Time // when the last page was asked for
 	begun  time.Time // when the first page was asked for
+	first  int       // how many registrations it had
 	ended  bool      // whether the list was read to its end since
+
+	repeats bool      // whether the point's cookies lead back to the same page
+	noticed time.Time // when that was
 }
 
 // Follow returns how far the list of a namespace was read, once nobody else reads in it.
@@ -86,24 +93,39 @@ func (f *Follow) Ask() []byte {
 // Restart makes the next page the first one.
 func (f *Follow) Restart() { f.cookie = nil }
 
-// Answered takes in the cookie of an answer, and whether the answer had no registrations. It
-// reports whether to ask for another page.
-func (f *Follow) Answered(cookie []byte, empty bool) (more bool) {
+// Page is what Follow needs to know of an answer.
+type Page struct {
+	Asked, Got int // registrations
+	// Repeated is whether it has what the page before had, though it was asked for what
+	// comes after that.
+	Repeated bool
+	Cookie   []byte // for the next page; empty if there is none
+}
+
+// Answered takes in an answer. It reports whether to ask for another page.
+func (f *Follow) Answered(p Page) (more bool) {
 	switch {
 	case len(f.cookie) == 0:
 		f.asked = time.Now() // a connection made for the request is none since
+		f.first = p.Got
 	case f.point.ConnectedSince(f.asked):
 		f.Restart()
 		return true
 	}
-	repeated := !empty && bytes.Equal(cookie, f.cookie)
-	f.ended = f.ended || empty
+	f.ended = f.ended || p.Got == 0
+	if p.Got > 0 && (p.Repeated || len(p.Cookie) > 0 && bytes.Equal(p.Cookie, f.cookie)) {
+		f.repeats, f.noticed = true, time.Now()
+	}
 	f.Restart()
-	if len(cookie) == 0 || len(cookie) > maxCookie || repeated {
+	if f.repeats = f.repeats && time.Since(f.noticed) < listAgain; f.repeats {
+		f.ended = f.first < min(p.Asked, newestOnly)
 		return false
 	}
-	f.cookie = bytes.Clone(cookie)
-	return !empty
+	if len(p.Cookie) == 0 || len(p.Cookie) > maxCookie {
+		return false
+	}
+	f.cookie = bytes.Clone(p.Cookie)
+	return p.Got > 0
 }
 
 // Listed returns since when the point has told of every registration that it has, or the

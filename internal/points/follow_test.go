@@ -24,21 +24,24 @@ func TestFollow(t *testing.T) {
 			wait         time.Duration
 			ask          string // the cookie to ask with
 			cookie       string // of the answer
-			empty        bool   // whether the answer is
+			got          int    // registrations, of 100 that were asked for
 			more, listed bool
 		}{
-			{"first page", 0, "", "1", false, true, false},
-			{"second page", 0, "1", "2", false, true, false},
-			{"end", 0, "2", "2", true, false, true},
-			{"nothing new", 10 * time.Second, "2", "2", true, false, true},
-			{"something new", 10 * time.Second, "2", "3", false, true, true},
-			{"end again", 0, "3", "3", true, false, true},
-			{"anew", listAgain, "", "1", false, true, false},
-			{"the same page again", 0, "1", "1", false, false, false},
-			{"which no cookie leads on from", 0, "", "", false, false, false},
-			{"no cookie at the end", 0, "", "", true, false, true},
-			{"a cookie that is too long", 0, "", strings.Repeat("c", maxCookie+1), false, false, false},
-			{"the longest", 0, "", strings.Repeat("c", maxCookie), false, true, false},
+			{"first page", 0, "", "1", 100, true, false},
+			{"second page", 0, "1", "2", 7, true, false},
+			{"end", 0, "2", "2", 0, false, true},
+			{"nothing new", 10 * time.Second, "2", "2", 0, false, true},
+			{"something new", 10 * time.Second, "2", "3", 1, true, true},
+			{"end again", 0, "3", "3", 0, false, true},
+			{"anew", listAgain, "", "", 50, false, false},
+			{"no cookie at the end", 0, "", "", 0, false, true},
+			{"a cookie that is too long", 0, "", strings.Repeat("c", maxCookie+1), 1, false, false},
+			{"the longest", 0, "", strings.Repeat("c", maxCookie), 1, true, false},
+			{"the same again", 0, strings.Repeat("c", maxCookie), strings.Repeat("c", maxCookie), 1, false, true},
+			{"only the first page counts then, which may be cut", 0, "", "1", newestOnly, false, false},
+			{"or not", 0, "", "1", newestOnly - 1, false, true},
+			{"until the point is tried anew", listAgain, "", "1", newestOnly - 1, true, false},
+			{"and leads on", 0, "1", "2", 1, true, false},
 		} {
 			time.Sleep(step.wait)
 			f, err := p.Follow(t.Context(), "n")
@@ -47,7 +50,7 @@ func TestFollow(t *testing.T) {
 			if step.ask == "" {
 				begun = time.Now()
 			}
-			require.Equal(t, step.more, f.Answered([]byte(step.cookie), step.empty), step.name)
+			require.Equal(t, step.more, f.Answered(Page{Asked: 100, Got: step.got, Cookie: []byte(step.cookie)}), step.name)
 			if step.listed {
 				require.Equal(t, begun, f.Listed(), step.name)
 			} else {
@@ -73,13 +76,13 @@ func TestFollowAPointThatRestarts(t *testing.T) {
 		}
 		require.Empty(t, f.Ask())
 		reconnect() // the first request connects, which means nothing
-		require.True(t, f.Answered([]byte("1"), false))
+		require.True(t, f.Answered(Page{Asked: 1, Got: 1, Cookie: []byte("1")}))
 		require.Equal(t, "1", string(f.Ask()))
 
 		reconnect() // while it waits for the answer
-		require.True(t, f.Answered([]byte("1"), true))
+		require.True(t, f.Answered(Page{Asked: 1, Cookie: []byte("1")}))
 		require.Empty(t, f.Ask())
-		require.True(t, f.Answered([]byte("1"), false))
+		require.True(t, f.Answered(Page{Asked: 1, Got: 1, Cookie: []byte("1")}))
 
 		reconnect() // between two requests
 		require.Empty(t, f.Ask())
