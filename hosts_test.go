@@ -59,6 +59,26 @@ func startPoint(t testing.TB, h host.Host, s Storage, opts ...ServiceOption) *Re
 	return service
 }
 
+// spoken is a protocol that points serve and clients speak.
+type spoken struct {
+	serve []ServiceOption
+	speak ClientOption
+}
+
+// client returns a client that speaks the protocol.
+func (p spoken) client(h host.Host, points ...peer.AddrInfo) *Client {
+	return NewClient(h, WithPoints(points...), p.speak)
+}
+
+// inEachProtocol runs a test in both protocols.
+func inEachProtocol(t *testing.T, test func(*testing.T, spoken)) {
+	t.Helper()
+	t.Run("0.0.1", func(t *testing.T) { test(t, spoken{speak: WithProtocol(RendezvousID_v001)}) })
+	t.Run("1.0.0", func(t *testing.T) {
+		test(t, spoken{serve: []ServiceOption{WithStandardProtocol(0, 0)}, speak: WithProtocol(StandardID)})
+	})
+}
+
 func testStorage(t testing.TB) Storage {
 	t.Helper()
 	s := NewMemoryStorage()

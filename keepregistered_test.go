@@ -214,19 +214,21 @@ func TestWallClockStep(t *testing.T) {
 
 // TestKeepRegisteredAtAPointThatForgot: a restarted point has lost all registrations.
 func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 2)
-		service := startPoint(t, hosts[0], testStorage(t))
-		states := keep(t, NewClient(hosts[1], WithPoints(info(hosts[0]))))
-		until(t, states, time.Second, State.Findable)
-		service.Stop()
-		forgetful := testStorage(t)
-		startPoint(t, hosts[0], forgetful)
-		require.NoError(t, hosts[0].Network().ClosePeer(hosts[1].ID()))
-		time.Sleep(100 * time.Millisecond)
-		connect(t, hosts[0], hosts[1])
-		time.Sleep(1250 * time.Millisecond)
-		require.Equal(t, 1, live(t, forgetful, "n"))
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 2)
+			service := startPoint(t, hosts[0], testStorage(t), p.serve...)
+			states := keep(t, p.client(hosts[1], info(hosts[0])))
+			until(t, states, time.Second, State.Findable)
+			service.Stop()
+			forgetful := testStorage(t)
+			startPoint(t, hosts[0], forgetful, p.serve...)
+			require.NoError(t, hosts[0].Network().ClosePeer(hosts[1].ID()))
+			time.Sleep(100 * time.Millisecond)
+			connect(t, hosts[0], hosts[1])
+			time.Sleep(1250 * time.Millisecond)
+			require.Equal(t, 1, live(t, forgetful, "n"))
+		})
 	})
 }
 

@@ -118,9 +118,15 @@ type gossipNode struct {
 // connections are the largest cost of a simulation.
 func startGossip(ctx context.Context, t testing.TB, h host.Host, points ...peer.AddrInfo) *gossipNode {
 	t.Helper()
+	return startGossipOver(ctx, t, h, NewRendezvousDiscovery(h, WithPoints(points...)))
+}
+
+// startGossipOver starts a node that finds the others through d.
+func startGossipOver(ctx context.Context, t testing.TB, h host.Host, d discovery.Discovery) *gossipNode {
+	t.Helper()
 	n := &gossipNode{host: h, mesh: make(map[peer.ID]struct{})}
 	ps, err := pubsub.NewGossipSub(ctx, h,
-		pubsub.WithDiscovery(NewRendezvousDiscovery(h, WithPoints(points...)),
+		pubsub.WithDiscovery(d,
 			pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))),
 		pubsub.WithEventTracer(n))
 	require.NoError(t, err)
@@ -613,63 +619,67 @@ func TestSimulationGreedyPoint(t *testing.T) {
 // TestSimulationBrokenConnection: two gossipsub nodes are connected for minutes. When the
 // connection breaks, they soon connect again.
 func TestSimulationBrokenConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := newSimulation(t, 3, 20*time.Millisecond)
-		startPoint(t, sim.hosts[0], testStorage(t))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		nodes := []*gossipNode{startGossip(ctx, t, sim.hosts[1], info(sim.hosts[0])), startGossip(ctx, t, sim.hosts[2], info(sim.hosts[0]))}
-		for range 3 {
-			time.Sleep(5 * time.Minute)
-			require.Equal(t, 2, reached(nodes))
-			require.NoError(t, sim.hosts[1].Network().ClosePeer(sim.hosts[2].ID()))
-			broken := time.Now()
-			time.Sleep(100 * time.Millisecond)
-			for reached(nodes) < 2 && time.Since(broken) < 10*time.Minute {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 3, 20*time.Millisecond)
+			startPoint(t, sim.hosts[0], testStorage(t), p.serve...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			nodes := []*gossipNode{startGossipOver(ctx, t, sim.hosts[1], p.client(sim.hosts[1], info(sim.hosts[0]))), startGossipOver(ctx, t, sim.hosts[2], p.client(sim.hosts[2], info(sim.hosts[0])))}
+			for range 3 {
+				time.Sleep(5 * time.Minute)
+				require.Equal(t, 2, reached(nodes))
+				require.NoError(t, sim.hosts[1].Network().ClosePeer(sim.hosts[2].ID()))
+				broken := time.Now()
 				time.Sleep(100 * time.Millisecond)
+				for reached(nodes) < 2 && time.Since(broken) < 10*time.Minute {
+					time.Sleep(100 * time.Millisecond)
+				}
+				t.Logf("a connection broke after 5 minutes of peace: back after %v", time.Since(broken))
+				require.LessOrEqual(t, time.Since(broken), 15*time.Second)
 			}
-			t.Logf("a connection broke after 5 minutes of peace: back after %v", time.Since(broken))
-			require.LessOrEqual(t, time.Since(broken), 15*time.Second)
-		}
+		})
 	})
 }
 
 // TestSimulationAddressChange: a node that moves is found at its new address.
 func TestSimulationAddressChange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := newSimulation(t, 4, 100*time.Millisecond)
-		points := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
-		for _, h := range sim.hosts[:2] {
-			startPoint(t, h, testStorage(t))
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		mover, finder := sim.hosts[2], sim.hosts[3]
-		states, err := NewClient(mover, WithPoints(points...)).KeepRegistered(ctx, "n")
-		require.NoError(t, err)
-		d := NewRendezvousDiscovery(finder, WithPoints(points...))
-		for i := range 5 {
-			time.Sleep(7 * time.Second)
-			before := mover.Network().ListenAddresses()
-			to := ma.StringCast("/ip4/" + simnet.IntToPublicIPv4(1000+i).String() + "/udp/8000/quic-v1")
-			require.NoError(t, mover.Network().Listen(to))
-			mover.Network().(interface{ ListenClose(...ma.Multiaddr) }).ListenClose(before...)
-			moved := time.Now()
-			for at := false; !at; {
-				require.Less(t, time.Since(moved), time.Minute)
-				peers, err := d.FindPeers(ctx, "n")
-				require.NoError(t, err)
-				for p := range peers {
-					at = at || slices.ContainsFunc(p.Addrs, to.Equal)
-				}
-				time.Sleep(100 * time.Millisecond)
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 4, 100*time.Millisecond)
+			points := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
+			for _, h := range sim.hosts[:2] {
+				startPoint(t, h, testStorage(t), p.serve...)
 			}
-			t.Logf("found at the new address after %v", time.Since(moved))
-			require.LessOrEqual(t, time.Since(moved), 3*time.Second)
-		}
-		cancel()
-		for range states { // until all its goroutines have ended
-		}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			mover, finder := sim.hosts[2], sim.hosts[3]
+			states, err := p.client(mover, points...).KeepRegistered(ctx, "n")
+			require.NoError(t, err)
+			d := p.client(finder, points...)
+			for i := range 5 {
+				time.Sleep(7 * time.Second)
+				before := mover.Network().ListenAddresses()
+				to := ma.StringCast("/ip4/" + simnet.IntToPublicIPv4(1000+i).String() + "/udp/8000/quic-v1")
+				require.NoError(t, mover.Network().Listen(to))
+				mover.Network().(interface{ ListenClose(...ma.Multiaddr) }).ListenClose(before...)
+				moved := time.Now()
+				for at := false; !at; {
+					require.Less(t, time.Since(moved), time.Minute)
+					peers, err := d.FindPeers(ctx, "n")
+					require.NoError(t, err)
+					for found := range peers {
+						at = at || slices.ContainsFunc(found.Addrs, to.Equal)
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				t.Logf("found at the new address after %v", time.Since(moved))
+				require.LessOrEqual(t, time.Since(moved), 3*time.Second)
+			}
+			cancel()
+			for range states { // until all its goroutines have ended
+			}
+		})
 	})
 }
 
