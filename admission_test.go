@@ -152,7 +152,8 @@ func TestEarlyRefreshesCost(t *testing.T) {
 				for i := range hundredths / test.every {
 					r := registering("n", envelope)
 					r.Register.TTL = test.ttl(i)
-					if price := q.price(c, r.Register.TTL, q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now()).left); price == limit.Refresh {
+					k := q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now())
+					if price := q.price(c, r.Register.TTL, &k); price == limit.Refresh {
 						cheap++
 					} else {
 						paid += price
@@ -163,6 +164,82 @@ func TestEarlyRefreshesCost(t *testing.T) {
 				}
 				require.Equal(t, test.cheap, cheap)
 				require.LessOrEqual(t, float64(cheap)*limit.Refresh, paid+hundredths/100)
+			})
+		})
+	}
+}
+
+// TestGrowingRefreshesCost: over the standard protocol, a peer gets no more cheap refreshes of
+// one registration than one per second either, whether its TTLs grow or an UNREGISTER lets them
+// begin anew.
+func TestGrowingRefreshesCost(t *testing.T) {
+	const seconds, perSecond = 30, 50
+	for name, begin := range map[string]func(i int) bool{
+		"extended in many steps": func(i int) bool { return i == 0 },
+		"made anew":              func(i int) bool { return i%9 == 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachStandard(t, func(t *testing.T, q *requests) {
+				t.Helper()
+				q.rates = limit.NewBudget(0, 0)
+				key, id := newKey(t, crypto.Ed25519)
+				envelope := seal(t, key, id, addr)
+				c := callerAt(id, "/ip4/192.0.2.1/tcp/1")
+				c.dialect = wire.Standard
+				cheap, ttl := 0, int64(0)
+				for i := range seconds * perSecond {
+					if begin(i) {
+						ttl = 0
+						require.NoError(t, sendAt(t, q, c, &wire.Request{Kind: wire.Unregister}, time.Now()))
+					}
+					ttl += 5
+					r := registering("n", envelope)
+					r.Register.TTL = ttl
+					k := q.knows(c, r, time.Now())
+					if q.price(c, ttl, &k) == limit.Refresh {
+						cheap++
+					}
+					require.NoError(t, sendAt(t, q, c, r, time.Now()))
+					time.Sleep(time.Second / perSecond)
+				}
+				require.LessOrEqual(t, cheap, seconds+1)
+			})
+		})
+	}
+}
+
+// TestLastingRefreshes: whoever asks for two hours, and refreshes that every ten seconds, gets
+// each refresh cheaply.
+func TestLastingRefreshes(t *testing.T) {
+	eachStandard(t, func(t *testing.T, q *requests) {
+		t.Helper()
+		key, id := newKey(t, crypto.Ed25519)
+		c, r := callerAt(id, "/ip4/192.0.2.1/tcp/1"), registering("n", seal(t, key, id, addr))
+		c.dialect, r.Register.TTL = wire.Standard, 7200
+		for i := range 10 {
+			k := q.knows(c, r, time.Now())
+			require.Equal(t, i > 0, q.price(c, 7200, &k) == limit.Refresh)
+			require.NoError(t, sendAt(t, q, c, r, time.Now()))
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
+// eachStandard runs a test in virtual time with the requests of points that serve the standard
+// protocol, one from the memory storage and one from one that cannot report what a peer holds.
+func eachStandard(t *testing.T, test func(t *testing.T, q *requests)) {
+	t.Helper()
+	for name, wrap := range map[string]func(Pager) Storage{
+		"memory": func(s Pager) Storage { return s },
+		"plain":  func(s Pager) Storage { return plainPager{s} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := newTestRequests(t, wrap(pagingStorage(t)), WithStandardProtocol(0, 0))
+				var err error
+				q.standard, err = startStandard(t.Context(), nil, q.storage, q.config.metrics)
+				require.NoError(t, err)
+				test(t, q)
 			})
 		})
 	}

@@ -131,7 +131,7 @@ func (a *intruder) unpaidRefreshes(t *testing.T) (perSecond float64) {
 					if verdict != limit.Serve {
 						break // it has to wait
 					}
-					require.InDelta(t, limit.Refresh, q.price(callers[i], 1, k.left), 0)
+					require.InDelta(t, limit.Refresh, q.price(callers[i], 1, &k), 0)
 					require.NoError(t, register(i, ns))
 					if second > 0 { // the burst is used up
 						served++

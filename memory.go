@@ -304,14 +304,16 @@ func (s *memoryStorage) Expired() uint64 {
 }
 
 // hasEnvelope reports whether the peer registered exactly this envelope last, so that its
-// signature was checked then, and how long the peer is still registered in the namespace.
-func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left time.Duration) {
+// signature was checked then, how long the peer is still registered in the namespace, and how
+// long ago it registered there.
+func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left, age time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || !s.registry.HasEnvelope(p, envelope) {
-		return false, 0
+		return false, 0, 0
 	}
-	return true, time.Duration(s.registry.Deadline(namespace, p) - s.elapsed(s.now()))
+	now := s.elapsed(s.now())
+	return true, time.Duration(s.registry.Deadline(namespace, p) - now), time.Duration(s.registry.Age(namespace, p, now))
 }
 
 func (s *memoryStorage) Close() error {

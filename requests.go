@@ -79,13 +79,14 @@ type known struct {
 	namespace string        // of the request
 	verified  bool          // the peer has registered these bytes before
 	left      time.Duration // they are registered in the namespace for so long; at most 0: they are not
+	age       time.Duration // they were registered there so long ago
 }
 
 // charge charges the caller for a request. A refresh that is due costs its own peer a
 // little, and nobody else can prevent it.
 func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
 	k := q.knows(c, r, now)
-	if price := q.price(c, r.Register.TTL, k.left); price != limit.Refresh {
+	if price := q.price(c, r.Register.TTL, &k); price != limit.Refresh {
 		return k, q.rates.Charge(c.peer, c.origin, price, now)
 	}
 	return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
@@ -99,20 +100,23 @@ const (
 	minRefreshGain  = time.Second
 )
 
-// price returns the price of a request that asks for a TTL, where a registration with the
-// same bytes has left to live. A refresh is cheap if it makes that last longer, by enough.
-// So an address that is over its rate can send no more of them than its registrations
-// need. A request that makes it last shorter pays for the refreshes that follow sooner.
-func (q *requests) price(c *caller, ttl int64, left time.Duration) float64 {
-	if left <= 0 {
+// price returns the price of a request that asks for a TTL, with what is known of it. A
+// refresh is cheap if it makes a registration last longer, by enough. So an address that is
+// over its rate can send no more of them than its registrations need. A request that makes it
+// last shorter pays for the refreshes that follow sooner.
+//
+// TTLs of the standard protocol can grow for days, and an UNREGISTER lets them begin anew. If
+// it is served, the last refresh must also be a while ago.
+func (q *requests) price(c *caller, ttl int64, k *known) float64 {
+	if k.left <= 0 {
 		return limit.Request
 	}
 	def, most := q.ttls(c)
 	granted, err := grantTTL(ttl, def, most)
-	switch gain := granted + grace - left; {
+	switch gain := granted + grace - k.left; {
 	case err != nil:
 		return limit.Request
-	case gain >= max(min(granted, MaxTTL)/refreshesPerTTL, minRefreshGain):
+	case gain >= max(min(granted, MaxTTL)/refreshesPerTTL, minRefreshGain) && (q.standard == nil || k.age >= minRefreshGain):
 		return limit.Refresh
 	case gain < 0:
 		return limit.Shortening
@@ -121,11 +125,11 @@ func (q *requests) price(c *caller, ttl int64, left time.Duration) float64 {
 	}
 }
 
-// verifier is a [Storage] that knows whether it holds an envelope of a peer, and how long
-// the peer is still registered in a namespace. The signature of a refresh with the same
-// bytes need not be checked again.
+// verifier is a [Storage] that knows whether it holds an envelope of a peer, how long the
+// peer is still registered in a namespace, and how long ago it registered there. The
+// signature of a refresh with the same bytes need not be checked again.
 type verifier interface {
-	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left time.Duration)
+	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left, age time.Duration)
 }
 
 // knows returns what the point knows of a request.
@@ -135,9 +139,9 @@ func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
 	}
 	k.namespace = string(r.Register.Namespace)
 	if v, ok := q.storage.(verifier); ok {
-		k.verified, k.left = v.hasEnvelope(k.namespace, c.peer, r.Register.Envelope)
+		k.verified, k.left, k.age = v.hasEnvelope(k.namespace, c.peer, r.Register.Envelope)
 	} else {
-		k.verified, k.left = q.recent.Lookup(k.namespace, c.peer, r.Register.Envelope, now)
+		k.verified, k.left, k.age = q.recent.Lookup(k.namespace, c.peer, r.Register.Envelope, now)
 	}
 	return k
 }
@@ -304,7 +308,7 @@ func (q *requests) add(ctx context.Context, r Record) error {
 		return storageError{err}
 	}
 	if q.recent != nil {
-		q.recent.Add(r.Namespace, r.Peer, r.Envelope, r.Deadline)
+		q.recent.Add(r.Namespace, r.Peer, r.Envelope, r.Deadline, started)
 	}
 	return nil
 }

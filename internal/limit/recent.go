@@ -9,7 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// maxRecent bounds the memory of each generation of a [Recent] to about 6 MiB.
+// maxRecent bounds the memory of each generation of a [Recent] to about 9 MiB.
 const maxRecent = 1 << 16
 
 // Recent remembers what was registered lately, for storages that cannot say it. It is a
@@ -17,8 +17,11 @@ const maxRecent = 1 << 16
 // Methods may be called by many goroutines at the same time.
 type Recent struct {
 	mu         sync.Mutex
-	young, old map[entry]time.Time // until when it is live; no entry is in both
+	young, old map[entry]life // no entry is in both
 }
+
+// life is when an entry is live.
+type life struct{ since, until time.Time }
 
 // entry is the hash of a peer, an envelope and a namespace. The hash is a strong one,
 // because whoever is found in here has its signature not checked.
@@ -26,45 +29,47 @@ type entry [sha256.Size]byte
 
 // NewRecent returns an empty cache.
 func NewRecent() *Recent {
-	return &Recent{young: make(map[entry]time.Time)}
+	return &Recent{young: make(map[entry]life)}
 }
 
-// Add remembers that a peer has registered an envelope in a namespace until a deadline.
-func (r *Recent) Add(namespace string, p peer.ID, envelope []byte, deadline time.Time) {
+// Add remembers that a peer has registered an envelope in a namespace at a time, until a
+// deadline.
+func (r *Recent) Add(namespace string, p peer.ID, envelope []byte, deadline, at time.Time) {
 	verified, registered := entriesOf(namespace, p, envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if last := r.deadline(verified); last.After(deadline) {
-		r.add(verified, last)
-	} else {
-		r.add(verified, deadline)
+	until := deadline
+	if last := r.get(verified).until; last.After(until) {
+		until = last
 	}
-	r.add(registered, deadline)
+	r.add(verified, life{at, until})
+	r.add(registered, life{at, deadline})
 }
 
 // add adds an entry. r.mu is held.
-func (r *Recent) add(e entry, deadline time.Time) {
+func (r *Recent) add(e entry, l life) {
 	if len(r.young) >= maxRecent {
-		r.old, r.young = r.young, make(map[entry]time.Time)
+		r.old, r.young = r.young, make(map[entry]life)
 	}
 	delete(r.old, e)
-	r.young[e] = deadline
+	r.young[e] = l
 }
 
 // Lookup reports whether the peer has registered the envelope anywhere, so that its
-// signature was checked, and how long it is still live in the namespace, at most 0 if it
-// is not.
-func (r *Recent) Lookup(namespace string, p peer.ID, envelope []byte, now time.Time) (verified bool, left time.Duration) {
+// signature was checked, how long it is still live in the namespace, at most 0 if it
+// is not, and how long ago it was registered there.
+func (r *Recent) Lookup(namespace string, p peer.ID, envelope []byte, now time.Time) (verified bool, left, age time.Duration) {
 	v, l := entriesOf(namespace, p, envelope)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.deadline(v).After(now), r.deadline(l).Sub(now)
+	registered := r.get(l)
+	return r.get(v).until.After(now), registered.until.Sub(now), now.Sub(registered.since)
 }
 
-// deadline returns until when an entry is live. r.mu is held.
-func (r *Recent) deadline(e entry) time.Time {
-	if deadline, ok := r.young[e]; ok {
-		return deadline
+// get returns when an entry is live. r.mu is held.
+func (r *Recent) get(e entry) life {
+	if l, ok := r.young[e]; ok {
+		return l
 	}
 	return r.old[e]
 }
@@ -73,15 +78,15 @@ func (r *Recent) deadline(e entry) time.Time {
 func (r *Recent) Sweep(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	live := make(map[entry]time.Time)
-	for e, deadline := range r.young {
-		if deadline.After(now) {
-			live[e] = deadline
+	live := make(map[entry]life)
+	for e, l := range r.young {
+		if l.until.After(now) {
+			live[e] = l
 		}
 	}
 	r.young = live
-	for _, deadline := range r.old {
-		if deadline.After(now) {
+	for _, l := range r.old {
+		if l.until.After(now) {
 			return
 		}
 	}

@@ -40,6 +40,7 @@ type Place struct {
 	deadline int64
 	sequence uint64
 	track    *track
+	put      uint32 // when it was added or replaced, in ticks of the wheel
 	lasting  bool
 }
 
@@ -60,6 +61,13 @@ func (p *Place) size() int64 {
 	return namesSize(p.Namespace(), p.peer) + int64(len(p.envelope))
 }
 
+// tickOf returns the tick of the wheel that a time is in. A word more for each place would be
+// one more cache line.
+func tickOf(t int64) uint32 { return uint32(t >> tickBits) }
+
+// age returns for how long p has been there at now, to a tick.
+func (p *Place) age(now int64) int64 { return int64(tickOf(now)-p.put) << tickBits }
+
 // track is the order of the registrations of a namespace and a kind, or of a kind in all
 // namespaces, by their sequences.
 type track struct {
@@ -77,12 +85,12 @@ func newOrder(identity, next uint64) *order {
 	return &order{identity: identity, next: next, all: make(map[Kind]*track)}
 }
 
-// put gives r the last place, or that of the sequence of e if it has one.
-func (o *order) put(r *Registration, envelope string, e *Entry) {
+// put gives r the last place at now, or that of the sequence of e if it has one.
+func (o *order) put(r *Registration, envelope string, e *Entry, now int64) {
 	if r.place != nil {
 		o.leave(r.place)
 	}
-	r.place = &Place{peer: r.registrant.id, envelope: envelope, deadline: e.Deadline, lasting: e.lasting()}
+	r.place = &Place{peer: r.registrant.id, envelope: envelope, deadline: e.Deadline, put: tickOf(now), lasting: e.lasting()}
 	o.enter(r.place, trackKey{r.namespace, e.Kind}, e.Sequence)
 }
 
