@@ -1,6 +1,7 @@
 package points
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -14,6 +15,12 @@ const (
 	// over all namespaces. It is room for a few thousand peers with the addresses that
 	// most have. A point that makes peers up fills its own share and no other.
 	maxShare = 4 << 20
+	// maxMemory bounds what is remembered of all points, and maxSpeaking of how many points
+	// in one namespace. Registrations of hours outlive the points that told of them, and
+	// anybody can be a point for a moment, again and again. Those that answered longest ago
+	// are forgotten first.
+	maxMemory   = 16 * maxShare
+	maxSpeaking = 16
 	// sweepInterval is how often namespaces that nobody asks for any more are looked
 	// through for sightings that have expired.
 	sweepInterval = 10 * time.Second
@@ -29,13 +36,15 @@ type Sightings struct {
 
 	mu         sync.Mutex
 	namespaces map[string]*namespace
-	shares     map[peer.ID]int // bytes of memory for what each point has said
-	version    uint64          // the highest of any namespace
-	swept      time.Time       // when all namespaces were last looked through
+	shares     map[peer.ID]int       // bytes of memory for what each point has said
+	memory     int                   // sum of shares
+	answered   map[peer.ID]time.Time // when each point of shares last answered
+	version    uint64                // the highest of any namespace
+	swept      time.Time             // when all namespaces were last looked through
 }
 
 func newSightings() *Sightings {
-	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]int)}
+	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]int), answered: make(map[peer.ID]time.Time)}
 }
 
 // Record remembers what a point says about a namespace, as far as it fits into the point's
@@ -45,10 +54,14 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	defer s.mu.Unlock()
 	s.sweep()
 	s.expire(ns)
+	s.makeRoom(point)
 	n := s.namespaces[ns]
 	if n == nil {
 		n = &namespace{said: make(map[peer.ID]map[peer.ID]*word)}
 		s.namespaces[ns] = n
+	}
+	if n.said[point] == nil && len(n.said) >= maxSpeaking {
+		s.forget(n, s.longestSilent(maps.Keys(n.said)))
 	}
 	for i := range seen {
 		id := seen[i].Peer.ID
@@ -60,7 +73,44 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 		}
 		seen[i], _ = n.current(id)
 	}
+	if s.shares[point] > 0 {
+		s.answered[point] = s.now()
+	}
 	s.tidy(ns)
+}
+
+// makeRoom makes room for the whole share of a point.
+func (s *Sightings) makeRoom(point peer.ID) {
+	for s.memory-s.shares[point] > maxMemory-maxShare {
+		silent := s.longestSilent(func(yield func(peer.ID) bool) {
+			for other := range s.shares {
+				if other != point && !yield(other) {
+					return
+				}
+			}
+		})
+		for ns, n := range s.namespaces {
+			s.forget(n, silent)
+			s.tidy(ns)
+		}
+	}
+}
+
+// longestSilent returns which of some points, one or more, answered longest ago.
+func (s *Sightings) longestSilent(points iter.Seq[peer.ID]) (silent peer.ID) {
+	for point := range points {
+		if silent == "" || s.answered[point].Before(s.answered[silent]) {
+			silent = point
+		}
+	}
+	return silent
+}
+
+// forget forgets what a point has said of a namespace.
+func (s *Sightings) forget(n *namespace, point peer.ID) {
+	for id := range n.said[point] {
+		s.change(n, id, func() { s.remove(n, point, id) })
+	}
 }
 
 // Said returns what a point has said of a namespace, as all points say it together.
@@ -188,6 +238,7 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	n.said[point][id] = w
 	n.expectExpiry(w.Until)
 	s.shares[point] += w.memory
+	s.memory += w.memory
 }
 
 // remove forgets what a point has said of a peer.
@@ -202,8 +253,10 @@ func (s *Sightings) remove(n *namespace, point, id peer.ID) {
 		delete(n.said, point)
 	}
 	s.shares[point] -= w.memory
+	s.memory -= w.memory
 	if s.shares[point] == 0 {
 		delete(s.shares, point)
+		delete(s.answered, point)
 	}
 }
 

@@ -137,6 +137,53 @@ func TestSightingsAreBounded(t *testing.T) {
 	require.Empty(t, s.namespaces)
 }
 
+// TestSightingsOfPassingPoints: however many points pass by that tell of peers for days, they
+// take a bounded memory, and leave an honest point a part of what is handed out.
+func TestSightingsOfPassingPoints(t *testing.T) {
+	s, now := clocked()
+	until := now.Add(72 * time.Hour)
+	madeUp := make([]Sighting, 1000)
+	for i := range madeUp {
+		addrs := make([]ma.Multiaddr, maxAddrs)
+		for j := range addrs {
+			addrs[j] = ma.StringCast(fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", j+1))
+		}
+		madeUp[i] = Sighting{Peer: peer.AddrInfo{ID: peer.ID(fmt.Sprint("made up ", i)), Addrs: addrs}, Seq: 1, Until: until}
+	}
+	for i := range 100 {
+		*now = now.Add(time.Minute)
+		passing := peer.ID(fmt.Sprint("passing ", i))
+		s.Record("n", passing, slices.Clone(madeUp[:50]))
+		s.Record(fmt.Sprint("other ", i), passing, slices.Clone(madeUp))
+		for j := range 20 {
+			s.say("n", "honest", peer.ID(fmt.Sprint("peer ", j)), 1, until)
+		}
+		memory := 0
+		for _, share := range s.shares {
+			memory += share
+		}
+		require.Equal(t, memory, s.memory)
+		require.LessOrEqual(t, memory, maxMemory)
+		require.LessOrEqual(t, len(s.namespaces["n"].said), maxSpeaking)
+		require.Len(t, s.answered, len(s.shares))
+	}
+	require.Len(t, s.Said("n", "honest"), 20)
+	honest := 0
+	for _, one := range s.Live("n", 50) {
+		if strings.HasPrefix(string(one.Peer.ID), "peer ") {
+			honest++
+		}
+	}
+	require.GreaterOrEqual(t, honest, 50/maxSpeaking)
+	s.Record("n", "passing 99", slices.Clone(madeUp[:50]))
+	*now = until
+	require.Empty(t, s.Live("n", 0))
+	s.Record("n", "point", nil)
+	require.Empty(t, s.namespaces)
+	require.Zero(t, s.memory)
+	require.Empty(t, s.answered)
+}
+
 // TestSightingsTooLarge: what a point says now does not fit, and what it said before is
 // not true any more.
 func TestSightingsTooLarge(t *testing.T) {
