@@ -226,7 +226,7 @@ func checkStaleCounts(s *suite) {
 		size += int64(len(r.Namespace) + len(r.Peer) + len(r.Envelope))
 	}
 	s.expectRefused(s.record("ns", testPeer(5), s.after(s.ttl())), rendezvous.Quota{Bytes: size + 1}, rendezvous.ErrFull)
-	s.sleepUntil(all[0].Deadline)
+	s.sleepUntil(all[1].Deadline)
 	for i := range 2 { // an expired record counts no more
 		s.add(s.lasting("ns", testPeer(5+i)), q)
 	}
