@@ -215,6 +215,7 @@ func TestWallClockStep(t *testing.T) {
 // TestKeepRegisteredAtAPointThatForgot: a restarted point has lost all registrations.
 func TestKeepRegisteredAtAPointThatForgot(t *testing.T) {
 	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			hosts := simHosts(t, 2)
 			service := startPoint(t, hosts[0], testStorage(t), p.serve...)

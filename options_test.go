@@ -81,7 +81,6 @@ func TestDefaults(t *testing.T) {
 	c := defaultServiceConfig()
 	require.Equal(t, map[string]string{
 		"WithTTL":                     fmt.Sprintf("1 to %.0f s, %.0f s by default", c.maxTTL.Seconds(), c.ttl.Seconds()),
-		"WithStandardProtocol":        fmt.Sprintf("1 s to %.0f h, %.0f h by default", MaxStandardTTL.Hours(), DefaultStandardTTL.Hours()),
 		"WithEgressLimit":             fmt.Sprintf("%d MiB per second, %d MiB at once", c.egress>>20, c.egressBurst>>20),
 		"WithMaxDiscoverLimit":        strconv.Itoa(c.discoverLimit),
 		"WithMaxRegistrations":        fmt.Sprintf("%d,%03d,%03d", c.quota.Total/1e6, c.quota.Total/1e3%1e3, c.quota.Total%1e3),

@@ -620,6 +620,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 // connection breaks, they soon connect again.
 func TestSimulationBrokenConnection(t *testing.T) {
 	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			sim := newSimulation(t, 3, 20*time.Millisecond)
 			startPoint(t, sim.hosts[0], testStorage(t), p.serve...)
@@ -645,6 +646,7 @@ func TestSimulationBrokenConnection(t *testing.T) {
 // TestSimulationAddressChange: a node that moves is found at its new address.
 func TestSimulationAddressChange(t *testing.T) {
 	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			sim := newSimulation(t, 4, 100*time.Millisecond)
 			points := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
