@@ -90,8 +90,7 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 			return err
 		}
 	}
-	if f.has("checks limits in a separate step") || f.has("checks origins in a separate step") && q.PerOrigin > 0 ||
-		f.has("checks bytes in a separate step") && q.Bytes > 0 {
+	if f.inSteps(q) {
 		f.mu.Unlock()
 		runtime.Gosched()
 		time.Sleep(time.Nanosecond)
@@ -100,6 +99,12 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 	}
 	f.store(at, r)
 	return err
+}
+
+// inSteps reports whether others may add a record after the limits were checked.
+func (f *flawed) inSteps(q rendezvous.Quota) bool {
+	return f.has("checks limits in a separate step") || f.has("checks origins in a separate step") && q.PerOrigin > 0 ||
+		f.has("checks bytes in a separate step") && q.Bytes > 0
 }
 
 // store stores r as the record at an index, or as a new one for -1.
