@@ -4,6 +4,7 @@ package rendezvous
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,9 +13,11 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -163,6 +166,63 @@ func TestSlowDraws(t *testing.T) {
 		close(s.answer)
 		requireAnswers(t, small, pb.Message_DISCOVER_RESPONSE)
 		requireAnswers(t, large, pb.Message_DISCOVER_RESPONSE)
+	})
+}
+
+// slowPager is a pager that waits in Page until the context ends, once it is slow.
+type slowPager struct {
+	Pager
+	slow     bool
+	underWay atomic.Int32
+}
+
+func (s *slowPager) Page(ctx context.Context, ns string, kind RecordKind, after Cursor, n, maxBytes int) ([]Record, Cursor, error) {
+	if !s.slow {
+		return s.Pager.Page(ctx, ns, kind, after, n, maxBytes)
+	}
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
+	<-ctx.Done()
+	return nil, "", ctx.Err()
+}
+
+// TestSlowPages: a large page of a storage that waits counts as a large sample. A small one
+// does not wait for them.
+func TestSlowPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowPager{Pager: pagingStorage(t)}
+		q := newTestRequests(t, s, WithStandardProtocol(0, 0))
+		var err error
+		q.standard, err = startStandard(t.Context(), nil, s, q.config.metrics)
+		require.NoError(t, err)
+		s.slow = true
+		ctx, cancel := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		ask := func(p peer.ID, n int) {
+			asking.Go(func() {
+				d, err := q.draws.begin(ctx, p, limit.Origin{}, &network.NullScope{}, n, time.Now())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer d.end(0, true, time.Now())
+				_, _, err = q.standard.page(ctx, &pageQuery{namespace: "n", limit: n, draw: d}, nil, nil)
+				if err == nil {
+					t.Error("a page was read")
+				}
+			})
+		}
+		for i := range 2 * maxSlowDraws {
+			ask(peer.ID(fmt.Sprint(i)), 1000)
+		}
+		synctest.Wait()
+		require.EqualValues(t, maxSlowDraws, s.underWay.Load())
+		ask("small", smallSample)
+		synctest.Wait()
+		require.EqualValues(t, maxSlowDraws+1, s.underWay.Load())
+		cancel()
+		asking.Wait()
+		require.Zero(t, s.underWay.Load())
 	})
 }
 

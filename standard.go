@@ -192,19 +192,25 @@ func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found 
 
 // read reads a page of the storage. Its registrations fit into an answer, because what
 // an answer leaves out would be skipped.
-func (s *standard) read(ctx context.Context, q *pageQuery, after Cursor, size int) ([]Record, Cursor, error) {
+func (s *standard) read(ctx context.Context, q *pageQuery, after Cursor, size int) (records []Record, next Cursor, err error) {
 	const (
 		perRegistration = 24  // bytes of tags, lengths and TTL
 		perAnswer       = 512 // bytes of the cookie and of what comes first
 	)
-	started := time.Now()
-	records, next, err := s.storage.Page(ctx, q.namespace, q.kind, after, size, wire.Standard.MaxAnswer-perAnswer-size*perRegistration)
-	if err == nil && len(next) > MaxCursorSize {
-		err = fmt.Errorf("cursor of %d bytes", len(next))
-	}
-	s.metrics.StorageCalled(StorageCalled{Op: StoragePage, Err: err, Duration: time.Since(started)})
+	err = q.draw.slowly(ctx, func() (err error) {
+		started := time.Now()
+		records, next, err = s.storage.Page(ctx, q.namespace, q.kind, after, size, wire.Standard.MaxAnswer-perAnswer-size*perRegistration)
+		if err == nil && len(next) > MaxCursorSize {
+			err = fmt.Errorf("cursor of %d bytes", len(next))
+		}
+		s.metrics.StorageCalled(StorageCalled{Op: StoragePage, Err: err, Duration: time.Since(started)})
+		if err != nil {
+			return storageError{err}
+		}
+		return nil
+	})
 	if err != nil {
-		return nil, "", storageError{err}
+		return nil, "", err
 	}
 	return records, next, nil
 }
