@@ -50,6 +50,10 @@ func (m *model) add(r Record, q Quota) error {
 	}
 	noneLeft := isLasting(r) && (old == nil || !isLasting(*old)) &&
 		(q.Total > 0 && lasting >= max(1, q.Total/2) || q.Bytes > 0 && lastingBytes > q.Bytes/2)
+	if old != nil && q.Bytes > 0 && q.Total > 0 && sizeOf(r) > max(q.Bytes/int64(q.Total), sizeOf(*old)) {
+		lastingGrows := isLasting(r) && isLasting(*old) && lastingBytes-sizeOf(*old) > max(1, q.Bytes/2)
+		noneLeft = noneLeft || lastingGrows || bytes-sizeOf(*old) > q.Bytes
+	}
 	room := m.hasRoom(r, q)
 	switch {
 	case old != nil && noneLeft:

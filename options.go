@@ -135,8 +135,9 @@ func WithMaxRegistrations(n int) ServiceOption {
 
 // WithMaxRegistrationBytes limits the size of the live registrations of the point's
 // storage: of the namespace, the peer ID and the signed peer record of each, in bytes. More
-// are answered E_UNAVAILABLE. A refresh is never refused, so a storage may hold more
-// once records have grown. 0 is no limit. The default is 1 GiB: with the records that
+// are answered E_UNAVAILABLE. A refresh is refused only if its record has grown beyond the
+// average, which is this limit by that of [WithMaxRegistrations]. So a storage holds twice
+// as much at most. 0 is no limit. The default is 1 GiB: with the records that
 // most hosts have, of 200 to 400 bytes, [WithMaxRegistrations] is reached first, but a
 // record may have 8 KiB.
 func WithMaxRegistrationBytes(n int64) ServiceOption {

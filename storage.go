@@ -46,7 +46,8 @@ const (
 )
 
 // Quota is how much a storage may hold. Zero means no limit. A quota counts live
-// registrations; replacing one that is live is never refused.
+// registrations; replacing one that is live is not refused unless it has grown, see
+// [Storage].Add.
 //
 // A registration that was added with a Fresh before its Deadline is a lasting one. Lasting
 // registrations may take half of Total and half of Bytes. Replacing a registration by a
@@ -89,7 +90,7 @@ type Counts struct {
 //   - The clock decides whether a record is live, at the time of the call. Sample must
 //     never return a record that has ended and is not removed yet, and a Quota must not
 //     count it. An Add after the end makes a new registration and no refresh.
-//   - A refresh is never refused, whatever the limits are by then.
+//   - A refresh that has not grown is never refused, whatever the limits are by then.
 //   - Decide limits in the same step as the Add: under a lock, in a transaction, in a
 //     script.
 //   - A sample is uniform over registrations. Seeking to a random key is not uniform:
@@ -105,8 +106,10 @@ type Storage interface {
 	// peer. A new registration counts against q, in one step with adding it: over
 	// q.PerPeer it is refused with [ErrPeerLimit], over q.PerOrigin with
 	// [ErrOriginLimit], over q.Total or q.Bytes with [ErrFull], and over several of
-	// them with the first of these. A refresh is never refused, also if its envelope
-	// has grown. One that comes from another origin counts there if q.PerOrigin allows
+	// them with the first of these. A refresh is not refused, with one exception: if its
+	// namespace, peer ID and envelope are together larger than before, and than q.Bytes by
+	// q.Total, it needs room for what it has grown, and is otherwise refused with
+	// [ErrFull]. One that comes from another origin counts there if q.PerOrigin allows
 	// it, and otherwise where it counted before.
 	//
 	// When Add returns nil, r survives the process if anything in the storage does. When it

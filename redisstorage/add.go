@@ -65,7 +65,12 @@ func renewReports(ctx context.Context, shards []*shard, n int) {
 
 // shardLimits returns how much shard n may hold.
 func shardLimits(shards []*shard, n int, q rendezvous.Quota) limits {
+	average := int64(noLimit)
+	if q.Bytes > 0 && q.Total > 0 {
+		average = q.Bytes / int64(q.Total)
+	}
 	return limits{
+		average:      average,
 		perPeer:      orNoLimit(int64(q.PerPeer)),
 		perOrigin:    orNoLimit(int64(q.PerOrigin)),
 		total:        shardLimit(shards, n, int64(q.Total), 1, func(r report) int64 { return r.live }),

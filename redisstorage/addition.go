@@ -33,11 +33,12 @@ type addition struct {
 // limits are how much a shard may hold. A negative limit is none.
 type limits struct {
 	perPeer, perOrigin, total, bytes, lastingTotal, lastingBytes int64
+	average                                                      int64 // bytes up to which a refresh may always grow
 }
 
 // String returns the limits as the script takes them.
 func (l limits) String() string {
-	return fmt.Sprint(l.perPeer, l.perOrigin, l.total, l.bytes, l.lastingTotal, l.lastingBytes)
+	return fmt.Sprint(l.perPeer, l.perOrigin, l.total, l.bytes, l.lastingTotal, l.lastingBytes, l.average)
 }
 
 // lasting reports whether the registration lives longer than it is fresh.

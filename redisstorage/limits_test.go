@@ -251,7 +251,7 @@ func TestBytes(t *testing.T) {
 		require.NoError(t, s.Add(t.Context(), record(100, 1000, time.Minute), q))
 		require.ErrorIs(t, s.Add(t.Context(), record(101, 100, time.Minute), q), rendezvous.ErrFull)
 		for range 5 {
-			require.NoError(t, s.Add(t.Context(), record(0, 5000, time.Minute), q), "a refresh is never refused")
+			require.NoError(t, s.Add(t.Context(), record(0, 5000, time.Minute), q), "there is no average")
 		}
 		for i := range 9 {
 			require.NoError(t, s.Add(t.Context(), record(i, 100, 3*time.Second), q))
@@ -347,6 +347,48 @@ func TestLastingQuota(t *testing.T) {
 			}
 			for i := range 120 {
 				require.NoError(t, s.Remove(t.Context(), "", testPeer(i)))
+			}
+		}
+	})
+}
+
+// TestGrowthQuota checks that a refresh which has grown beyond the average needs room for that, and
+// that any other is accepted.
+func TestGrowthQuota(t *testing.T) {
+	t.Parallel()
+	onServers(t, func(t *testing.T, url string) {
+		t.Helper()
+		const total, average = 20, 500
+		s := open(t, url)
+		for ns, record := range map[string]func(string, int, time.Duration) rendezvous.Record{"fresh": testRecord, "lasting": lastingRecord} {
+			q := rendezvous.Quota{Total: total, Bytes: total * average}
+			add := func(i, size int) error {
+				r := record(ns, i, time.Minute)
+				r.Envelope = make([]byte, size-len(r.Namespace)-len(r.Peer))
+				return s.Add(t.Context(), r, q)
+			}
+			for i := range total / 2 {
+				require.NoError(t, add(i, average/2))
+			}
+			refused := 0
+			for i := range total / 2 {
+				if err := add(i, 5*average); err != nil {
+					require.ErrorIs(t, err, rendezvous.ErrFull)
+					refused++
+				}
+			}
+			require.Positive(t, refused)
+			require.Less(t, refused, total/2)
+			bytes := 0
+			for _, r := range mustSample(t, s, ns) {
+				bytes += len(r.Namespace) + len(r.Peer) + len(r.Envelope)
+			}
+			require.LessOrEqual(t, bytes, total*average)
+			for i := range total / 2 {
+				require.NoError(t, add(i, average))
+			}
+			for i := range total / 2 {
+				require.NoError(t, s.Remove(t.Context(), ns, testPeer(i)))
 			}
 		}
 	})

@@ -90,6 +90,9 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 			return err
 		}
 	}
+	if at >= 0 && f.growsBeyond(at, r, q) {
+		return rendezvous.ErrFull
+	}
 	if f.inSteps(q) {
 		f.mu.Unlock()
 		runtime.Gosched()
@@ -105,6 +108,21 @@ func (f *flawed) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quot
 func (f *flawed) inSteps(q rendezvous.Quota) bool {
 	return f.has("checks limits in a separate step") || f.has("checks origins in a separate step") && q.PerOrigin > 0 ||
 		f.has("checks bytes in a separate step") && q.Bytes > 0
+}
+
+// growsBeyond reports whether r, which refreshes the record at an index, has grown beyond the
+// average and the bytes.
+func (f *flawed) growsBeyond(at int, r rendezvous.Record, q rendezvous.Quota) bool {
+	if q.Bytes <= 0 || q.Total <= 0 || f.size(r) <= max(q.Bytes/int64(q.Total), f.size(f.records[at])) || f.has("lets any refresh grow") {
+		return f.has("refuses refreshes over the bytes") && q.Bytes > 0 && f.size(r) > q.Bytes
+	}
+	bytes := f.size(r) - f.size(f.records[at])
+	for _, other := range f.records {
+		if f.live(other) {
+			bytes += f.size(other)
+		}
+	}
+	return bytes > q.Bytes
 }
 
 // store stores r as the record at an index, or as a new one for -1.

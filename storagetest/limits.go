@@ -243,4 +243,14 @@ func checkByteLimit(s *suite) {
 	r.Envelope = make([]byte, len(other.Envelope))
 	s.add(r, rendezvous.Quota{Bytes: size})
 	s.add(other, rendezvous.Quota{Bytes: 2 * size})
+
+	// With a total there is an average, beyond which a refresh grows only if there is room.
+	r.Envelope = append(r.Envelope, 0, 0)
+	s.add(r, rendezvous.Quota{Bytes: size + 2, Total: 1})
+	r.Envelope = append(r.Envelope, 0, 0)
+	s.expectRefused(r, rendezvous.Quota{Bytes: 2*size + 3, Total: 2}, rendezvous.ErrFull)
+	s.add(r, rendezvous.Quota{Bytes: 2*size + 4, Total: 2})
+	s.add(r, rendezvous.Quota{Bytes: 1, Total: 1}) // it has not grown
+	r.Envelope = r.Envelope[:len(r.Envelope)-1]
+	s.add(r, rendezvous.Quota{Bytes: 1, Total: 1})
 }

@@ -57,6 +57,8 @@ func TestChecksFindFlaws(t *testing.T) {
 		{"never moves a refresh", "moves to the origin"},
 		{"counts expired records for origins", "counts for no origin"},
 		{"has no limit of bytes", "limit of bytes"},
+		{"lets any refresh grow", "limit of bytes"},
+		{"refuses refreshes over the bytes", "limit of bytes"},
 		{"counts only envelopes", "limit of bytes"},
 		{"counts refreshes against limits", "limit of bytes"},
 		{"draws without a bound in bytes", "stops at a number of bytes"},

@@ -84,7 +84,7 @@ func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quo
 			r.Fresh = r.Deadline
 		}
 		old := get(tx, r.Namespace, r.Peer)
-		if !admitLasting(tx, r, old, q) {
+		if !admitLasting(tx, r, old, q) || old != nil && !admitGrowth(tx, r, old, q) {
 			return rendezvous.ErrFull
 		}
 		if old == nil {
@@ -203,6 +203,18 @@ func admit(tx *bbolt.Tx, r rendezvous.Record, q rendezvous.Quota) error {
 		return rendezvous.ErrFull
 	}
 	return nil
+}
+
+// admitGrowth reports whether r, which replaces an old value, is no larger than that or than
+// the average, or whether there is room for it.
+func admitGrowth(tx *bbolt.Tx, r rendezvous.Record, old []byte, q rendezvous.Quota) bool {
+	growth := len(r.Envelope) - (len(old) - headerSize)
+	if q.Total == 0 || q.Bytes == 0 || growth <= 0 || int64(sizeOf(r.Namespace, r.Peer, len(r.Envelope))) <= q.Bytes/int64(q.Total) {
+		return true
+	}
+	wasLasting := old[lastingAt] == 1 && r.Fresh.Before(r.Deadline)
+	return int64(tx.Bucket(sizes).Sequence())+int64(growth) <= q.Bytes &&
+		(!wasLasting || int64(tx.Bucket(lastingSizes).Sequence())+int64(growth) <= max(1, q.Bytes/2))
 }
 
 // sizeOf is what a registration counts against a quota of bytes.

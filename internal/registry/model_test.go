@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -101,7 +102,7 @@ func (m *model) admit(k key, c content, q Quota, now int64) (refresh bool, origi
 	lastingFull := c.lasting() && (!refresh || !old.lasting()) && lastingExceeds(live, k, c, q)
 	if refresh {
 		switch {
-		case lastingFull:
+		case lastingFull, growsBeyond(live, k, c, q):
 			return true, netip.Addr{}, ErrFull
 		case !hasRoom:
 			return true, old.origin, nil
@@ -135,6 +136,22 @@ func lastingExceeds(live map[key]content, k key, c content, q Quota) bool {
 	}
 	return q.Total > 0 && len(lasting)+1 > max(1, q.Total/2) ||
 		q.Bytes > 0 && sizeOf(lasting)+size(k, c) > max(1, q.Bytes/2)
+}
+
+// growsBeyond reports whether a refresh is larger than before and than the average, and over a
+// quota of bytes.
+func growsBeyond(live map[key]content, k key, c content, q Quota) bool {
+	if q.Bytes <= 0 || q.Total <= 0 || size(k, c) <= q.Bytes/int64(q.Total) || size(k, c) <= size(k, live[k]) {
+		return false
+	}
+	after, lasting := maps.Clone(live), make(map[key]content)
+	after[k] = c
+	for other, o := range after {
+		if o.lasting() {
+			lasting[other] = o
+		}
+	}
+	return sizeOf(after) > q.Bytes || c.lasting() && live[k].lasting() && sizeOf(lasting) > max(1, q.Bytes/2)
 }
 
 // hasRoomAt reports whether another registration may count at an address, if it is a new

@@ -129,7 +129,51 @@ func TestBytesCountWhatIsLive(t *testing.T) {
 	require.Zero(t, f.Bytes())
 }
 
-// A refresh is over every limit, and is not refused.
+// TestGrowthIsBounded: records that grow after they were admitted take no more than the quota of
+// bytes, and those that are no larger than the average no more than twice that.
+func TestGrowthIsBounded(t *testing.T) {
+	for name, lives := range map[string]int64{"fresh": 0, "lasting": 1} {
+		t.Run(name, func(t *testing.T) {
+			const total, average = 200, 100
+			f, q := newFixture(), Quota{Total: total, Bytes: total * average}
+			register := func(i, size int) error {
+				e := Entry{Namespace: "n", Peer: numberedPeer(i), Envelope: make([]byte, size-1-len(numberedPeer(i))), Deadline: f.now + second + lives}
+				e.Fresh = e.Deadline - lives
+				a, err := f.Admit(&e, q, f.now)
+				if err == nil {
+					f.Put(a, &e)
+				}
+				return err
+			}
+			registered := 0
+			for i := range total {
+				if register(i, average/2) == nil {
+					registered++
+				}
+			}
+			most := q.Bytes / (1 + lives)
+			refused := 0
+			for i := range registered {
+				if err := register(i, 10*average); err != nil {
+					require.ErrorIs(t, err, ErrFull)
+					refused++
+				}
+			}
+			require.Positive(t, refused)
+			require.Less(t, refused, registered)
+			require.LessOrEqual(t, f.Bytes(), most)
+			for i := range registered {
+				require.NoError(t, register(i, average), "no more than the average")
+				require.NoError(t, register(i, average/2))
+				require.NoError(t, register(i, average))
+			}
+			require.LessOrEqual(t, f.Bytes(), 2*q.Bytes)
+			checkInvariants(t, f.Registry, f.now)
+		})
+	}
+}
+
+// A refresh is over every limit, and is not refused if it has not grown.
 func TestRefreshOverEveryLimit(t *testing.T) {
 	f, q := newFixture(), Quota{PerPeer: 1, PerOrigin: 1, Total: 1, Bytes: 1}
 	const addr = "192.0.2.1"
@@ -137,10 +181,13 @@ func TestRefreshOverEveryLimit(t *testing.T) {
 		require.NoError(t, f.registerFrom(addr, numbered(i), "p", second, unlimited))
 	}
 	require.NoError(t, f.registerFrom(addr, numbered(1), "p", 10*second, q))
-	require.NoError(t, f.put(&Entry{
+	larger := Entry{
 		Namespace: numbered(2), Peer: "p", Envelope: make([]byte, 1000),
 		Deadline: f.now + 10*second, Origin: OriginOf(netip.MustParseAddr(addr)),
-	}, q))
+	}
+	require.ErrorIs(t, f.put(&larger, q), ErrFull)
+	q.Total = 0 // there is no average
+	require.NoError(t, f.put(&larger, q))
 	f.now += second
 	require.ErrorIs(t, f.registerFrom(addr, numbered(0), "p", second, q), ErrPeerLimit, "it has expired, and would be a new one")
 	require.Len(t, f.Sample(nil, "", 10, 0, f.now), 2)

@@ -80,7 +80,8 @@ func New(expired func(namespace string, p peer.ID)) *Registry {
 }
 
 // Admit decides whether e may be registered at now. No quota refuses to refresh a live
-// registration. A new one that would exceed q is refused with [ErrPeerLimit],
+// registration, unless that grows, beyond the average that the quota of bytes has for each of
+// the total, and there is no room for it. A new one that would exceed q is refused with [ErrPeerLimit],
 // [ErrOriginLimit] or [ErrFull], whichever is the first in this order. The error may
 // also be [ErrBehind].
 //
@@ -113,7 +114,7 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 // it were new, for a nil r. Registrations count until they are evicted. That a refresh
 // has no room at its origin comes last, because it is not refused for that.
 func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
-	full := e.lasting() && x.lastingExceeds(r, e, q)
+	full := e.lasting() && x.lastingExceeds(r, e, q) || r != nil && x.growsBeyond(r, e, q)
 	var from Origin
 	if r != nil {
 		from = r.origin
@@ -146,6 +147,33 @@ func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
 	}
 	return q.Total > 0 && now.count >= max(1, q.Total/2) ||
 		q.Bytes > 0 && now.bytes+e.size() > max(1, q.Bytes/2)
+}
+
+// growsBeyond reports whether there are not enough bytes for e, which refreshes r and is larger.
+// Up to the average there is always room, so records of most hosts may grow, and the
+// registrations take twice the quota at most.
+func (x *Registry) growsBeyond(r *Registration, e *Entry, q Quota) bool {
+	if q.Bytes <= 0 || q.Total <= 0 || e.size() <= q.Bytes/int64(q.Total) {
+		return false
+	}
+	growth := e.size() - x.sizeOf(r)
+	if growth <= 0 {
+		return false
+	}
+	lasting := e.lasting() && r.place != nil && r.place.lasting
+	return x.Bytes()+growth > q.Bytes || lasting && x.order.lasting.bytes+growth > max(1, q.Bytes/2)
+}
+
+// sizeOf returns what a live registration counts against a quota of bytes.
+func (x *Registry) sizeOf(r *Registration) int64 {
+	if r.place != nil {
+		return r.place.size()
+	}
+	size := namesSize(r.namespace.name, r.registrant.id)
+	if x.all.holds(r) {
+		size += int64(len(x.all.slots[r.positions[ofAll]].envelope))
+	}
+	return size
 }
 
 // mostForOne is how many registrations an Admit looks at to find expired ones.

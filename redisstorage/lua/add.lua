@@ -14,7 +14,8 @@
 --       the deadline if it is known already (0: not),
 --       1 to refresh only, and to check the limits otherwise,
 --       the limits per peer, per origin, of the shard, of the shard's bytes, of its lasting
---       registrations and of their bytes (negative: no limit), as one string
+--       registrations and of their bytes, and up to what size a refresh may always grow
+--       (negative: no limit), as one string
 -- Returns what report returns, and then the outcome: 'added', 'refreshed', 'absent' if it was to
 --       refresh only, the limit that refused the registration ('peer', 'origin' or 'full'), or
 --       'behind' if something has to be purged to know whether a limit refuses it,
@@ -25,7 +26,7 @@ local ns, peer, origin, where, id = ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
 local here, refreshOnly = where == 'here', ARGV[13] == '1'
 local limits = {}
 for n in string.gmatch(ARGV[14], '%S+') do limits[#limits + 1] = tonumber(n) end
-local perPeer, perOrigin, total, totalBytes, lastingTotal, lastingBytes = unpack(limits)
+local perPeer, perOrigin, total, totalBytes, lastingTotal, lastingBytes, average = unpack(limits)
 
 local t = now()
 local delay = underWay(t, ARGV[11])
@@ -69,12 +70,12 @@ local function over(n, keys)
   return live >= n
 end
 
--- overBytes returns 'full' if indexes have no room for the registration's bytes, or 'behind' if
--- that is not known because some of them have expired.
-local function overBytes(most, keys)
+-- overBytes returns 'full' if indexes have no room for more bytes, or 'behind' if that is not
+-- known because some of them have expired.
+local function overBytes(most, keys, more)
   if most < 0 then return nil end
   local function fits()
-    local bytes = size
+    local bytes = more
     for _, key in ipairs(keys) do bytes = bytes + (bytesOf(key)) end
     return bytes <= most
   end
@@ -97,12 +98,19 @@ local function refusal()
     end
     if here and not originFits(id, origin, perOrigin, t) then return 'origin' end
     if over(total, indexes) then return 'full' end
-    local refused = overBytes(totalBytes, indexes)
+    local refused = overBytes(totalBytes, indexes, size)
     if refused then return refused end
   end
   if e.lasting and not (old and old.lasting) then
     if over(lastingTotal, {lastingIndex}) then return 'full' end
-    return overBytes(lastingBytes, {lastingIndex})
+    local refused = overBytes(lastingBytes, {lastingIndex}, size)
+    if refused then return refused end
+  end
+  local growth = old and size - sizeOf(ns, old) or 0
+  if growth > 0 and average >= 0 and size > average then
+    local refused = overBytes(totalBytes, indexes, growth)
+    if not refused and e.lasting and old.lasting then refused = overBytes(lastingBytes, {lastingIndex}, growth) end
+    return refused
   end
 end
 
