@@ -287,6 +287,8 @@ func TestStreamsInService(t *testing.T) {
 // it, although another identity has ninety answers that it hardly reads.
 func TestSlowHonestReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var readers sync.WaitGroup
+		t.Cleanup(readers.Wait) // after the hosts are closed
 		hosts := simHosts(t, 3)
 		point, attacker, honest := hosts[0], hosts[1], hosts[2]
 		startPoint(t, point, biggest{})
@@ -296,13 +298,13 @@ func TestSlowHonestReader(t *testing.T) {
 			st := openRaw(t, attacker, point.ID())
 			_, err := st.Write(frameOf(t, discoverRequest("n", 0)))
 			require.NoError(t, err)
-			go func() { // until the stream is reset
+			readers.Go(func() { // until the stream is reset
 				for b := make([]byte, 100); ; time.Sleep(time.Second / 10) {
 					if _, err := st.Read(b); err != nil {
 						return
 					}
 				}
-			}()
+			})
 		}
 		time.Sleep(time.Second / 10)
 		slow := openRaw(t, honest, point.ID())
