@@ -136,7 +136,7 @@ wild: deps ## Break real networks, in namespaces with NATs, and measure how long
 	PATH="$$PATH:/usr/sbin:/sbin" bin/wild $(WILDFLAGS)
 
 .PHONY: interop
-interop: deps ## Run clients of other libp2p implementations, in Node and Chromium, against points
+interop: deps ## Run clients of other libp2p implementations against points, and a server of one against Client
 	.ci/deps-node
 	cd interop && npm ci && npm run build
 	mkdir -p bin

@@ -499,7 +499,7 @@ var ofOthers = []string{
 	"sh",                               // the language of a block
 	"certhash", "http", "https", "wss", // in multiaddrs and URLs
 	// Of clients of the standard protocol.
-	"/canvas/rendezvous/1.0.0", "RendezvousClient.protocol", "autoRegister", "announce", "multiaddrs", "register", "connectionGater",
+	"/canvas/rendezvous/1.0.0", "RendezvousClient.protocol", "RendezvousServer.protocol", "maxDiscoverLimit", "autoRegister", "announce", "multiaddrs", "register", "connectionGater",
 	"Promise.withResolvers", "E_INVALID_SIGNED_PEER_RECORD", "libp2p-routing-state", "/libp2p/routing-state-record", "PeerInfo",
 }
 

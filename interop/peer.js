@@ -46,10 +46,10 @@ export function newPeer(transports, userAgent) {
       return { results }
     },
 
-    // dial connects to a peer at the addresses that discover stored, and returns the one used.
+    // dial connects to a peer at the addresses that discover stored.
     async dial({ peer }) {
-      const connection = await node.dial(peerIdFromString(peer))
-      return { addr: connection.remoteAddr.toString() }
+      await node.dial(peerIdFromString(peer))
+      return {}
     },
 
     async discovered() {

@@ -6,18 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // commandTimeout is the time for one command. Starting a page takes longest.
 const commandTimeout = 30 * time.Second
 
-// client is a peer of js-libp2p with the rendezvous client of @canvas-js/libp2p-rendezvous.
-// interop/peer.js has its commands.
+// client is a peer of js-libp2p with the rendezvous client of @canvas-js/libp2p-rendezvous,
+// whose commands are in interop/peer.js, or with its server, which knows only the commands
+// start and stop of interop/server.js.
 type client struct {
 	at remote
 }
 
-// remote is a program that carries out commands of interop/peer.js.
+// remote is a program that carries out commands of interop/peer.js or interop/server.js.
 type remote interface {
 	// call sends a command as JSON and returns the answer as JSON.
 	call(ctx context.Context, command []byte) ([]byte, error)
@@ -66,14 +69,22 @@ type found struct {
 	ID string `json:"id"`
 }
 
-func (c *client) start(ctx context.Context, s settings) (self, error) {
+// start starts the peer, or the point, which is to speak a protocol.
+func (c *client) start(ctx context.Context, id protocol.ID, s settings) (self, error) {
+	if id != canvasID { // which needs no setting
+		s.Protocol = string(id)
+	}
 	if s.Listen == nil {
 		s.Listen = []string{}
 	}
 	if s.Announce == nil {
 		s.Announce = []string{}
 	}
-	return command[self](ctx, c, "start", s)
+	me, err := command[self](ctx, c, "start", s)
+	if err == nil && me.Protocol != string(id) {
+		err = fmt.Errorf("it speaks %s, not %s", me.Protocol, id)
+	}
+	return me, err
 }
 
 // requests makes requests on one stream, and returns a result for each.
@@ -94,10 +105,10 @@ func (c *client) discover(ctx context.Context, point, ns string) ([]found, error
 	return r[0].Peers, nil
 }
 
-// dial connects to a peer that discover returned, and returns the address it used.
-func (c *client) dial(ctx context.Context, id string) (string, error) {
-	r, err := command[struct{ Addr string }](ctx, c, "dial", map[string]string{"peer": id})
-	return r.Addr, err
+// dial connects to a peer that discover returned.
+func (c *client) dial(ctx context.Context, id string) error {
+	_, err := command[struct{}](ctx, c, "dial", map[string]string{"peer": id})
+	return err
 }
 
 // discovered returns the peers that an autoRegister has found.

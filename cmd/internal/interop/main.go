@@ -1,12 +1,13 @@
-// Command interop runs clients of other libp2p implementations against rendezvous points,
-// and prints what works:
+// Command interop runs clients of other libp2p implementations against rendezvous points, and
+// the client of this library against the server of another one, and prints what works:
 //
 //	make interop
 //
 // The points are processes of "rendezvous serve", with registrations in memory, in LevelDB
 // and on Redis. The clients are programs of js-libp2p, of the directory interop: in
 // processes of Node, and in pages of a headless Chromium. Beside each of them a peer of this
-// library speaks the other protocol to the same point, and they must find each other.
+// library speaks the other protocol to the same point, and they must find each other. The
+// server is a program of js-libp2p in a process of Node.
 //
 // It exits with 1 if anything does not work.
 package main
@@ -18,6 +19,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -26,12 +28,12 @@ const limit = 5 * time.Minute
 
 func main() {
 	binary := flag.String("rendezvous", "bin/rendezvous", "the rendezvous command")
-	clients := flag.String("clients", "interop", "the directory of the clients, with what they need installed")
+	programs := flag.String("programs", "interop", "the directory of the clients and the server, with what they need installed")
 	page := flag.String("page", "bin/interop/page.js", "the script of the page")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	ctx, cancel := context.WithTimeout(ctx, limit)
-	err := run(ctx, *binary, *clients, *page)
+	err := run(ctx, *binary, *programs, *page)
 	cancel()
 	stop()
 	if err != nil {
@@ -40,13 +42,13 @@ func main() {
 	}
 }
 
-// run starts everything, has all clients checked at once, and stops everything.
-func run(ctx context.Context, binary, clients, page string) error {
+// run starts everything, has everything checked at once, and stops everything.
+func run(ctx context.Context, binary, programs, page string) error {
 	dir, err := os.MkdirTemp("", "interop")
 	if err != nil {
 		return fmt.Errorf("make a directory for logs: %w", err)
 	}
-	w := &world{dir: dir, clients: clients}
+	w := &world{dir: dir, programs: programs}
 	defer w.close()
 	if w.binary, err = filepath.Abs(binary); err != nil {
 		return fmt.Errorf("find the rendezvous command: %w", err)
@@ -54,9 +56,10 @@ func run(ctx context.Context, binary, clients, page string) error {
 	if err := w.open(ctx, page); err != nil {
 		return err
 	}
-	rows := checkAll(ctx, w)
-	printTable(os.Stdout, rows)
-	for _, r := range rows {
+	clients, servers := checkAll(ctx, w)
+	printTable(os.Stdout, "client", clients)
+	printTable(os.Stdout, "server", servers)
+	for _, r := range slices.Concat(clients, servers) {
 		if r.failed() {
 			return fmt.Errorf("not everything works; logs are in %s", dir)
 		}

@@ -10,20 +10,22 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// native is a peer of this library. It speaks [rendezvous.RendezvousID_v001] to one point,
-// and listens on TCP, and on WebSocket for pages.
+// native is a peer of this library. It speaks one protocol to one point, and listens on TCP,
+// and on WebSocket for pages.
 type native struct {
-	host   host.Host
-	client *rendezvous.Client
-	point  peer.ID
+	host     host.Host
+	client   *rendezvous.Client
+	point    peer.ID
+	protocol protocol.ID
 }
 
-func newNative(point peer.AddrInfo) (*native, error) {
+func newNative(point peer.AddrInfo, id protocol.ID, opts ...rendezvous.ClientOption) (*native, error) {
 	h, err := libp2p.New(
 		libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/tcp/0/ws"),
 		libp2p.DisableRelay(),
@@ -33,14 +35,15 @@ func newNative(point peer.AddrInfo) (*native, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a host: %w", err)
 	}
-	return &native{host: h, client: rendezvous.NewClient(h, rendezvous.WithPoints(point)), point: point.ID}, nil
+	opts = append(opts, rendezvous.WithPoints(point), rendezvous.WithProtocol(id))
+	return &native{host: h, client: rendezvous.NewClient(h, opts...), point: point.ID, protocol: id}, nil
 }
 
 // keepRegistered registers until ctx ends, and returns once it is registered.
 func (n *native) keepRegistered(ctx context.Context, namespaces ...string) error {
 	states, err := n.client.KeepRegistered(ctx, namespaces...)
 	if err != nil {
-		return fmt.Errorf("register over %s: %w", rendezvous.RendezvousID_v001, err)
+		return fmt.Errorf("register over %s: %w", n.protocol, err)
 	}
 	timeout := time.After(20 * time.Second)
 	for {
@@ -50,9 +53,9 @@ func (n *native) keepRegistered(ctx context.Context, namespaces ...string) error
 				return nil
 			}
 		case <-timeout:
-			return fmt.Errorf("not registered over %s after 20 s", rendezvous.RendezvousID_v001)
+			return fmt.Errorf("not registered over %s after 20 s", n.protocol)
 		case <-ctx.Done():
-			return fmt.Errorf("register over %s: %w", rendezvous.RendezvousID_v001, context.Cause(ctx))
+			return fmt.Errorf("register over %s: %w", n.protocol, context.Cause(ctx))
 		}
 	}
 }
@@ -68,7 +71,21 @@ func (n *native) find(ctx context.Context, ns, id string) (rendezvous.Registrati
 			return r, nil
 		}
 	}
-	return rendezvous.Registration{}, fmt.Errorf("%s is not among the %d peers in %q over %s", id, len(registrations), ns, rendezvous.RendezvousID_v001)
+	return rendezvous.Registration{}, fmt.Errorf("%s is not among the %d peers in %q over %s", id, len(registrations), ns, n.protocol)
+}
+
+// absent returns an error if the point answers that a peer is in a namespace.
+func (n *native) absent(ctx context.Context, ns, id string) error {
+	registrations, err := n.client.Discover(ctx, n.point, ns, 0)
+	if err != nil {
+		return err
+	}
+	for _, r := range registrations {
+		if r.Peer.ID.String() == id {
+			return fmt.Errorf("%s is still found in %q over %s", id, ns, n.protocol)
+		}
+	}
+	return nil
 }
 
 // dial connects to a peer that find returned.

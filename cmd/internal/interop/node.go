@@ -10,7 +10,7 @@ import (
 	"os/exec"
 )
 
-// node is a process of Node that runs interop/node.js. It is used by one goroutine.
+// node is a process of Node that carries out commands. It is used by one goroutine.
 type node struct {
 	process *process
 	in      io.WriteCloser
@@ -18,8 +18,9 @@ type node struct {
 	out     *bufio.Reader // of pipe
 }
 
-func startNode(ctx context.Context, dir, log string) (*node, error) {
-	program, err := exec.LookPath("node")
+// startNode starts a program in the directory of the clients.
+func startNode(ctx context.Context, dir, program, log string) (*node, error) {
+	binary, err := exec.LookPath("node")
 	if err != nil {
 		return nil, fmt.Errorf("%w: .ci/deps-node installs it", err)
 	}
@@ -33,7 +34,7 @@ func startNode(ctx context.Context, dir, log string) (*node, error) {
 		cmd.Dir, cmd.Stdout = dir, stdout
 		n.in, err = cmd.StdinPipe()
 		return err
-	}, program, "node.js")
+	}, binary, program)
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}

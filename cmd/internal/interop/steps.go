@@ -8,17 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// steps are the columns of the table. Each is a promise to a client.
-var steps = []struct {
-	name   string
-	do     func(*scenario, context.Context) error
-	needed bool // without it the others cannot be checked
-}{
+// steps are the columns of the table of clients. Each is a promise to a client.
+var steps = []step[*scenario]{
 	{"connect", (*scenario).connect, true},
 	{"register", (*scenario).register, false},
 	{"found over 0.0.1", (*scenario).foundByNative, false},
@@ -42,8 +36,7 @@ type scenario struct {
 	row    *row
 	world  *world
 	name   string
-	info   peer.AddrInfo // of the point
-	point  string        // the address at which the clients reach it
+	point  string // the address at which the clients reach it
 	native *native
 
 	manual, auto         *client // one does what it is told, one registers by itself
@@ -65,10 +58,7 @@ func (s *scenario) ns(of string) string { return s.name + "/" + of }
 // connect starts the clients, and has the first connect to the point.
 func (s *scenario) connect(ctx context.Context) (err error) {
 	addresses := settings{Listen: []string{"/ip4/127.0.0.1/tcp/0/ws"}}
-	if s.row.protocol != canvasID { // which needs no setting
-		addresses.Protocol = string(s.row.protocol)
-	}
-	if s.row.client == pageClient {
+	if s.row.program == pageClient {
 		// A page cannot listen. Peers could reach it through a relay at an address such as this.
 		addresses.Listen, addresses.Announce = nil, []string{"/ip4/127.0.0.1/tcp/9/ws"}
 	}
@@ -96,19 +86,15 @@ func (s *scenario) connect(ctx context.Context) (err error) {
 }
 
 func (s *scenario) startClient(ctx context.Context, name string, with settings) (*client, self, error) {
-	c, err := s.world.newClient(ctx, s.row.client, s.name+"-"+name+".log")
+	c, err := s.world.newClient(ctx, s.row.program, s.name+"-"+name+".log")
 	if err != nil {
 		return nil, self{}, err
 	}
-	me, err := c.start(ctx, with)
-	if err == nil && me.Protocol != string(s.row.protocol) {
-		err = fmt.Errorf("the client speaks %s, not %s", me.Protocol, s.row.protocol)
-	}
+	me, err := c.start(ctx, s.row.protocol, with)
 	if err != nil {
 		c.at.close()
-		return nil, self{}, err
 	}
-	return c, me, nil
+	return c, me, err
 }
 
 // register: the point grants what the client asks for, and its own default if that is
@@ -141,7 +127,7 @@ func (s *scenario) foundByNative(ctx context.Context) error {
 	if !sameAddrs(s.manualSelf.Addrs, r.Peer.Addrs) {
 		return fmt.Errorf("addresses %q registered, %q found", s.manualSelf.Addrs, r.Peer.Addrs)
 	}
-	if s.row.client == nodeClient {
+	if s.row.program == nodeClient {
 		return s.native.dial(ctx, r.Peer)
 	}
 	return nil
@@ -157,8 +143,7 @@ func (s *scenario) findsNative(ctx context.Context) error {
 	if !contains(peers, id) {
 		return fmt.Errorf("%s is not among the peers: %+v", id, peers)
 	}
-	_, err = s.manual.dial(ctx, id)
-	return err
+	return s.manual.dial(ctx, id)
 }
 
 // oneStream: requests of all types share a stream, and are answered in order.
@@ -184,7 +169,7 @@ func (s *scenario) oneStream(ctx context.Context) error {
 	if _, err := s.native.find(ctx, two, s.manualSelf.ID); err != nil {
 		return err
 	}
-	return s.absent(ctx, one, s.manualSelf.ID)
+	return s.native.absent(ctx, one, s.manualSelf.ID)
 }
 
 // unregister: nobody finds the client afterwards. The client's DISCOVER is answered after
@@ -194,7 +179,7 @@ func (s *scenario) unregister(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.absent(ctx, s.ns("manual"), s.manualSelf.ID); err != nil {
+	if err := s.native.absent(ctx, s.ns("manual"), s.manualSelf.ID); err != nil {
 		return err
 	}
 	peers, err := s.auto.discover(ctx, s.point, s.ns("manual"))
@@ -262,7 +247,7 @@ func (s *scenario) leave(ctx context.Context) error {
 	if err := s.auto.stop(ctx); err != nil {
 		return err
 	}
-	if err := await(ctx, "the end over 0.0.1", 40*time.Second, func() error { return s.absent(ctx, long, s.autoSelf.ID) }); err != nil {
+	if err := await(ctx, "the end over 0.0.1", 40*time.Second, func() error { return s.native.absent(ctx, long, s.autoSelf.ID) }); err != nil {
 		return err
 	}
 	peers, err := s.manual.discover(ctx, s.point, long)
@@ -270,20 +255,6 @@ func (s *scenario) leave(ctx context.Context) error {
 		err = errors.New("another client does not find it, though its TTL is two hours")
 	}
 	return err
-}
-
-// absent returns an error if the peer of this library finds a peer in a namespace.
-func (s *scenario) absent(ctx context.Context, ns, id string) error {
-	registrations, err := s.native.client.Discover(ctx, s.info.ID, ns, 0)
-	if err != nil {
-		return err
-	}
-	for _, r := range registrations {
-		if r.Peer.ID.String() == id {
-			return fmt.Errorf("%s is still found in %q over %s", id, ns, rendezvous.RendezvousID_v001)
-		}
-	}
-	return nil
 }
 
 func contains(peers []found, id string) bool {

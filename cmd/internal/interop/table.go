@@ -9,9 +9,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// row is a client, and how it reaches which point, with the outcome of each step.
+// row is a client, and how it reaches which point, or a server, and how clients reach it,
+// with the outcome of each step.
 type row struct {
-	client    string
+	program   string
 	protocol  protocol.ID
 	transport string // as in the point's address
 	storage   string // of the point
@@ -36,10 +37,11 @@ func (r *row) failed() bool {
 	return r.err != nil
 }
 
-// printTable prints a line for each row, and below the table why steps failed.
-func printTable(out io.Writer, rows []*row) {
+// printTable prints a line for each row, and below the table why steps failed. of says what
+// the rows are.
+func printTable(out io.Writer, of string, rows []*row) {
 	line := func(cells []string) { _, _ = fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | ")) }
-	header := []string{"client", "transport", "protocol", "storage"}
+	header := []string{of, "transport", "protocol", "storage"}
 	for _, o := range rows[0].outcomes {
 		header = append(header, o.step)
 	}
@@ -47,7 +49,7 @@ func printTable(out io.Writer, rows []*row) {
 	line(strings.Split(strings.Repeat("--- ", len(header)-1)+"---", " "))
 	var why []string
 	for _, r := range rows {
-		cells := []string{r.client, r.transport, string(r.protocol), r.storage}
+		cells := []string{r.program, r.transport, string(r.protocol), r.storage}
 		name := strings.Join(cells, ", ")
 		for _, o := range r.outcomes {
 			cells = append(cells, o.String())

@@ -16,9 +16,9 @@ var storages = []string{"memory", "LevelDB", "Redis"}
 
 // world is what the clients need: points, one for each storage, and a browser.
 type world struct {
-	binary  string // the rendezvous command
-	clients string // the directory of the clients' programs
-	dir     string // for logs and databases
+	binary   string // the rendezvous command
+	programs string // the directory of the clients' and the server's programs
+	dir      string // for logs and databases
 
 	redis   *process
 	points  map[string]*point // by storage
@@ -96,7 +96,7 @@ const (
 // newClient starts a program of a kind of client.
 func (w *world) newClient(ctx context.Context, kind, log string) (*client, error) {
 	if kind == nodeClient {
-		n, err := startNode(ctx, w.clients, filepath.Join(w.dir, log))
+		n, err := startNode(ctx, w.programs, "node.js", filepath.Join(w.dir, log))
 		if err != nil {
 			return nil, err
 		}
@@ -107,4 +107,13 @@ func (w *world) newClient(ctx context.Context, kind, log string) (*client, error
 		return nil, err
 	}
 	return &client{at: p}, nil
+}
+
+// newServer starts a program of a server.
+func (w *world) newServer(ctx context.Context, log string) (*client, error) {
+	n, err := startNode(ctx, w.programs, "server.js", filepath.Join(w.dir, log))
+	if err != nil {
+		return nil, err
+	}
+	return &client{at: n}, nil
 }
