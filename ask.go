@@ -50,7 +50,7 @@ type asker struct {
 	ttl        lifetimes // to register for, unless the caller says
 	own        *peerrecord.Own
 	records    *peerrecord.Cache
-	silence    *silence
+	silence    *points.Silence
 	twins      logging.Limit
 
 	maxNamespace int  // bytes, in the protocol that allows the most
@@ -75,7 +75,7 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		ttl:     lifetimes{waku: DefaultTTL, standard: config.lasting},
 		own:     peerrecord.NewOwn(h, config.addrs),
 		records: peerrecord.NewCache(),
-		silence: new(silence),
+		silence: points.NewSilence(DefaultTTL),
 
 		lasting: slices.ContainsFunc(config.protocols, lasts),
 	}
@@ -83,67 +83,6 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		a.maxNamespace = max(a.maxNamespace, dialectOf(id).MaxNamespace)
 	}
 	return a
-}
-
-// lasts reports whether a protocol's registrations live on when their peer is gone.
-func lasts(id protocol.ID) bool { return id != "" && dialectOf(id) == wire.Standard }
-
-// silence notices that no point answers searches any more.
-type silence struct {
-	changed func() // called when what err returns has changed
-	lines   logging.Limit
-
-	mu    sync.Mutex
-	since time.Time // of the first search that failed since a point answered
-	last  error     // of the last search, once it has been so for the life of a registration
-}
-
-// searched takes in how a search of a namespace has ended. That nobody can be found is
-// logged once it has been so for the life of a registration. Gossipsub, for one, does not
-// show the errors of its discovery.
-func (s *silence) searched(ns string, err error) {
-	silent, changed := s.update(err)
-	if changed && s.changed != nil {
-		s.changed()
-	}
-	if !silent {
-		return
-	}
-	if n, due := s.lines.Due(); due {
-		logging.Log.Error("no rendezvous point answers searches, so this host finds nobody", "namespace", ns, "error", err, "times", n)
-	}
-}
-
-func (s *silence) update(err error) (silent, changed bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	was := s.last != nil
-	switch {
-	case err == nil:
-		s.since, s.last = time.Time{}, nil
-	case s.since.IsZero():
-		s.since = time.Now()
-	case time.Since(s.since) >= DefaultTTL:
-		s.last = err
-	}
-	return s.last != nil, was != (s.last != nil)
-}
-
-// err returns why no point has answered a search for the life of a registration, or nil.
-func (s *silence) err() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
-}
-
-// lifetimes are for how long to register in each protocol. 0 is as long as the point grants.
-type lifetimes struct{ waku, standard time.Duration }
-
-func (l lifetimes) in(d *wire.Dialect) time.Duration {
-	if d == wire.Standard {
-		return l.standard
-	}
-	return l.waku
 }
 
 // grant is what a point has granted, and in which protocol. The protocol is empty if there
@@ -193,37 +132,6 @@ func (a *asker) register(ctx context.Context, point *points.Point, ns string, tt
 	}
 	a.metrics.RequestEnded(ended)
 	return grant{ended.TTL, ended.Protocol}, ended.Err
-}
-
-// grantedTTL returns the TTL to believe when a point says that it granted so many seconds:
-// no more than were asked for.
-func grantedTTL(d *wire.Dialect, asked, granted int64) time.Duration {
-	switch {
-	case asked > 0:
-		return clampTTL(granted, time.Duration(asked)*time.Second)
-	case d == wire.Standard:
-		return lastingTTL(granted)
-	default:
-		return clampTTL(granted, DefaultTTL)
-	}
-}
-
-// statedTTL returns the TTL to believe when a point says that a registration of another peer
-// lives for so many seconds.
-func statedTTL(d *wire.Dialect, seconds int64) time.Duration {
-	if d == wire.Standard {
-		return lastingTTL(seconds)
-	}
-	return clampTTL(seconds, MaxTTL)
-}
-
-// lastingTTL returns the TTL to believe when a point of the standard protocol states the
-// given seconds, or none.
-func lastingTTL(seconds int64) time.Duration {
-	if seconds <= 0 {
-		return DefaultStandardTTL
-	}
-	return clampTTL(seconds, MaxStandardTTL)
 }
 
 // envelopeFor returns the host's record, of which envelope is the usual form, as a point of
@@ -312,59 +220,30 @@ func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answ
 	return p, err
 }
 
-// maxFollowedPages is how many pages of a point are read at a time, at most.
-const maxFollowedPages = 8
-
-// follow reads pages from where f is, each of most registrations or less: until the point has no
-// more, the page has nothing that was not on another, maxFollowedPages are read, or take, which is
-// called with each, returns false. A point that does not know a cookie, because it was
-// started again, is asked for the first page.
+// follow reads pages from where f is, each of at most so many registrations. It calls take
+// with each, which returns whether to go on.
 func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follow, ns string, most int, take func(page) bool) error {
-	type key struct {
-		namespace string
-		peer      peer.ID
-	}
-	seen := make(map[key]struct{})
-	var last []Registration
-	for n := range maxFollowedPages {
-		cookie := f.Ask()
+	return f.Read(most, func(cookie []byte) (points.Page, bool, error) {
 		p, err := a.discover(ctx, point, ns, cookie, most)
-		if errors.Is(err, ErrInvalidCookie) && len(cookie) > 0 {
-			f.Restart()
-			continue
+		switch {
+		case errors.Is(err, ErrInvalidCookie) && len(cookie) > 0:
+			return points.Page{Unknown: true}, false, nil
+		case err != nil:
+			return points.Page{}, false, err
 		}
-		if err != nil {
-			if n > 0 && len(seen) > 0 {
-				logging.Log.Debug("rendezvous point has answered in part", "point", point.ID(), "namespace", ns, "error", err)
-				return nil
-			}
-			return err
-		}
-		before := len(seen)
+		entries := make([]points.Entry, len(p.found))
 		for i := range p.found {
-			seen[key{p.found[i].Namespace, p.found[i].Peer.ID}] = struct{}{}
+			entries[i] = points.Entry{Namespace: p.found[i].Namespace, Peer: p.found[i].Peer.ID}
 		}
-		more := f.Answered(points.Page{Asked: most, Got: p.got, Repeated: repeated(last, p.found), Cookie: p.cookie})
-		last = slices.Clone(p.found)
-		if !take(p) || !more || p.got > 0 && len(seen) == before {
-			return nil
-		}
-	}
-	return nil
-}
-
-// repeated reports whether a page has the same as the last one, but for its last registration:
-// the cookies of canvas-js lead back to that.
-func repeated(last, found []Registration) bool {
-	return len(found) > 0 && len(found) >= len(last)-1 && len(found) <= len(last) &&
-		slices.EqualFunc(found, last[:len(found)], func(a, b Registration) bool { return a.Peer.ID == b.Peer.ID && a.Namespace == b.Namespace })
+		return points.Page{Found: entries, Got: p.got, Cookie: p.cookie}, !take(p), nil
+	})
 }
 
 // discoverAll returns at most so many registrations that a point has in a namespace.
 func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, most int) ([]Registration, error) {
 	var found []Registration
 	most = grantLimit(int64(most), MaxDiscoverLimit)
-	err := a.follow(ctx, point, point.FollowOnce(), ns, most, func(p page) bool {
+	err := a.follow(ctx, point, point.FollowOnce(ns), ns, most, func(p page) bool {
 		found = appendNewest(found, p.found)
 		return len(found) < most
 	})

@@ -254,7 +254,7 @@ func (c *Client) SearchErr() error {
 	if c.err != nil {
 		return c.err
 	}
-	return c.asker.silence.err()
+	return c.asker.silence.Err()
 }
 
 // SetPoints replaces the rendezvous points of [WithPoints] while the client runs. It is

@@ -330,7 +330,7 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 		return nil
 	})
 	if !errors.Is(ctx.Err(), context.Canceled) || err == nil {
-		s.silence.searched(s.namespace, err)
+		s.silence.Searched(s.namespace, err)
 	}
 	if err != nil {
 		logging.Log.Debug("no rendezvous point answered", "namespace", s.namespace, "error", err)

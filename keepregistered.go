@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/status-im/go-waku-rendezvous/internal/latest"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
 )
@@ -55,14 +56,14 @@ type registrar struct {
 
 	failures, addressless logging.Limit
 
-	slots chan struct{} // holds a token for each refresh that is under way
+	refreshes points.Refreshes
+	slots     chan struct{} // holds a token for each refresh that is under way
 
 	mu      sync.Mutex
 	keepers map[string]*keeper // by namespace
 	leaving map[string]*keeper // those that have ended and may still unregister
 	wakeups *background        // nil while there is no keeper
 	woken   chan struct{}      // closed and replaced at each wake-up
-	batch   time.Time          // when many namespaces are to be refreshed together
 }
 
 func newRegistrar(a *asker) *registrar {
@@ -74,7 +75,7 @@ func newRegistrar(a *asker) *registrar {
 		leaving: make(map[string]*keeper),
 		woken:   make(chan struct{}),
 	}
-	a.silence.changed = r.tellCalls
+	a.silence.Changed = r.tellCalls
 	return r
 }
 
@@ -195,7 +196,7 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 	notify(c.changed)
 	go func() {
 		defer close(c.out)
-		c.publish(ctx)
+		latest.Publish(ctx, c.out, c.changed, publishInterval, c.build)
 		r.end(c)
 	}()
 	return c.out, nil
@@ -291,20 +292,6 @@ func (r *registrar) endLease(k *keeper, l *lease) {
 	r.release(k)
 }
 
-// refreshAfter returns how long to wait before a registration is refreshed that was
-// granted after begun: a little over half its TTL, which leaves time for a second and a
-// third attempt. Registrations of all namespaces are refreshed together as far as that
-// leaves a choice.
-func (r *registrar) refreshAfter(begun time.Time, ttl time.Duration) time.Duration {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	latest := ttl * 3 / 5
-	if after := r.batch.Sub(begun); after < latest*3/4 || after > latest {
-		r.batch = begun.Add(points.Jitter(latest))
-	}
-	return time.Until(r.batch)
-}
-
 // logOutcome logs that nobody finds the host, once that has been so for the life of a
 // registration. Gossipsub, for one, does not show the errors of its discovery.
 func (r *registrar) logOutcome(ns string, err error) {
@@ -328,34 +315,10 @@ func (r *registrar) logOutcome(ns string, err error) {
 
 // keepCall is one call of KeepRegistered.
 type keepCall struct {
-	silence *silence
+	silence *points.Silence
 	keepers []*keeper
 	out     chan State
 	changed chan struct{} // holds a token when the state has changed
-}
-
-// publish offers the newest state to the reader of the channel. While nobody reads, it is
-// built again in the same memory, and not more often than every publishInterval.
-func (c *keepCall) publish(ctx context.Context) {
-	var out chan State // nil while there is nothing new
-	var state State
-	changed := c.changed
-	again := time.NewTimer(0)
-	defer again.Stop()
-	for {
-		select {
-		case <-again.C:
-			changed = c.changed
-		case <-changed:
-			c.build(&state)
-			out, changed = c.out, nil
-			again.Reset(publishInterval)
-		case out <- state:
-			out, state = nil, State{} // which is the reader's now
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // publishInterval is how long changes of the state are collected.
@@ -363,7 +326,7 @@ const publishInterval = 100 * time.Millisecond
 
 // build builds the present state in the memory of an earlier one.
 func (c *keepCall) build(s *State) {
-	s.SearchErr = c.silence.err()
+	s.SearchErr = c.silence.Err()
 	s.Namespaces = slices.Grow(s.Namespaces[:0], len(c.keepers))[:len(c.keepers)]
 	for i, k := range c.keepers {
 		n := &s.Namespaces[i]
@@ -601,7 +564,7 @@ func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, e
 	case err != nil:
 		return points.RetryAfter(k.points.Known()...), err
 	}
-	next := k.refreshAfter(begun, shortest)
+	next := k.refreshes.After(begun, shortest)
 	if shortest < asked {
 		next = max(next, min(minRefresh, points.Jitter(asked*3/5))-time.Since(begun))
 	}

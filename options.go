@@ -220,15 +220,6 @@ func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
 	return served
 }
 
-// TTLs of the standard protocol, unless [WithStandardProtocol] sets others.
-const (
-	// DefaultStandardTTL is how long a registration lives if its peer does not ask for a
-	// TTL.
-	DefaultStandardTTL = 2 * time.Hour
-	// MaxStandardTTL is the longest TTL.
-	MaxStandardTTL = 72 * time.Hour
-)
-
 // WithStandardProtocol makes the point serve [StandardID] as well, libp2p's own rendezvous
 // protocol, from the same registrations and within the same limits. The storage must be a
 // [Pager]. The default is not to serve it.

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
+	"github.com/status-im/go-waku-rendezvous/internal/points"
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
@@ -547,7 +548,7 @@ func TestEndlessPoint(t *testing.T) {
 	}{
 		"the same again":                   {habits{endless: true}, 2},
 		"a constant cookie":                {habits{constantCookie: true}, 2},
-		"ever new peers with new cookies":  {habits{}, maxFollowedPages},
+		"ever new peers with new cookies":  {habits{}, points.MaxPages},
 		"ever new peers without a cookie":  {habits{noCookie: true}, 1},
 		"cookies that it does not know":    {habits{forgetsCookies: true}, 3},
 		"an unknown namespace, for itself": {habits{unknownInvalid: true}, 1},
@@ -580,7 +581,7 @@ func TestEndlessPoint(t *testing.T) {
 			require.Len(t, point.since(wire.Discover), row.requests)
 			time.Sleep(minSearchInterval)
 			require.GreaterOrEqual(t, len(drain(t, c, ns)), len(found))
-			require.LessOrEqual(t, len(point.since(wire.Discover)), maxFollowedPages)
+			require.LessOrEqual(t, len(point.since(wire.Discover)), points.MaxPages)
 		})
 	}
 }

@@ -33,6 +33,9 @@ func dialectOf(id protocol.ID) *wire.Dialect {
 	return wire.Standard
 }
 
+// lasts reports whether a protocol's registrations live on when their peer is gone.
+func lasts(id protocol.ID) bool { return id != "" && dialectOf(id) == wire.Standard }
+
 // ServiceName is the name under which the host's resource manager accounts for the
 // streams of the protocols.
 const ServiceName = "vac.waku.rendezvous"
@@ -52,6 +55,15 @@ const (
 	MaxTTL = 20 * time.Second
 	// MaxDiscoverLimit is the most registrations in one answer.
 	MaxDiscoverLimit = 1000
+)
+
+// TTLs of the standard protocol, unless [WithStandardProtocol] sets others.
+const (
+	// DefaultStandardTTL is how long a registration lives if its peer does not ask for a
+	// TTL.
+	DefaultStandardTTL = 2 * time.Hour
+	// MaxStandardTTL is the longest TTL.
+	MaxStandardTTL = 72 * time.Hour
 )
 
 const (
@@ -144,6 +156,47 @@ func wireSeconds(d time.Duration) int64 {
 // registration is still live.
 func remainingSeconds(left time.Duration) int32 {
 	return int32(max(1, wireSeconds(left-grace)))
+}
+
+// lifetimes are for how long to register in each protocol. 0 is as long as the point grants.
+type lifetimes struct{ waku, standard time.Duration }
+
+func (l lifetimes) in(d *wire.Dialect) time.Duration {
+	if d == wire.Standard {
+		return l.standard
+	}
+	return l.waku
+}
+
+// grantedTTL returns the TTL to believe when a point says that it granted so many seconds:
+// no more than were asked for.
+func grantedTTL(d *wire.Dialect, asked, granted int64) time.Duration {
+	switch {
+	case asked > 0:
+		return clampTTL(granted, time.Duration(asked)*time.Second)
+	case d == wire.Standard:
+		return lastingTTL(granted)
+	default:
+		return clampTTL(granted, DefaultTTL)
+	}
+}
+
+// statedTTL returns the TTL to believe when a point says that a registration of another peer
+// lives for so many seconds.
+func statedTTL(d *wire.Dialect, seconds int64) time.Duration {
+	if d == wire.Standard {
+		return lastingTTL(seconds)
+	}
+	return clampTTL(seconds, MaxTTL)
+}
+
+// lastingTTL returns the TTL to believe when a point of the standard protocol states the
+// given seconds, or none.
+func lastingTTL(seconds int64) time.Duration {
+	if seconds <= 0 {
+		return DefaultStandardTTL
+	}
+	return clampTTL(seconds, MaxStandardTTL)
 }
 
 // clampTTL returns the TTL to believe when a point states the given seconds: from a

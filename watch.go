@@ -142,7 +142,7 @@ func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 		return nil
 	})
 	if ctx.Err() == nil || err == nil {
-		w.silence.searched(w.namespace, err)
+		w.silence.Searched(w.namespace, err)
 	}
 	if err != nil {
 		w.presence.NoneAnswered()

@@ -4,7 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 const (
@@ -12,6 +17,8 @@ const (
 	// long a cookie may be in bytes. Together they bound the memory that a point can take.
 	maxFollowed = 1024
 	maxCookie   = 512
+	// MaxPages is how many pages of a point are read at a time, at most.
+	MaxPages = 8
 	// listAgain is how long after its beginning a list that was read to its end is read
 	// anew: a point does not tell of peers that have unregistered.
 	listAgain = time.Minute
@@ -24,9 +31,10 @@ const (
 // point hands out page by page, each with a cookie for the next one. The caller of
 // [Point.Follow] has it for itself until it calls Done.
 type Follow struct {
-	point  *Point
-	turn   chan struct{} // holds a token while somebody has it
-	wanted time.Time     // when somebody last wanted it; guarded by point.mu
+	point     *Point
+	namespace string
+	turn      chan struct{} // holds a token while somebody has it
+	wanted    time.Time     // when somebody last wanted it; guarded by point.mu
 
 	cookie []byte    // for the next page; empty: the first one
 	asked  time.Time // when the last page was asked for
@@ -54,7 +62,7 @@ func (p *Point) followed(namespace string) *Follow {
 	defer p.mu.Unlock()
 	f, known := p.follows.Get(namespace)
 	if !known {
-		f = p.FollowOnce()
+		f = p.FollowOnce(namespace)
 		p.follows.Add(namespace, f)
 	}
 	f.wanted = time.Now()
@@ -63,7 +71,9 @@ func (p *Point) followed(namespace string) *Follow {
 
 // FollowOnce returns a Follow from the first page that nobody else has. Done need not be
 // called.
-func (p *Point) FollowOnce() *Follow { return &Follow{point: p, turn: make(chan struct{}, 1)} }
+func (p *Point) FollowOnce(namespace string) *Follow {
+	return &Follow{point: p, namespace: namespace, turn: make(chan struct{}, 1)}
+}
 
 // FollowedSince reports whether the list of a namespace was wanted after t.
 func (p *Point) FollowedSince(namespace string, t time.Time) bool {
@@ -76,12 +86,68 @@ func (p *Point) FollowedSince(namespace string, t time.Time) bool {
 // Done lets others read on.
 func (f *Follow) Done() { <-f.turn }
 
-// Ask returns the cookie to ask for the next page with, or nil for the first page. The list
+// Page is what [Follow.Read] needs to know of an answer.
+type Page struct {
+	Found  []Entry // its valid registrations
+	Got    int     // how many it has, valid or not
+	Cookie []byte  // for the next page; empty if there is none
+	// Unknown is whether the point does not know the cookie that it was asked with, because
+	// it was started again. There is nothing else on the page then.
+	Unknown bool
+}
+
+// Entry names a registration.
+type Entry struct {
+	Namespace string
+	Peer      peer.ID
+}
+
+// Read reads pages of at most limit registrations, from where the last call ended. It calls
+// ask for each one, with the cookie to ask with: nil for the first page. It returns when the
+// point has no more, a page has nothing that was not on another, [MaxPages] are read, or ask
+// reports that the caller has enough. A point that does not know a cookie is asked for the
+// first page. An error ends it, and is returned unless pages before had registrations.
+func (f *Follow) Read(limit int, ask func(cookie []byte) (p Page, enough bool, err error)) error {
+	seen := make(map[Entry]struct{})
+	var last []Entry
+	for range MaxPages {
+		p, enough, err := ask(f.next())
+		if err != nil {
+			if len(seen) > 0 {
+				logging.Log.Debug("rendezvous point has answered in part", "point", f.point.ID(), "namespace", f.namespace, "error", err)
+				return nil
+			}
+			return err
+		}
+		if p.Unknown {
+			f.restart()
+			continue
+		}
+		before := len(seen)
+		for _, e := range p.Found {
+			seen[e] = struct{}{}
+		}
+		more := f.answered(limit, p, repeats(last, p.Found))
+		last = p.Found
+		if enough || !more || p.Got > 0 && len(seen) == before {
+			return nil
+		}
+	}
+	return nil
+}
+
+// repeats reports whether a page has the same as the last one, but for its last registration:
+// a cookie of canvas-js leads back to that.
+func repeats(last, found []Entry) bool {
+	return len(found) > 0 && len(found) >= len(last)-1 && len(found) <= len(last) && slices.Equal(found, last[:len(found)])
+}
+
+// next returns the cookie to ask for the next page with, or nil for the first page. The list
 // begins anew if the host has connected to the point since the last page, because the point
 // may have forgotten what its cookies meant, and some points then leave out what is new.
-func (f *Follow) Ask() []byte {
+func (f *Follow) next() []byte {
 	if f.ended && time.Since(f.begun) >= listAgain || f.point.ConnectedSince(f.asked) {
-		f.Restart()
+		f.restart()
 	}
 	f.asked = time.Now()
 	if len(f.cookie) == 0 {
@@ -90,35 +156,28 @@ func (f *Follow) Ask() []byte {
 	return f.cookie
 }
 
-// Restart makes the next page the first one.
-func (f *Follow) Restart() { f.cookie = nil }
+// restart makes the next page the first one.
+func (f *Follow) restart() { f.cookie = nil }
 
-// Page is what Follow needs to know of an answer.
-type Page struct {
-	Asked, Got int // registrations
-	// Repeated is whether it has what the page before had, though it was asked for what
-	// comes after that.
-	Repeated bool
-	Cookie   []byte // for the next page; empty if there is none
-}
-
-// Answered takes in an answer. It reports whether to ask for another page.
-func (f *Follow) Answered(p Page) (more bool) {
+// answered takes in an answer to a request for limit registrations. repeated is whether it
+// has what the page before had, though it was asked for what comes after that. It reports
+// whether to ask for another page.
+func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	switch {
 	case len(f.cookie) == 0:
-		f.asked = time.Now() // a connection made for the request is none since
+		f.asked = time.Now() // the request may have connected, which means nothing
 		f.first = p.Got
 	case f.point.ConnectedSince(f.asked):
-		f.Restart()
+		f.restart()
 		return true
 	}
 	f.ended = f.ended || p.Got == 0
-	if p.Got > 0 && (p.Repeated || len(p.Cookie) > 0 && bytes.Equal(p.Cookie, f.cookie)) {
+	if p.Got > 0 && (repeated || len(p.Cookie) > 0 && bytes.Equal(p.Cookie, f.cookie)) {
 		f.repeats, f.noticed = true, time.Now()
 	}
-	f.Restart()
+	f.restart()
 	if f.repeats = f.repeats && time.Since(f.noticed) < listAgain; f.repeats {
-		f.ended = f.first < min(p.Asked, newestOnly)
+		f.ended = f.first < min(limit, newestOnly)
 		return false
 	}
 	if len(p.Cookie) == 0 || len(p.Cookie) > maxCookie {

@@ -1,0 +1,91 @@
+package latest
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestPublish: a reader gets the newest value, at most one in an interval. Values that
+// nobody reads are built in the same memory, and one that was read is the reader's.
+func TestPublish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const interval = time.Second
+		ctx, cancel := context.WithCancel(t.Context())
+		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
+		current, built := 0, 0
+		go func() {
+			defer close(ended)
+			Publish(ctx, out, changed, interval, func(v *[]int) {
+				built++
+				*v = append((*v)[:0], current)
+			})
+		}()
+		change := func() {
+			current++
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+			synctest.Wait()
+		}
+
+		synctest.Wait()
+		select {
+		case v := <-out:
+			require.Fail(t, "a value before any change", v)
+		default:
+		}
+
+		change()
+		first := <-out
+		require.Equal(t, []int{1}, first)
+
+		begun := time.Now()
+		for range 10 { // all in one interval
+			change()
+		}
+		require.Equal(t, []int{11}, <-out)
+		require.Equal(t, interval, time.Since(begun))
+		require.Equal(t, 2, built)
+		require.Equal(t, []int{1}, first)
+
+		for range 10 { // nobody reads
+			time.Sleep(interval)
+			change()
+		}
+		time.Sleep(interval)
+		require.Equal(t, []int{21}, <-out)
+		require.Equal(t, 12, built)
+
+		cancel()
+		<-ended
+	})
+}
+
+// TestPublishAllocates: values that nobody reads take no new memory.
+func TestPublishAllocates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
+		memory := make(map[*int]bool)
+		go func() {
+			defer close(ended)
+			Publish(ctx, out, changed, time.Second, func(v *[]int) {
+				*v = append((*v)[:0], 1)
+				memory[&(*v)[0]] = true
+			})
+		}()
+		for range 10 {
+			changed <- struct{}{}
+			time.Sleep(2 * time.Second)
+		}
+		synctest.Wait()
+		require.Len(t, memory, 1)
+		cancel()
+		<-ended
+	})
+}

@@ -1,0 +1,27 @@
+package points
+
+import (
+	"sync"
+	"time"
+)
+
+// Refreshes plans when registrations are refreshed, those of many namespaces together. The
+// zero value is ready for use. All methods may be called at the same time.
+type Refreshes struct {
+	mu    sync.Mutex
+	batch time.Time // when many are to be refreshed together
+}
+
+// After returns how long to wait before a registration is refreshed that was granted for ttl
+// in answer to a request that began at begun. That is 0.45 to 0.6 of the TTL, which leaves
+// time for a second and a third attempt. It is the time at which others are refreshed if that
+// is between the two.
+func (r *Refreshes) After(begun time.Time, ttl time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	latest := ttl * 3 / 5
+	if after := r.batch.Sub(begun); after < latest*3/4 || after > latest {
+		r.batch = begun.Add(Jitter(latest))
+	}
+	return time.Until(r.batch)
+}
