@@ -98,7 +98,7 @@ func (a *intruder) registrations(t *testing.T) float64 {
 	return float64(n)
 }
 
-// unpaidRefreshes returns how many refreshes per second an intruder's addresses do not pay,
+// unpaidRefreshes returns how many refreshes per second are not charged to an intruder's addresses,
 // if it has as many registrations as it can, with the shortest TTL.
 func (a *intruder) unpaidRefreshes(t *testing.T) (perSecond float64) {
 	t.Helper()
@@ -156,7 +156,7 @@ func TestFigures(t *testing.T) {
 		record("requests per second", perSecond)
 		_, perSecond = a.most(limit.NewBudget(config.rate, float64(config.burst)), limit.Request+limit.SignatureCheck(p521(t).GetPublic()))
 		record("P-521 signatures checked per second", perSecond)
-		record("refreshes per second that no address pays", a.unpaidRefreshes(t))
+		record("refreshes per second that are not charged to an address", a.unpaidRefreshes(t))
 		const kib = 64 << 10
 		atOnce, perSecond = a.most(limit.NewBudget(float64(config.egress), float64(config.egressBurst)), kib)
 		record("MiB of answers at once", atOnce*kib/(1<<20))

@@ -25,9 +25,6 @@ const (
 	minRefresh = 3 * time.Second
 	// retryDelay is the shortest time before a retry after a failure.
 	retryDelay = time.Second
-	// callerDelay is how much longer than the caller of Advertise a refresh waits, so that
-	// the call comes first.
-	callerDelay = time.Second
 	// advertiseRetry is when discovery/util.Advertise and gossipsub call Advertise again
 	// after an error.
 	advertiseRetry = 2 * time.Minute
@@ -41,9 +38,7 @@ const (
 	// A registration of hours is refreshed as often as if it had calmTTL, because a point
 	// may forget it and an earlier one is found later; and as often as if it had DefaultTTL
 	// while this host searches the namespace, because it then wants to be found, too.
-	// Whether it does is looked at every lookInterval.
-	calmTTL      = 500 * time.Second
-	lookInterval = DefaultTTL * 3 / 5
+	calmTTL = 500 * time.Second
 	// unregisterTimeout bounds how long the end of a registration of hours takes.
 	unregisterTimeout = time.Second
 )
@@ -154,7 +149,7 @@ func (r *registrar) wake(slept bool) {
 		if slept {
 			k.registrations.SetStale()
 		}
-		notify(k.woken)
+		k.refresher.Wake()
 	}
 }
 
@@ -191,7 +186,7 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 		}
 		k.calls = append(k.calls, c)
 		c.keepers = append(c.keepers, k)
-		notify(k.woken)
+		k.refresher.Wake()
 	}
 	notify(c.changed)
 	go func() {
@@ -224,7 +219,7 @@ func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration)
 		return 0, err
 	}
 	r.awaitPoint(ctx)
-	next, err := k.ask(ctx)
+	next, err := k.refresher.Ask(ctx)
 	lives := max(DefaultTTL, next*5/3)
 	if err != nil {
 		lives += advertiseRetry
@@ -344,10 +339,8 @@ type keeper struct {
 	*background
 	namespace     string
 	registrations *points.Registrations
-	woken         chan struct{}     // holds a token when something may have changed
-	asks          chan chan outcome // calls that want the host to register now
-	before        *keeper           // of the namespace, which may still unregister; nil if there is none
-	due           time.Time         // when to register again at the latest; only run uses it
+	refresher     *points.Refresher
+	before        *keeper // of the namespace, which may still unregister; nil if there is none
 
 	// Guarded by registrar.mu:
 	users int
@@ -355,14 +348,9 @@ type keeper struct {
 	lease *lease      // that of Advertise, or nil
 }
 
-// outcome is the outcome of an attempt to register.
-type outcome struct {
-	next time.Duration // until the next attempt
-	err  error
-}
-
 func newKeeper(ctx context.Context, r *registrar, ns string) *keeper {
-	k := &keeper{registrar: r, namespace: ns, woken: make(chan struct{}, 1), asks: make(chan chan outcome), before: r.leaving[ns]}
+	k := &keeper{registrar: r, namespace: ns, refresher: points.NewRefresher(), before: r.leaving[ns]}
+	k.refresher.Refresh, k.refresher.Outdated, k.refresher.Hurry = k.refresh, k.outdated, k.searching
 	k.registrations = points.NewRegistrations(ns, k.changed)
 	k.background = inBackground(ctx, k.run)
 	return k
@@ -383,26 +371,6 @@ func (k *keeper) tellCalls() {
 	}
 }
 
-// ask registers the host now and returns when to do so again.
-func (k *keeper) ask(ctx context.Context) (time.Duration, error) {
-	answer := make(chan outcome, 1)
-	select {
-	case k.asks <- answer:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-k.done:
-		return 0, context.Canceled
-	}
-	select {
-	case o := <-answer:
-		return o.next, o.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-k.done:
-		return 0, context.Canceled
-	}
-}
-
 // run keeps the host registered until ctx ends, and ends registrations then that would live
 // on. It begins when it is woken or asked to.
 func (k *keeper) run(ctx context.Context) {
@@ -411,56 +379,14 @@ func (k *keeper) run(ctx context.Context) {
 		<-k.before.done // what it sends must not come after what this one does
 		k.before = nil
 	}
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	defer timer.Stop()
-	for {
-		var answer chan outcome
-		select {
-		case answer = <-k.asks:
-		case <-timer.C:
-			if wait := k.rest(); wait > 0 {
-				timer.Reset(wait)
-				continue
-			}
-		case <-k.woken:
-			if !k.outdated() {
-				continue
-			}
-		case <-ctx.Done():
-			return
-		}
-		select {
-		case k.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
-		}
-		next, err := k.refresh(ctx)
-		<-k.slots
-		if answer != nil {
-			answer <- outcome{next, err}
-			next += callerDelay
-		}
-		k.due = time.Now().Add(next)
-		if next > 2*lookInterval {
-			next = lookInterval
-		}
-		timer.Reset(next)
-	}
+	k.refresher.Run(ctx)
 }
 
-// rest returns how long to wait before looking again whether to refresh, 0 to refresh now.
-// What is due soon is not looked at before.
-func (k *keeper) rest() time.Duration {
-	left := time.Until(k.due)
-	if left <= 2*lookInterval {
-		return max(0, left)
-	}
+// searching reports whether this host searches the namespace at points of a protocol whose
+// registrations last.
+func (k *keeper) searching() bool {
 	since := time.Now().Add(-DefaultTTL)
-	if slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) }) {
-		return 0
-	}
-	return lookInterval
+	return slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) })
 }
 
 // leave ends the registrations that would live on without the host, unless another keeper
@@ -521,6 +447,12 @@ func (k *keeper) lifetimes() lifetimes {
 // refresh registers at the points of the namespace and returns how long to wait before
 // the next refresh, also if it fails.
 func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
+	select {
+	case k.slots <- struct{}{}:
+		defer func() { <-k.slots }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
 	next, err := k.refreshAt(ctx, k.lifetimes())
 	if ctx.Err() != nil {
 		return next, err

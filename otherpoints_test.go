@@ -606,7 +606,7 @@ func TestStandardRefreshes(t *testing.T) {
 		events, err := c.Watch(searching, "n")
 		require.NoError(t, err)
 		time.Sleep(10 * time.Minute)
-		require.InDelta(t, 10*time.Minute/lookInterval, len(point.since(wire.Register)), 5)
+		require.InDelta(t, 10*time.Minute/points.LookInterval, len(point.since(wire.Register)), 5)
 		stop()
 		for range events { // until it has ended
 		}

@@ -2,6 +2,7 @@ package latest
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,16 +17,16 @@ func TestPublish(t *testing.T) {
 		const interval = time.Second
 		ctx, cancel := context.WithCancel(t.Context())
 		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
-		current, built := 0, 0
+		var current, built atomic.Int64
 		go func() {
 			defer close(ended)
 			Publish(ctx, out, changed, interval, func(v *[]int) {
-				built++
-				*v = append((*v)[:0], current)
+				built.Add(1)
+				*v = append((*v)[:0], int(current.Load()))
 			})
 		}()
 		change := func() {
-			current++
+			current.Add(1)
 			select {
 			case changed <- struct{}{}:
 			default:
@@ -50,7 +51,7 @@ func TestPublish(t *testing.T) {
 		}
 		require.Equal(t, []int{11}, <-out)
 		require.Equal(t, interval, time.Since(begun))
-		require.Equal(t, 2, built)
+		require.EqualValues(t, 2, built.Load())
 		require.Equal(t, []int{1}, first)
 
 		for range 10 { // nobody reads
@@ -59,7 +60,7 @@ func TestPublish(t *testing.T) {
 		}
 		time.Sleep(interval)
 		require.Equal(t, []int{21}, <-out)
-		require.Equal(t, 12, built)
+		require.EqualValues(t, 12, built.Load())
 
 		cancel()
 		<-ended
