@@ -134,8 +134,8 @@ func (a *asker) register(ctx context.Context, point *points.Point, ns string, tt
 	return grant{ended.TTL, ended.Protocol}, ended.Err
 }
 
-// envelopeFor returns the host's record, of which envelope is the usual form, as a point of
-// the standard protocol wants it.
+// envelopeFor returns the host's record in the form that a point of the standard protocol
+// accepts. envelope is the record in its usual form.
 func (a *asker) envelopeFor(point peer.ID, envelope []byte) []byte {
 	agent, err := a.host.Peerstore().Get(point, "AgentVersion")
 	if name, ok := agent.(string); err != nil || !ok || !strings.HasPrefix(name, "rust-libp2p/") {
@@ -179,7 +179,7 @@ type page struct {
 	cookie  []byte         // for the next page; empty if there is none
 }
 
-// discover sends a DISCOVER to a point. A point whose protocol has no cookies is sent none.
+// discover sends a DISCOVER to a point. The cookie is left out if the point's protocol has none.
 func (a *asker) discover(ctx context.Context, point *points.Point, ns string, cookie []byte, most int) (page, error) {
 	if err := checkNamespaceSize(ns, a.maxNamespace); err != nil {
 		return page{}, err
@@ -271,8 +271,8 @@ func appendNewest(found, more []Registration) []Registration {
 }
 
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each: of a sample, or of all that the point has told
-// of and not taken back.
+// returns what all points together say of each peer in the answer. If all is true, that is
+// every peer that the point has told of and not taken back, and otherwise a sample.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
 	most = min(most, answerLimit(point))
 	if !a.lasting {
@@ -319,15 +319,15 @@ func (a *asker) record(point *points.Point, ns string, p page) []points.Sighting
 	return seen
 }
 
-// logTwin logs that another host is registered under this host's peer ID. Others then find
-// now the one and now the other.
+// logTwin logs that another host is registered under this host's peer ID. Other peers then
+// find either of the two.
 func (a *asker) logTwin(point peer.ID, addrs []ma.Multiaddr) {
 	if n, due := a.twins.Due(); due {
 		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", a.host.ID(), "addresses", addrs, "point", point, "times", n)
 	}
 }
 
-// relayedRecord is how long a registration is in an answer, in bytes, unless it has many
+// relayedRecord is the size of a registration in an answer, in bytes, unless it has many
 // addresses.
 const relayedRecord = 400
 
@@ -344,9 +344,9 @@ func answerLimit(point *points.Point) int {
 // answers has memory for the answers that send parses.
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
-// send sends a request to a point, which charges a price for it, in the protocol that the
-// point speaks. It calls read with the answer, of which it parses at most size bytes and most
-// registrations. The answer is valid until read returns.
+// send sends a request to a point in the protocol that the point speaks. price is what the
+// point charges for it. send calls read with the answer, which may have at most size bytes, and
+// of which it parses at most most registrations. The answer is valid until read returns.
 func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) error {
 	return point.RoundTrip(ctx, points.Request{
 		Append: func(dst []byte, id protocol.ID) []byte {

@@ -103,8 +103,8 @@ func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error
 // MaxDiscoverLimit. An empty ns asks across all namespaces. Invalid records are left
 // out. The host itself may be among the peers. Nothing is added to the host's peerstore.
 //
-// Over [StandardID] it is no sample but the registrations that the point hands out first,
-// which are the oldest at most points, read page by page.
+// Over [StandardID], Discover reads pages and returns the registrations that the point hands
+// out first. At most points these are the oldest ones, not a random sample.
 func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -123,14 +123,15 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // slept.
 //
 // Over [StandardID], a registration of hours is refreshed every five minutes, or as often as
-// one of 20 seconds while the client searches the namespace: who looks for others wants to be
-// found, and others are told first of what is new. The host also registers again when the
-// connection to the point is lost. When ctx ends, the points are told, in a second at most.
+// one of 20 seconds while the client searches the namespace: a host that looks for others also
+// needs to be found, and points tell others first of what is new. The host also registers again
+// when the connection to the point is lost. When ctx ends, the client unregisters, which takes a
+// second at most.
 //
 // The channel carries the state whenever it changes. It need not be read: it holds only
 // the newest state and blocks nothing. It is closed after ctx has ended and everything
-// that KeepRegistered started has ended. The registrations then end with their TTL, or have
-// ended over [StandardID]. The error is one of the arguments, and is returned at once.
+// that KeepRegistered started has ended. Registrations over [RendezvousID_v001] end with their
+// TTL. The error is about the arguments, and is returned at once.
 func (c *Client) KeepRegistered(ctx context.Context, ns ...string) (<-chan State, error) {
 	out, err := c.keepRegistered(ctx, ns)
 	if err != nil {
@@ -166,7 +167,7 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 //
 // Over [StandardID], Watch follows what is new and reads everything once a minute. A peer has
 // left when it has unregistered, up to a minute later, or at the end of its TTL, which may
-// be hours. The error is one of the arguments, and is returned at once.
+// be hours. The error is about the arguments, and is returned at once.
 func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 	if err := c.check(ns); err != nil {
 		return nil, fmt.Errorf("watch %q: %w", ns, err)
@@ -190,8 +191,8 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 // ctx does not end, or two minutes later if the call failed.
 //
 // Calls of Advertise and KeepRegistered for one namespace share its refreshes. Over
-// [StandardID], the duration is minutes, [discovery.TTL] is asked for as it is, and the points
-// are told when this ends.
+// [StandardID], the duration is minutes, the client asks for [discovery.TTL] unchanged up to
+// [MaxStandardTTL], and it unregisters when this ends.
 func (c *Client) Advertise(ctx context.Context, ns string, opts ...discovery.Option) (time.Duration, error) {
 	next, err := c.advertise(ctx, ns, opts)
 	if err != nil {

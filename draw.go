@@ -21,11 +21,11 @@ const (
 	// of them wait.
 	maxLargeDraws = 2
 	largeWait     = 5 * time.Second
-	// maxSlowDraws is how many of all peers a storage that copies is asked for at a time. A
-	// registration must not wait in such a storage for all the samples that a crowd asks for.
+	// maxSlowDraws is how many large samples, of all peers together, a storage that copies is
+	// asked for at a time. A registration must not wait there behind the samples of a crowd.
 	maxSlowDraws = 2
-	// slowDrawTime is how long a large sample counts as one of them at least if it was
-	// cancelled, because a database may carry out what it was asked for all the same.
+	// slowDrawTime is the shortest time for which a cancelled one counts, because a database
+	// may carry it out all the same.
 	slowDrawTime = 250 * time.Millisecond
 )
 
@@ -72,8 +72,8 @@ func (d *draws) begin(ctx context.Context, p peer.ID, o limit.Origin, scope netw
 }
 
 // reserve takes a place, bytes of answer and memory for n registrations. It takes the place
-// first: an answer that turns out larger than expected is charged in full before the ones
-// that wait are, so no more of them than there are places are too cheap.
+// first. An answer that is larger than expected is then charged in full before a waiting one
+// is charged, so the answers that were charged too little are never more than the places.
 func (d *draw) reserve(ctx context.Context, n int, now time.Time) error {
 	memory := 0
 	if n > smallSample {
@@ -110,7 +110,7 @@ func (d *draw) book(bytes int) error {
 	return nil
 }
 
-// slowly calls sample, once the storage may be asked for another one.
+// slowly calls sample when the storage has fewer than maxSlowDraws under way.
 func (d *draw) slowly(ctx context.Context, sample func() error) error {
 	if d == nil || !d.large || !d.draws.copies {
 		return sample()
@@ -145,8 +145,8 @@ func (d *draw) check(found []wire.Found) error {
 }
 
 // end gives everything back and settles the charge. sent is the size of the answer. If the
-// peer has not taken the answer, nothing is given back of the charge, because what it was
-// for is drawn.
+// peer has not taken the answer, none of the charge is given back, because the sample was
+// drawn.
 func (d *draw) end(sent int, taken bool, now time.Time) {
 	if d == nil {
 		return

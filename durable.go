@@ -61,7 +61,7 @@ type durableStorage struct {
 	// Guarded by mu.
 	expired []registrationKey
 	// order is the identity of the order, and how many of its places are reserved in db.
-	// No place beyond is written into db, or said to anybody. Guarded by mu; it changes
+	// No place beyond is written into db or returned to a caller. Guarded by mu; it changes
 	// only while the write lock is held, too.
 	order dbformat.Order
 }
@@ -166,8 +166,8 @@ func (s *durableStorage) Page(ctx context.Context, namespace string, kind Record
 	return s.memoryStorage.Page(ctx, namespace, kind, after, n, maxBytes)
 }
 
-// reserve begins the order, and reserves all places in it that are taken. It has nothing to
-// do but after the storage was opened.
+// reserve begins the order, and reserves all places in it that are taken. Only the first call
+// after the storage was opened has anything to do.
 func (s *durableStorage) reserve(ctx context.Context) error {
 	var reserved bool
 	err := s.locked(func() error {

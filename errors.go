@@ -70,7 +70,8 @@ var (
 	// ErrInvalidTTL: the TTL is negative or longer than the point grants.
 	ErrInvalidTTL error = &StatusError{Status: pb.Message_E_INVALID_TTL}
 	// ErrInvalidCookie: the point does not know the cookie of a DISCOVER over [StandardID].
-	// Only [Client.Discover] returns it, if the point does so without having been sent one.
+	// The client then starts over without a cookie, so only [Client.Discover] returns this
+	// error, for a point that answers it to a request without a cookie.
 	ErrInvalidCookie error = &StatusError{Status: statusInvalidCookie}
 	// ErrNotAuthorized: the point does not allow this peer to do that, or to do more of it.
 	ErrNotAuthorized error = &StatusError{Status: pb.Message_E_NOT_AUTHORIZED}

@@ -191,7 +191,8 @@ func checkTTLs(def, most, longest time.Duration) error {
 	return nil
 }
 
-// standardConfig is how a point serves the standard protocol. The zero value is not at all.
+// standardConfig says how a point serves the standard protocol. The zero value means that it
+// does not.
 type standardConfig struct {
 	ttl, maxTTL time.Duration
 	further     []protocol.ID // beside StandardID
@@ -224,9 +225,9 @@ func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
 // protocol, from the same registrations and within the same limits. The storage must be a
 // [Pager]. The default is not to serve it.
 //
-// def is the TTL of registrations that do not ask for one, most the longest that one may
-// ask for; a longer one is answered E_INVALID_TTL. Both are whole seconds, def at most most,
-// and most at most 72 hours. 0 stands for 2 hours and for 72 hours.
+// def is the TTL of registrations that do not ask for one, and most is the longest TTL; a
+// request for a longer one is answered E_INVALID_TTL. Both are whole seconds. def is no longer
+// than most, and most no longer than 72 hours. 0 stands for 2 hours and 72 hours.
 //
 // DISCOVER of [RendezvousID_v001] finds a registration that was made over the standard
 // protocol for 20 seconds, and as long as its peer is connected to the point; any
@@ -381,8 +382,8 @@ func checkPoints(points []peer.AddrInfo) error {
 
 // WithProtocol sets which protocols the client speaks: [RendezvousID_v001], which is the
 // default, [StandardID], or both. With each point it speaks the first of ids that the point
-// has, so a network can move from one to the other. Any other ID is taken for that of a point
-// which speaks the standard protocol under its own ID, such as /canvas/rendezvous/1.0.0.
+// has, so a network can move from one to the other. Any other ID stands for the standard protocol
+// under another ID, such as /canvas/rendezvous/1.0.0.
 //
 // Over the standard protocol, a registration lives for [WithStandardTTL] and not for 20
 // seconds, and namespaces have at most 255 bytes.
@@ -393,7 +394,7 @@ func WithProtocol(ids ...protocol.ID) ClientOption {
 		}
 		for i, id := range ids {
 			if !strings.HasPrefix(string(id), "/") || slices.Contains(ids[:i], id) {
-				return fmt.Errorf("protocol %q: an ID begins with a slash, and is given once", id)
+				return fmt.Errorf("protocol %q: an ID begins with a slash, and may be given only once", id)
 			}
 		}
 		c.protocols = slices.Clone(ids)
@@ -403,8 +404,8 @@ func WithProtocol(ids ...protocol.ID) ClientOption {
 
 // WithStandardTTL sets for how long a client asks points to register it over [StandardID],
 // in whole seconds, [MaxStandardTTL] at most. 0 stands for [DefaultStandardTTL], which is the
-// default: many points refuse less. A point that was not told that the host goes away hands
-// it out for so long.
+// default, because many points refuse less. If the host goes away without unregistering, points
+// hand out its registration for that long.
 func WithStandardTTL(ttl time.Duration) ClientOption {
 	return func(c *clientConfig) error {
 		if ttl < 0 || ttl > MaxStandardTTL || ttl%time.Second != 0 {

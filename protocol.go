@@ -33,7 +33,8 @@ func dialectOf(id protocol.ID) *wire.Dialect {
 	return wire.Standard
 }
 
-// lasts reports whether a protocol's registrations live on when their peer is gone.
+// lasts reports whether registrations of a protocol may live for hours after their peer is
+// gone.
 func lasts(id protocol.ID) bool { return id != "" && dialectOf(id) == wire.Standard }
 
 // ServiceName is the name under which the host's resource manager accounts for the
@@ -158,7 +159,7 @@ func remainingSeconds(left time.Duration) int32 {
 	return int32(max(1, wireSeconds(left-grace)))
 }
 
-// lifetimes are for how long to register in each protocol. 0 is as long as the point grants.
+// lifetimes has the TTL to ask for in each protocol. 0 leaves it to the point.
 type lifetimes struct{ waku, standard time.Duration }
 
 func (l lifetimes) in(d *wire.Dialect) time.Duration {

@@ -100,13 +100,13 @@ const (
 	minRefreshGain  = time.Second
 )
 
-// price returns the price of a request that asks for a TTL, with what is known of it. A
-// refresh is cheap if it makes a registration last longer, by enough. So an address that is
-// over its rate can send no more of them than its registrations need. A request that makes it
-// last shorter pays for the refreshes that follow sooner.
+// price returns the price of a REGISTER that asks for a TTL. A refresh is cheap if it extends
+// the registration by enough, so an address that is over its rate can send no more cheap ones
+// than its registrations need. A request that shortens the registration pays in advance for the
+// refreshes that then come sooner.
 //
-// TTLs of the standard protocol can grow for days, and an UNREGISTER lets them begin anew. If
-// it is served, the last refresh must also be a while ago.
+// TTLs of the standard protocol can grow for days, and start again after an UNREGISTER. So at
+// a point that serves it, some time must also have passed since the last refresh.
 func (q *requests) price(c *caller, ttl int64, k *known) float64 {
 	if k.left <= 0 {
 		return limit.Request
@@ -146,7 +146,7 @@ func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
 	return k
 }
 
-// ttls returns the TTL for who asks for none, and the longest, in the caller's protocol.
+// ttls returns the default TTL and the longest TTL in the caller's protocol.
 func (q *requests) ttls(c *caller) (def, most time.Duration) {
 	if c.dialect == wire.Standard {
 		return q.config.standard.ttl, q.config.standard.maxTTL
@@ -280,8 +280,8 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 	return q.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: register, Namespace: ns})
 }
 
-// checkRecord verifies that envelope is the signed peer record, of a kind, of the peer that
-// sent it, which pays for the check of the signature by what its key costs.
+// checkRecord verifies that envelope is a signed peer record, of any kind, of the peer that
+// sent it. That peer is charged for the check of the signature, by the cost of its key.
 func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k known, now time.Time) (RecordCheck, error) {
 	if k.verified && peerrecord.KindOf(envelope) == kind {
 		return RecordCached, nil

@@ -163,8 +163,8 @@ func (i *instance) stop() {
 	i.stopped()
 }
 
-// every calls f regularly until the service stops. A panic of f, which may call the user's
-// storage, does not end that.
+// every calls f regularly until the service stops, even after a panic of f, which may call
+// the user's storage.
 func (i *instance) every(interval time.Duration, f func(context.Context)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -110,9 +110,9 @@ func (s *standard) unregister(ctx context.Context, p peer.ID, namespace string) 
 	return nil
 }
 
-// kindFor returns the kind of records that a peer can read: the one that it registers, or
-// else the one that its program signs. identify says what program that is, and may not be
-// through yet on a new connection.
+// kindFor returns the kind of records that a peer can read: the kind that it registers, or
+// else the kind that its program signs. The identify protocol names the program, and may still
+// be under way on a new connection.
 func (s *standard) kindFor(ctx context.Context, c network.Conn) RecordKind {
 	p := c.RemotePeer()
 	s.mu.Lock()
@@ -160,8 +160,8 @@ type pageQuery struct {
 }
 
 // page appends the registrations to found that come after a cookie, and returns the
-// cookie at their end. A client takes an answer without registrations for the end, so
-// pages of which the caller may see nothing are skipped.
+// cookie at their end. To a client, an answer without registrations is the end, so pages of
+// which the caller may see nothing are skipped.
 func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found []wire.Found) ([]wire.Found, []byte, error) {
 	after := openCookie(cookie, q)
 	size := q.limit
@@ -246,8 +246,8 @@ func sealCookie(c Cursor, q *pageQuery) []byte {
 	return append(binary.BigEndian.AppendUint64(cookie, hashCursor(c, q)), c...)
 }
 
-// openCookie returns the cursor of a cookie. That of a cookie which this library did not
-// make for such a query is the first one.
+// openCookie returns the cursor of a cookie, or the first cursor if this library did not make
+// the cookie for such a query.
 func openCookie(cookie []byte, q *pageQuery) Cursor {
 	if len(cookie) < cookieHash || len(cookie) > cookieHash+MaxCursorSize {
 		return ""

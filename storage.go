@@ -34,7 +34,7 @@ type Record struct {
 	Origin netip.Addr
 }
 
-// RecordKind is a kind of signed peer record. Programs read one of them only.
+// RecordKind is a kind of signed peer record. Each libp2p implementation reads only one.
 type RecordKind uint8
 
 const (
@@ -50,8 +50,8 @@ const (
 // [Storage].Add.
 //
 // A registration that was added with a Fresh before its Deadline is a lasting one. Lasting
-// registrations may take half of Total and half of Bytes. Replacing a registration by a
-// lasting one, if it was none, counts as a new one for that, and may be refused.
+// registrations may take half of Total and half of Bytes. Replacing a registration that was
+// not lasting by a lasting one counts as a new one there, and may be refused.
 type Quota struct {
 	// PerPeer limits the registrations of one peer, over all namespaces.
 	PerPeer int
@@ -147,17 +147,16 @@ type Pager interface {
 
 	// Page returns the first n live registrations of a namespace and a kind that come
 	// after a cursor, in order, and the cursor at their end. For the namespace "" it pages
-	// through all namespaces. The zero Cursor is before the first registration. Whoever
-	// follows the cursors sees each registration once, and then once more each time that
-	// it was replaced since; none that stays live is skipped. Page stops before the
+	// through all namespaces. The zero Cursor is before the first registration. A caller
+	// that follows the cursors sees each registration once, and once more each time that
+	// it is replaced; none that stays live is skipped. Page stops before the
 	// namespaces and envelopes exceed maxBytes, as Sample does, but returns one
 	// registration at least, if there is any. For n below 1 it returns none, and the
 	// cursor that it was given or an equal one.
 	//
-	// A cursor that the storage did not make, or that it no longer understands, is the
-	// zero Cursor. One of another namespace or kind may be. A cursor is understood after
-	// the storage was opened again, and by other points that share it, as far as
-	// registrations survive that.
+	// A cursor that the storage did not make, or that it no longer understands, counts as
+	// the zero Cursor. One of another namespace or kind may count as that. If registrations
+	// survive that the storage is opened again, or if points share it, cursors do so too.
 	//
 	// The envelopes belong to the storage as those of a sample do. The records have their
 	// Deadline.
@@ -169,7 +168,7 @@ type Pager interface {
 
 	// Renew makes all live registrations of the peers fresh until a time, but not beyond
 	// their Deadline, and shortens no freshness. It does not change the order. A storage
-	// need not keep it across a restart.
+	// need not remember it across a restart.
 	Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error
 }
 

@@ -160,8 +160,8 @@ func (s *stream) reply(ctx context.Context) error {
 	return s.write(ctx, &a)
 }
 
-// replyDiscover answers a DISCOVER. A storage that copies may take long, so it stops if the
-// stream ends meanwhile.
+// replyDiscover answers a DISCOVER. A storage that copies may take long, so the sample is
+// cancelled if the stream ends meanwhile.
 func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 	if s.requests.draws.copies {
 		var cancel context.CancelCauseFunc

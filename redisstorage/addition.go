@@ -17,7 +17,7 @@ import (
 
 const noLimit = -1
 
-// errBehind means that the outcome depends on what has expired and is not purged yet.
+// errBehind means that the outcome depends on expired registrations that are not purged yet.
 var errBehind = errors.New("expired registrations have to be purged")
 
 // addition is a registration to add to a shard, and the limits there.

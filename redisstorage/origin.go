@@ -2,11 +2,12 @@ package redisstorage
 
 // Registrations per origin, that is, per address that they come from.
 //
-// On a single node the script that adds a registration also counts it. On a cluster an origin is
-// counted in another slot than the registration, in general. There, a new registration is
-// counted first, and no more if it cannot be added then. A refresh is counted after it was made,
-// and is never refused. If it comes from another origin, it is counted there, stored again, and
-// no more counted where it was before. What gets lost on the way is counted until its deadline.
+// On a single node, the script that adds a registration also counts it for its origin. On a
+// cluster, the origin is usually in another slot than the registration. There, a new registration
+// is counted first, and the count is taken back if it cannot be added. A refresh is counted after
+// it was made, and is never refused. A refresh from another origin is counted for the new one,
+// stored again, and then no longer counted for the old one. If a step fails, the registration
+// stays counted until its deadline.
 
 import (
 	"context"
@@ -69,7 +70,7 @@ func addReserved(ctx context.Context, shards []*shard, n int, a addition, before
 }
 
 // moveCounted counts a registration by another origin than before, or until another deadline.
-// Errors are not the caller's: what is counted wrongly is so until its deadline.
+// It returns no error: a registration that is counted wrongly is so only until its deadline.
 func moveCounted(ctx context.Context, shards []*shard, id string, before, after origin, deadline int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
 	defer cancel()

@@ -14,10 +14,10 @@ import (
 // processTTL is how long the registry remembers which process serves as a point.
 const processTTL = time.Minute
 
-// SwapProcess writes into the registry that a process, which has a random name, serves as
-// a point, and returns the name that was there. It is empty if none was written within a
-// minute. A process that repeats this and finds another name than its own shares the
-// point's peer ID with another process.
+// SwapProcess writes into the registry which process serves as a point, and returns the name
+// that was there before, or "" if none was written within the last minute. Names of processes
+// are random. A process that calls this repeatedly and gets a name that is not its own shares
+// the point's peer ID with another process.
 func (s *Storage) SwapProcess(ctx context.Context, point peer.ID, process string) (before string, err error) {
 	if err := s.enter(); err != nil {
 		return "", err

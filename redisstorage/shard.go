@@ -112,8 +112,9 @@ func (s *shard) addOnce(ctx context.Context, a *addition) (done added, err error
 	return done, outcomeError(outcome)
 }
 
-// count counts a registration by an origin until a deadline, and no more by another one before.
-// "" is none, and otherwise both belong to this shard. With a limit it may be refused.
+// count counts a registration for an origin until a deadline, and no longer for the origin
+// before. "" is no origin; otherwise both belong to this shard. It may be refused if there is a
+// limit.
 func (s *shard) count(ctx context.Context, id string, before, after origin, deadline, limit int64) error {
 	outcome, err := countScript.run(ctx, s.client, []string{s.index()},
 		s.prefix, id, string(before), string(after), number(deadline), number(limit)).ToString()

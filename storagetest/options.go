@@ -47,8 +47,8 @@ func Reopen(reopen func(*testing.T, rendezvous.Storage) rendezvous.Storage) Opti
 // are added at once.
 func ApproximateLimits() Option { return func(c *config) { c.approximateLimits = true } }
 
-// MustPage says that the storage is a [rendezvous.Pager]. If it is none, the tests of pages
-// fail, and are skipped otherwise.
+// MustPage says that the storage must be a [rendezvous.Pager]: if it is none, the tests of
+// pages fail. Without MustPage they are skipped then.
 func MustPage() Option { return func(c *config) { c.mustPage = true } }
 
 // ApproximateAll says that a sample of all namespaces may not be uniform, and pages of all

@@ -1,7 +1,7 @@
 package main
 
-// Text that other peers choose, such as their addresses and the name of their software. A
-// terminal must not obey it.
+// Text that other peers choose, such as their addresses and the names of their software. Escape
+// sequences in it must not reach a terminal.
 
 import (
 	"fmt"

@@ -24,7 +24,7 @@ var protocols = []struct {
 func protocolFlag() cli.Flag {
 	return &cli.StringSliceFlag{
 		Name:  "protocol",
-		Usage: "speak `PROTOCOL` with points: 0.0.1, 1.0.0 or an ID, such as /canvas/rendezvous/1.0.0; repeatable, the first that a point has; without it, what the point speaks of 0.0.1 and 1.0.0",
+		Usage: "speak `PROTOCOL` with points: 0.0.1, 1.0.0 or an ID, such as /canvas/rendezvous/1.0.0; repeatable, the first that a point speaks is used; default: 0.0.1, or else 1.0.0",
 	}
 }
 

@@ -1,9 +1,9 @@
 package main
 
-// Two processes that serve with the same key are one point to peers, which reach either
-// of them and do not find who has registered at the other. Neither notices by itself. A
-// process on the same machine is noticed by a lock on the key file, and one that shares
-// the registry by what both write there. Nothing tells others apart from this one.
+// Two processes that serve with the same key are one point to peers. A peer reaches either of
+// them, and does not find the peers that registered at the other. A lock on the key file
+// detects a second process on the same machine, and an entry in a shared registry detects one
+// that uses the same registry. Other processes cannot be detected.
 
 import (
 	"context"

@@ -14,8 +14,8 @@ const (
 	// Refresh is the price of registering the same bytes again when that is due.
 	Refresh = 0.25
 	// Shortening is the price of registering the same bytes again for a shorter time than
-	// is left. With refreshes of growing TTLs, up to eight are due soon after it, which the
-	// address does not pay: this is their price in advance.
+	// is left. Afterwards, up to eight refreshes of growing TTLs are soon due that are not
+	// charged to the address. This price includes theirs.
 	Shortening = Request + 8*Refresh
 )
 

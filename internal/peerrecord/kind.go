@@ -24,8 +24,8 @@ const (
 	routingStateType   = "/libp2p/routing-state-record"
 )
 
-// KindOf returns of which kind an envelope says that it is, and Usual for whatever else it
-// says. It verifies nothing, takes no memory and reads little.
+// KindOf returns the kind that an envelope names, and Usual if it names no known kind. It
+// verifies nothing and allocates nothing.
 func KindOf(envelope []byte) Kind {
 	for len(envelope) > 0 {
 		num, typ, n := protowire.ConsumeTag(envelope)

@@ -26,8 +26,8 @@ type Config struct {
 	// It gets errors of the stream and those of [Request].Read. It may be called from
 	// many goroutines at the same time.
 	Judge func(error) Verdict
-	// Lasting is whether registrations live for so long that the loss of the connection to
-	// a point calls for a request: to find out whether the point still has them.
+	// Lasting says that registrations live for long. If the connection to a point is lost,
+	// a request then has to find out whether the point still has them.
 	Lasting bool
 	// WallClock is the clock that a machine's sleep is noticed by. It must have no
 	// monotonic reading. Nil is the clock of the machine.

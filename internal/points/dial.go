@@ -36,15 +36,15 @@ func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, 
 	return st, nil
 }
 
-// maxRefusals is of how many dials in a row the host's black hole detector lets one
-// through.
+// maxRefusals bounds the dials in a row that the host's black hole detector refuses. It lets
+// one in so many through.
 const maxRefusals = 100
 
 // dialRefused dials a point that the host has refused to dial. After minutes without a
-// network, libp2p takes UDP for blocked. It then lets one of a hundred dials through, which
-// finds out whether it still is, and refuses the others before anything is sent. The backoff
-// of the point limits how often that is asked for. The relays of the point are dialed first:
-// to reach it takes a dial of each of the two.
+// network, libp2p's black hole detector assumes that UDP is blocked. It then lets one dial in a
+// hundred through, to find out whether it still is, and refuses the others before anything is
+// sent. The backoff of the point limits how often this happens. The relays of the point are
+// dialed first, because the detector has to let both dials through.
 func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
 	var failed error
 	for _, a := range c.Host.Peerstore().Addrs(point) {
@@ -64,7 +64,7 @@ func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
 	return nil
 }
 
-// dialUntilSent dials a peer until the host has not refused to, once.
+// dialUntilSent dials a peer until the host does not refuse the dial.
 func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
 	for range maxRefusals {
 		_, err = c.Host.Network().DialPeer(ctx, id)
@@ -75,8 +75,8 @@ func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
 	return err
 }
 
-// withRelays adds to the error of a dial which relays of the point the host is not connected
-// to. The error itself may only say that there was no time left.
+// withRelays adds to the error of a dial the relays of the point that the host is not connected
+// to. The error itself may only say that the time was over.
 func withRelays(err error, c *Config, point peer.ID) error {
 	for _, a := range c.Host.Peerstore().Addrs(point) {
 		if relay, ok := relayOf(a); ok && c.Host.Network().Connectedness(relay) != network.Connected {

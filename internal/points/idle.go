@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// MaxIdleStreams is how many streams to a point are kept open between requests. They
-	// are as many as were in use at the same time within the last idleTime, which is one
+	// MaxIdleStreams bounds the streams to a point that are kept open between requests. As
+	// many are kept as were in use at the same time within the last idleTime, which is one
 	// or two unless the host is in many namespaces.
 	MaxIdleStreams = 16
 	// idleTime is how long a stream is kept: points let one rest for 30 seconds.

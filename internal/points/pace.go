@@ -62,7 +62,7 @@ func newPace() *pace {
 	return &pace{rate: firstRate, tokens: firstRate * burstTime.Seconds(), counted: time.Now()}
 }
 
-// wait returns when a request of a price, in tokens, may be sent, or when ctx ends.
+// wait waits until a request may be sent that costs price tokens, or until ctx ends.
 func (p *pace) wait(ctx context.Context, urgent bool, price float64) error {
 	t := p.enter(urgent, price)
 	if t == nil {

@@ -32,8 +32,8 @@ func NewPresence() *Presence {
 	return &Presence{points: make(map[peer.ID]*answerClock), peers: make(map[peer.ID]map[peer.ID]deadline)}
 }
 
-// Listed takes in all that a point has in the namespace. The registrations of other peers
-// have ended there.
+// Listed takes in all registrations that a point has in the namespace. Those of all other
+// peers have ended there.
 func (p *Presence) Listed(point peer.ID, all []Sighting) {
 	p.Answered(point, all, 1)
 	listed := make(map[peer.ID]struct{}, len(all))

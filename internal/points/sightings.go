@@ -15,10 +15,10 @@ const (
 	// over all namespaces. It is room for a few thousand peers with the addresses that
 	// most have. A point that makes peers up fills its own share and no other.
 	maxShare = 4 << 20
-	// maxMemory bounds what is remembered of all points, and maxSpeaking of how many points
-	// in one namespace. Registrations of hours outlive the points that told of them, and
-	// anybody can be a point for a moment, again and again. Those that answered longest ago
-	// are forgotten first.
+	// maxMemory bounds the memory for all points together, and maxSpeaking the number of
+	// points in one namespace. Registrations of hours outlive the points that told of them,
+	// and anybody can be a point for a moment, again and again. The points that answered
+	// longest ago are forgotten first.
 	maxMemory   = 16 * maxShare
 	maxSpeaking = 16
 	// sweepInterval is how often namespaces that nobody asks for any more are looked
@@ -130,8 +130,8 @@ func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
 	return said
 }
 
-// Listed takes in that a point has told of all that it has in a namespace since a time. It
-// does not have any more what it told of before and not again.
+// Listed takes in that a point has told of all its registrations in a namespace since a time.
+// Registrations that it told of only before that time have ended there.
 func (s *Sightings) Listed(ns string, point peer.ID, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

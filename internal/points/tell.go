@@ -10,14 +10,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// maxTellAnswer is how many bytes of what a point sends after a message without an answer
-// are read, at most.
+// maxTellAnswer bounds the bytes that are read after a message that has no answer.
 const maxTellAnswer = 4 << 10
 
-// Tell sends a message that has no answer, and returns when the point has read it, as far as
-// that can be known: it ends the stream then. A point that cannot be asked now is told
-// nothing. frame appends the message to dst in the protocol that the point speaks, or
-// nothing if the protocol has no such message.
+// Tell sends a message that has no answer, and waits until the point ends the stream, which it
+// does when it has read the message. It returns an error, and sends nothing, if the point is in
+// backoff. frame appends the message to dst in the protocol that the point speaks, or nothing
+// if the protocol has no such message.
 func (p *Point) Tell(ctx context.Context, frame func(dst []byte, id protocol.ID) []byte) error {
 	if b := p.currentBackoff(); b.active(time.Now()) {
 		return fmt.Errorf("in backoff: %w", b.err)

@@ -18,7 +18,7 @@ type Entry struct {
 	Peer      peer.ID
 	Envelope  []byte
 	Deadline  int64
-	// Fresh is until when it may be sampled, at most the Deadline, which 0 stands for.
+	// Fresh is until when it may be sampled, at most the Deadline. 0 stands for the Deadline.
 	Fresh int64
 	// Kind is the kind of the envelope. Only kind 0 is sampled.
 	Kind   Kind
@@ -39,8 +39,8 @@ func (e *Entry) fresh() int64 {
 // lasting reports whether e is live for longer than it is fresh.
 func (e *Entry) lasting() bool { return e.fresh() < e.Deadline }
 
-// NeedsOrder reports whether a registry that holds e keeps the order. What is not sampled
-// for as long as it is live must be found there.
+// NeedsOrder reports whether a registry that holds e must keep the order. A registration that
+// is live after it was last sampled is found only there.
 func (e *Entry) NeedsOrder() bool { return e.Kind != usual || e.lasting() }
 
 // size is what e counts against a quota of bytes.

@@ -85,7 +85,7 @@ func newOrder(identity, next uint64) *order {
 	return &order{identity: identity, next: next, all: make(map[Kind]*track)}
 }
 
-// put gives r the last place at now, or that of the sequence of e if it has one.
+// put gives r the last place at now, or the place of e's sequence if e has one.
 func (o *order) put(r *Registration, envelope string, e *Entry, now int64) {
 	if r.place != nil {
 		o.leave(r.place)
@@ -171,8 +171,8 @@ func (t *track) follow(dst []*Place, after uint64, n int) []*Place {
 	return dst
 }
 
-// prefetchPlaces reads places. It does so little else that the processor loads them from
-// memory all at the same time.
+// prefetchPlaces reads places. It does nothing else, so the processor loads all of them from
+// memory at the same time.
 //
 //go:noinline
 func prefetchPlaces(places []*Place) (all uint64) {
@@ -187,7 +187,7 @@ func (o *order) cursor(sequence uint64) string {
 	return fmt.Sprintf("%016x-%x", o.identity, sequence)
 }
 
-// parse returns the sequence of a cursor, or 0 if it is none that was given out.
+// parse returns the sequence of a cursor, or 0 if the cursor was not given out.
 func (o *order) parse(cursor string) uint64 {
 	_, digits, _ := strings.Cut(cursor, "-")
 	sequence, err := strconv.ParseUint(digits, 16, 64)

@@ -111,8 +111,8 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 }
 
 // exceeded returns the error of a quota that e would exceed if it refreshed r, or if
-// it were new, for a nil r. Registrations count until they are evicted. That a refresh
-// has no room at its origin comes last, because it is not refused for that.
+// it were new, for a nil r. Registrations count until they are evicted. The limit of the origin
+// is checked last, because a refresh is not refused for it.
 func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
 	full := e.lasting() && x.lastingExceeds(r, e, q) || r != nil && x.growsBeyond(r, e, q)
 	var from Origin
@@ -263,7 +263,7 @@ func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
 	}
 }
 
-// sampled makes the registration of s one that is sampled, or one that is not.
+// sampled puts the registration of s into the pools, or takes it out of them.
 func (x *Registry) sampled(s Slot, may bool) {
 	r := s.registration
 	if may {

@@ -1,8 +1,8 @@
 package wire
 
-// Standard is the protocol /rendezvous/1.0.0 of libp2p's specification. It is in proto2,
-// where others require types, statuses, TTLs and cookies, so they are written also if they
-// are zero. They leave zeros out themselves: a message without a type is a REGISTER.
+// Standard is the protocol /rendezvous/1.0.0 of libp2p's specification. It is in proto2, and
+// some implementations require types, statuses, TTLs and cookies, so these are written even if
+// they are zero. Some leave out zeros themselves: a message without a type is a REGISTER.
 var Standard = &Dialect{
 	ID:           "/rendezvous/1.0.0",
 	MaxRequest:   16 << 10,
