@@ -126,7 +126,7 @@ func TestOnePointForEachHost(t *testing.T) {
 	h := newHost(t)
 	first, second := NewRendezvousService(h, testStorage(t)), NewRendezvousService(h, testStorage(t))
 	require.NoError(t, first.Start())
-	require.ErrorContains(t, second.Start(), "the host already has one")
+	require.ErrorContains(t, second.Start(), "the host already serves")
 	first.Stop()
 	require.NoError(t, second.Start())
 	second.Stop()
