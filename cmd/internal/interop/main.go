@@ -58,6 +58,7 @@ func run(ctx context.Context, binary, programs, page string) error {
 	}
 	clients, servers := checkAll(ctx, w)
 	printTable(os.Stdout, "client", clients)
+	fmt.Println()
 	printTable(os.Stdout, "server", servers)
 	for _, r := range slices.Concat(clients, servers) {
 		if r.failed() {
