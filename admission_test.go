@@ -208,7 +208,7 @@ func TestGrowingRefreshesCost(t *testing.T) {
 	}
 }
 
-// TestLastingRefreshes: whoever asks for two hours, and refreshes that every ten seconds, gets
+// TestLastingRefreshes: a peer that asks for two hours and refreshes every ten seconds gets
 // each refresh cheaply.
 func TestLastingRefreshes(t *testing.T) {
 	eachStandard(t, func(t *testing.T, q *requests) {

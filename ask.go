@@ -345,8 +345,8 @@ func answerLimit(point *points.Point) int {
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
 // send sends a request to a point in the protocol that the point speaks. price is what the
-// point charges for it. send calls read with the answer, which may have at most size bytes, and
-// of which it parses at most most registrations. The answer is valid until read returns.
+// point charges for it. send calls read with the answer, which has at most size bytes, and of
+// which it parses no more than most registrations. The answer is valid until read returns.
 func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) error {
 	return point.RoundTrip(ctx, points.Request{
 		Append: func(dst []byte, id protocol.ID) []byte {

@@ -272,7 +272,7 @@ func checkVector(t *testing.T, p *standardPeer, v *standardVector, frame []byte)
 	require.Equal(t, a.Kind == wire.DiscoverResponse && v.Answer.Status == 0, len(a.Discover.Cookie) > 0)
 }
 
-// TestStandardPages: whoever follows cookies finds each registration once, and then what is
+// TestStandardPages: a peer that follows cookies finds each registration once, and then what is
 // new or was refreshed.
 func TestStandardPages(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {
@@ -327,7 +327,7 @@ func TestStandardTTL(t *testing.T) {
 	}}).Register.Status)
 }
 
-// TestBothProtocols: who registers in one protocol is found in the other.
+// TestBothProtocols: a peer that registers over one protocol is found over the other.
 func TestBothProtocols(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {
 		t.Helper()
@@ -370,8 +370,8 @@ func TestFreshness(t *testing.T) {
 	})
 }
 
-// TestFreshnessAfterRestart, in virtual time: who vanished while a point was down is in no
-// sample 21 seconds later. Pages have its registration still, and cookies go on.
+// TestFreshnessAfterRestart, in virtual time: a peer that vanished while a point was down is in no
+// sample 21 seconds later. Pages still have its registration, and cookies stay valid.
 func TestFreshnessAfterRestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts, dir := simHosts(t, 4), t.TempDir()
@@ -594,7 +594,7 @@ func TestHiddenPages(t *testing.T) {
 	})
 }
 
-// TestPagesCost: whoever pages in a loop is charged for requests, for bytes, and for pages
+// TestPagesCost: a peer that pages in a loop is charged for requests, for bytes, and for pages
 // that are skipped.
 func TestPagesCost(t *testing.T) {
 	s := pagingStorage(t)

@@ -163,7 +163,7 @@ func TestPageBytes(t *testing.T) {
 	})
 }
 
-// TestPageWhileChanging checks that nobody who follows cursors misses a registration while others
+// TestPageWhileChanging checks that no reader that follows cursors misses a registration while others
 // are added, refreshed and removed at two points.
 func TestPageWhileChanging(t *testing.T) {
 	t.Parallel()

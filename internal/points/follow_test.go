@@ -92,8 +92,8 @@ func TestFollowAPointThatRestarts(t *testing.T) {
 	})
 }
 
-// TestFollowOneAtATime: whoever follows a list has it alone, and nobody waits for longer
-// than its context. What is remembered of a point is bounded.
+// TestFollowOneAtATime: one caller at a time follows a list, and nobody waits for longer
+// than its context. The memory for each point is bounded.
 func TestFollowOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, 1)
