@@ -11,6 +11,7 @@ SOAKTIME ?= 10m
 TESTTIMEOUT ?= 15m
 TESTFLAGS ?=
 BENCHFLAGS ?=
+ATTACKFLAGS ?=
 WILDFLAGS ?=
 
 # Tools run at the versions in tools/go.mod; Go builds them once and caches them.
@@ -118,11 +119,11 @@ bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
 
 .PHONY: attack
 attack: ## Attack a point on loopback, for ATTACKTIME (5s) per attack, and measure honest requests
-	go run ./cmd/internal/attack -time $(ATTACKTIME)
+	go run ./cmd/internal/attack -time $(ATTACKTIME) $(ATTACKFLAGS)
 
 .PHONY: attack-redis
 attack-redis: deps ## The same with the registrations on Redis
-	go run ./cmd/internal/attack -time $(ATTACKTIME) -storage redis
+	go run ./cmd/internal/attack -time $(ATTACKTIME) -storage redis $(ATTACKFLAGS)
 
 .PHONY: soak
 soak: ## Run all attacks while honest peers come and go, for SOAKTIME (10m), and look for growth

@@ -21,6 +21,9 @@ const (
 	// of them wait.
 	maxLargeDraws = 2
 	largeWait     = 5 * time.Second
+	// maxOriginDraws is how many of them all peers of one address, or of an IPv6 /64, have at
+	// a time, so that a crowd there does not keep all processors from everybody else.
+	maxOriginDraws = 2 * maxLargeDraws
 	// maxSlowDraws is how many large samples, of all peers together, a storage that copies is
 	// asked for at a time. A registration must not wait there behind the samples of a crowd.
 	maxSlowDraws = 2
@@ -32,16 +35,18 @@ const (
 // draws limits what all DISCOVER of a point may cost.
 type draws struct {
 	egress *limit.Budget // bytes of answers
-	large  *limit.Concurrent
-	copies bool          // whether the storage makes a copy of each envelope that it returns
-	slow   chan struct{} // holds a token for each large sample of such a storage
+	large  *limit.Concurrent[peer.ID]
+	crowds *limit.Concurrent[limit.Origin] // large samples of each origin
+	copies bool                            // whether the storage makes a copy of each envelope that it returns
+	slow   chan struct{}                   // holds a token for each large sample of such a storage
 	size   averageSize
 }
 
 func newDraws(bytesPerSecond, burst int, copies bool) *draws {
 	d := &draws{
 		egress: limit.NewBudget(float64(bytesPerSecond), float64(burst)),
-		large:  limit.NewConcurrent(maxLargeDraws),
+		large:  limit.NewConcurrent[peer.ID](maxLargeDraws),
+		crowds: limit.NewConcurrent[limit.Origin](maxOriginDraws),
 		copies: copies,
 		slow:   make(chan struct{}, maxSlowDraws),
 	}
@@ -58,6 +63,7 @@ type draw struct {
 	charged int // bytes of answer
 	memory  int // bytes
 	large   bool
+	crowd   bool // whether it has a place in crowds
 }
 
 // begin charges a peer for the answer to a DISCOVER of n registrations, and gives it
@@ -84,6 +90,12 @@ func (d *draw) reserve(ctx context.Context, n int, now time.Time) error {
 			return errTooMany // the peer's own large draws take too long
 		}
 		d.large = true
+		if d.origin != (limit.Origin{}) {
+			if d.draws.crowds.Wait(ctx, d.origin) != nil {
+				return errTooMany // those of its address do
+			}
+			d.crowd = true
+		}
 		memory = discoverMemory
 		now = now.Add(time.Since(begun))
 	}
@@ -160,6 +172,9 @@ func (d *draw) end(sent int, taken bool, now time.Time) {
 	d.draws.egress.Settle(d.peer, d.origin, float64(sent-d.charged), now)
 	if d.large { // last, so that whoever waits pays after this
 		d.draws.large.Leave(d.peer)
+	}
+	if d.crowd {
+		d.draws.crowds.Leave(d.origin)
 	}
 }
 

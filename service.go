@@ -14,6 +14,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
@@ -111,7 +112,7 @@ func (s *RendezvousService) Stop() {
 type instance struct {
 	requests *requests
 	metrics  MetricsTracer
-	perPeer  *limit.Concurrent
+	perPeer  *limit.Concurrent[peer.ID]
 	panics   logging.Limit
 
 	ctx     context.Context // ends when the service stops
@@ -136,7 +137,7 @@ func newInstance(h host.Host, s Storage, config serviceConfig) (*instance, error
 	i := &instance{
 		requests: q,
 		metrics:  config.metrics,
-		perPeer:  limit.NewConcurrent(maxStreamsPerPeer),
+		perPeer:  limit.NewConcurrent[peer.ID](maxStreamsPerPeer),
 		ctx:      ctx,
 		cancel:   cancel,
 		stopped:  config.metrics.Started(s),

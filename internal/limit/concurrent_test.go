@@ -12,7 +12,7 @@ import (
 )
 
 func TestConcurrent(t *testing.T) {
-	s := NewConcurrent(2)
+	s := NewConcurrent[peer.ID](2)
 	require.True(t, s.Enter("p"))
 	require.True(t, s.Enter("p"))
 	require.False(t, s.Enter("p"))
@@ -24,11 +24,11 @@ func TestConcurrent(t *testing.T) {
 		s.Leave("p")
 	}
 	s.Leave("another")
-	require.Empty(t, s.peers)
+	require.Empty(t, s.keys)
 }
 
 func TestConcurrentWithoutLimit(t *testing.T) {
-	s := NewConcurrent(0)
+	s := NewConcurrent[peer.ID](0)
 	for range 1000 {
 		require.True(t, s.Enter("p"))
 	}
@@ -37,7 +37,7 @@ func TestConcurrentWithoutLimit(t *testing.T) {
 // TestConcurrentAtTheSameTime: of many goroutines, no more than the limit are in.
 func TestConcurrentAtTheSameTime(t *testing.T) {
 	const limit = 10
-	s := NewConcurrent(limit)
+	s := NewConcurrent[peer.ID](limit)
 	var inside, entered atomic.Int32
 	var all sync.WaitGroup
 	for range 8 * limit {
@@ -55,14 +55,14 @@ func TestConcurrentAtTheSameTime(t *testing.T) {
 	}
 	all.Wait()
 	require.GreaterOrEqual(t, entered.Load(), int32(limit))
-	require.Empty(t, s.peers)
+	require.Empty(t, s.keys)
 }
 
 // TestConcurrentWait: whoever waits is served in order, and whoever gives up takes no
 // place.
 func TestConcurrentWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := NewConcurrent(2)
+		c := NewConcurrent[peer.ID](2)
 		require.NoError(t, c.Wait(t.Context(), "p"))
 		require.NoError(t, c.Wait(t.Context(), "p"))
 		require.NoError(t, c.Wait(t.Context(), "another"))
@@ -89,6 +89,6 @@ func TestConcurrentWait(t *testing.T) {
 		for _, p := range []peer.ID{"p", "p", "another"} {
 			c.Leave(p)
 		}
-		require.Empty(t, c.peers)
+		require.Empty(t, c.keys)
 	})
 }

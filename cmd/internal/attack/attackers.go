@@ -81,6 +81,7 @@ type attackers struct {
 	first    int // number of the first one
 	all      []*attacker
 	sent     atomic.Int64 // requests, or streams that are left idle
+	allowed  atomic.Int64 // bytes of registrations at the point that its limits allow
 }
 
 // attacker is one hostile peer.

@@ -106,7 +106,7 @@ func (c *campaign) measure(ctx context.Context, hostile *attackers) (result, err
 	end()
 	_ = awaitRequests(ctx, r.stats, min(1, c.scale.honest)) // their errors are in the result
 	used := <-largest
-	r.grow, r.sent = peak{used.heap - heapBefore, used.stacks - stacksBefore}, hostile.sent.Load()
+	r.grow, r.sent = peak{used.heap - heapBefore - hostile.allowed.Load(), used.stacks - stacksBefore}, hostile.sent.Load()
 	if err := stop(); err != nil {
 		return r, err
 	}
