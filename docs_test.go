@@ -329,7 +329,7 @@ func stageOfCI(t *testing.T, tree, command string) {
 	t.Helper()
 	script, err := os.ReadFile(filepath.Join(tree, ".ci", "run"))
 	require.NoError(t, err)
-	require.Regexp(t, `(?m)^stage [\w-]+ \w+ `+command+`( [A-Z]+=[-\w]+)*$`, string(script))
+	require.Regexp(t, `(?m)^stage [\w-]+ \w+ `+command+`( [A-Z]+=([-\w]+|"[^"]*"))*$`, string(script))
 }
 
 // withToolOf checks that the command uses the same tool as a part of make lint, which CI

@@ -363,7 +363,7 @@ func TestDatabaseWithAnotherProgramsKeys(t *testing.T) {
 		logged := captureLog(t)
 		db := newFaultyDB()
 		db.ignore = true
-		others := []string{"", "a", "go-waku-rendezvous/", "go-waku-rendezvous/3/r", "go-waku-rendezvous/10", "zzz"}
+		others := []string{"", "a", "go-waku-rendezvous/", "go-waku-rendezvous/4/r", "go-waku-rendezvous/10", "zzz"}
 		for _, k := range others {
 			require.NoError(t, db.Put([]byte(k), []byte("theirs")))
 		}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -290,9 +291,13 @@ func (p *freezingProxy) freeze() {
 // the host is connected for half a minute. The next request goes over a new one, whether it
 // uses a kept stream or opens one.
 func TestDeadTCPConnection(t *testing.T) {
-	point := newHost(t)
+	// The point tells nobody its address, so that no connection goes past the proxy.
+	point := newHost(t, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil }))
 	startPoint(t, point, testStorage(t))
-	port, err := point.Addrs()[0].ValueForProtocol(ma.P_TCP)
+	listening := point.Network().ListenAddresses()
+	at := slices.IndexFunc(listening, func(a ma.Multiaddr) bool { return a.Protocols()[0].Code == ma.P_IP4 })
+	require.GreaterOrEqual(t, at, 0)
+	port, err := listening[at].ValueForProtocol(ma.P_TCP)
 	require.NoError(t, err)
 	proxy := newFreezingProxy(t, "127.0.0.1:"+port)
 	h := newHost(t)

@@ -76,7 +76,7 @@ func TestChurnLeavesTheDatabaseSmall(t *testing.T) {
 		t.Logf("%d registrations: %.0f bytes written for each, with envelopes of %d; %d deletes; "+
 			"on the disk %d kB at most, %d kB in the first ten minutes",
 			refreshes, perRefresh, envelope, db.deletes, largest>>10, early>>10)
-		require.Less(t, perRefresh, envelope*1.55)
+		require.Less(t, perRefresh, envelope*1.65) // key, times, origin, place in the order, checksum
 		require.LessOrEqual(t, largest, 2*early, "the database grows")
 	})
 }
