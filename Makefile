@@ -12,6 +12,7 @@ TESTTIMEOUT ?= 15m
 TESTFLAGS ?=
 BENCHFLAGS ?=
 ATTACKFLAGS ?=
+REDISBENCHTIME ?= 3s
 WILDFLAGS ?=
 
 # Tools run at the versions in tools/go.mod; Go builds them once and caches them.
@@ -115,7 +116,7 @@ bench-storage: ## Measure the storage with a thousand and a million registration
 
 .PHONY: bench-redis
 bench-redis: deps ## Measure the storage on Redis, Valkey and a cluster
-	go test -run '^$$' -bench . -benchtime 3s ./redisstorage
+	go test -run '^$$' -bench . -benchtime $(REDISBENCHTIME) ./redisstorage
 
 .PHONY: attack
 attack: ## Attack a point on loopback, for ATTACKTIME (5s) per attack, and measure honest requests
