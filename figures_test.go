@@ -47,10 +47,7 @@ func (a *intruder) add(p peer.ID, addr netip.Addr) {
 }
 
 func (a *intruder) caller(i int) *caller {
-	addr, err := ma.NewMultiaddr(fmt.Sprintf("/%s/%s/tcp/1", map[bool]string{true: "ip4", false: "ip6"}[a.addrs[i].Is4()], a.addrs[i]))
-	if err != nil {
-		panic(err)
-	}
+	addr := ma.StringCast(fmt.Sprintf("/%s/%s/tcp/1", map[bool]string{true: "ip4", false: "ip6"}[a.addrs[i].Is4()], a.addrs[i]))
 	return &caller{peer: a.peers[i], addr: addr, ip: a.addrs[i], origin: limit.OriginOf(addr)}
 }
 

@@ -18,7 +18,7 @@ func TestContract(t *testing.T) {
 	var registries atomic.Int64
 	run := func(t *testing.T, url string, opts ...storagetest.Option) {
 		t.Helper()
-		opts = append(opts, storagetest.RealTime())
+		opts = append(opts, storagetest.RealTime(), storagetest.MustPage())
 		storagetest.Run(t, func(t *testing.T) rendezvous.Storage {
 			t.Helper()
 			return open(t, url, WithPrefix(fmt.Sprint("registry", registries.Add(1))))
