@@ -6,6 +6,7 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +23,11 @@ const (
 	maxLargeDraws = 2
 	largeWait     = 5 * time.Second
 	// maxOriginDraws is how many of them all peers of one address, or of an IPv6 /64, have at
-	// a time, so that a crowd there does not keep all processors from everybody else.
+	// a time, so that a crowd there does not keep all processors from everybody else. An
+	// answer that takes longer than crowdTime no longer counts: its peer reads slowly, which
+	// takes little of a processor and must not hold up the peer's neighbours.
 	maxOriginDraws = 2 * maxLargeDraws
+	crowdTime      = 250 * time.Millisecond
 	// maxSlowDraws is how many large samples, of all peers together, a storage that copies is
 	// asked for at a time. A registration must not wait there behind the samples of a crowd.
 	maxSlowDraws = 2
@@ -63,7 +67,7 @@ type draw struct {
 	charged int // bytes of answer
 	memory  int // bytes
 	large   bool
-	crowd   bool // whether it has a place in crowds
+	crowd   *crowdPlace // nil: none
 }
 
 // begin charges a peer for the answer to a DISCOVER of n registrations, and gives it
@@ -94,7 +98,7 @@ func (d *draw) reserve(ctx context.Context, n int, now time.Time) error {
 			if d.draws.crowds.Wait(ctx, d.origin) != nil {
 				return errTooMany // those of its address do
 			}
-			d.crowd = true
+			d.crowd = newCrowdPlace(func() { d.draws.crowds.Leave(d.origin) })
 		}
 		memory = discoverMemory
 		now = now.Add(time.Since(begun))
@@ -173,8 +177,26 @@ func (d *draw) end(sent int, taken bool, now time.Time) {
 	if d.large { // last, so that whoever waits pays after this
 		d.draws.large.Leave(d.peer)
 	}
-	if d.crowd {
-		d.draws.crowds.Leave(d.origin)
+	d.crowd.leave()
+}
+
+// crowdPlace is a place of a large answer among those of its address. It is given back after
+// crowdTime at the latest.
+type crowdPlace struct {
+	once  func()
+	timer *time.Timer
+}
+
+func newCrowdPlace(leave func()) *crowdPlace {
+	once := sync.OnceFunc(leave)
+	return &crowdPlace{once, time.AfterFunc(crowdTime, once)}
+}
+
+// leave gives the place back. A nil place is none.
+func (p *crowdPlace) leave() {
+	if p != nil {
+		p.timer.Stop()
+		p.once()
 	}
 }
 

@@ -131,6 +131,59 @@ func TestAnswersLargerThanExpected(t *testing.T) {
 	})
 }
 
+// TestLargeAnswersOfAnAddress: the peers of an address have few large answers under way at a
+// time, and an answer that a peer reads slowly holds up none of its neighbours for long. Peers
+// of other addresses, and of none, do not wait.
+func TestLargeAnswersOfAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newTestRequests(t, testStorage(t))
+		crowded, other := callerAt("p", "/ip4/192.0.2.1/tcp/1").origin, callerAt("p", "/ip4/192.0.2.2/tcp/1").origin
+		peers := 0
+		begin := func(o limit.Origin, n int) (*draw, time.Duration) {
+			peers++
+			begun := time.Now()
+			d, err := q.draws.begin(t.Context(), peer.ID(fmt.Sprint(peers)), o, &network.NullScope{}, n, begun)
+			require.NoError(t, err)
+			return d, time.Since(begun)
+		}
+		end := func(d *draw) { d.end(1000, true, time.Now()) }
+		var slow []*draw
+		for range maxOriginDraws {
+			d, waited := begin(crowded, 1000)
+			require.Zero(t, waited)
+			slow = append(slow, d)
+		}
+		for _, free := range []struct {
+			origin limit.Origin
+			n      int
+		}{{other, 1000}, {limit.Origin{}, 1000}, {crowded, smallSample}} {
+			d, waited := begin(free.origin, free.n)
+			require.Zero(t, waited, "%+v", free)
+			end(d)
+		}
+		for range maxOriginDraws { // the places of the slow ones, which go on
+			d, waited := begin(crowded, 1000)
+			require.LessOrEqual(t, waited, crowdTime)
+			end(d)
+		}
+		for _, d := range slow { // gives nothing back twice
+			end(d)
+		}
+		var all []*draw
+		for range maxOriginDraws {
+			d, waited := begin(crowded, 1000)
+			require.Zero(t, waited)
+			all = append(all, d)
+		}
+		time.AfterFunc(time.Second/10, func() { end(all[0]) })
+		d, waited := begin(crowded, 1000)
+		require.Equal(t, time.Second/10, waited, "as soon as one of them has ended")
+		for _, d := range append(all[1:], d) {
+			end(d)
+		}
+	})
+}
+
 // TestSlowDraws: a storage that waits is asked for few large samples of all peers at a time.
 // Small samples and registrations do not wait for them, and neither does whoever comes when
 // their streams have ended.
