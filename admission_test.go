@@ -39,10 +39,10 @@ func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time
 	case limit.Decline:
 		return errTooMany
 	}
-	var d *draw
+	var d *limit.Draw
 	var declined error
 	if r.Kind == wire.Discover {
-		d, declined = q.draws.begin(t.Context(), c.peer, c.origin, &network.NullScope{}, grantLimit(r.Discover.Limit, q.config.discoverLimit), now)
+		d, declined = q.draws.Begin(t.Context(), c.peer, c.origin, &network.NullScope{}, grantLimit(r.Discover.Limit, q.config.discoverLimit), now)
 	}
 	a, err := q.answer(t.Context(), c, r, k, d, declined, now)
 	require.NoError(t, err)
@@ -50,11 +50,18 @@ func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time
 	for _, f := range a.found {
 		sent += len(f.Envelope) + len(f.Namespace)
 	}
-	d.end(sent, true, now)
+	d.End(sent, true, now)
 	if a.refusal != nil {
 		return a.refusal
 	}
 	return nil
+}
+
+// setSize makes a point expect registrations of a size, in bytes, in its answers.
+func setSize(q *requests, size int) {
+	for range 100 { // of which the average is then
+		q.draws.Sent(size, 1)
+	}
 }
 
 func registering(ns string, envelope []byte) *wire.Request {
@@ -297,7 +304,7 @@ func TestEgress(t *testing.T) {
 		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: envelope, Deadline: time.Now().Add(time.Hour)}, Quota{}))
 	}
 	q, now := newTestRequests(t, s, WithRateLimit(0, 0)), time.Now()
-	q.draws.size.bytes.Store(1000)
+	setSize(q, 1000)
 	c, sent := callerAt("p", "/ip4/192.0.2.1/tcp/1"), 0
 	const seconds = 10
 	for i := range seconds * 100 {
@@ -331,7 +338,7 @@ func TestEgressOfNetworks(t *testing.T) {
 		"/ip6/2001:db8:0:%x00::/tcp/1": 16 * 20,
 	} {
 		q, now, sent := newTestRequests(t, s, WithRateLimit(0, 0), WithEgressLimit(1000, burst)), time.Now(), 0
-		q.draws.size.bytes.Store(1000)
+		setSize(q, 1000)
 		for i := range 200 { // networks
 			for peerOf := range 4 {
 				c := callerAt(peer.ID(fmt.Sprint(i, "/", peerOf)), fmt.Sprintf(format, i))

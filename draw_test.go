@@ -88,7 +88,7 @@ func TestResetCancelsDraw(t *testing.T) {
 func TestUntakenAnswersCost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts, s := simHosts(t, 2), newSlowStorage(t)
-		startPoint(t, hosts[0], s, WithEgressLimit(100, 10*100*usualSize))
+		startPoint(t, hosts[0], s, WithEgressLimit(100, 10*100*limit.UsualSize))
 		connect(t, hosts[1], hosts[0])
 		for range 10 {
 			st := openRaw(t, hosts[1], hosts[0].ID())
@@ -101,86 +101,9 @@ func TestUntakenAnswersCost(t *testing.T) {
 		synctest.Wait()
 		d := openRaw(t, hosts[1], hosts[0].ID()).ask(discoverRequest("n", 100)).GetDiscoverResponse()
 		require.Equal(t, pb.Message_E_UNAVAILABLE, d.GetStatus())
-		require.Equal(t, errEgress.Text, d.GetStatusText())
+		refusal, _ := refusalOf(limit.ErrEgress)
+		require.Equal(t, refusal.Text, d.GetStatusText())
 		require.Empty(t, s.begun, "it was refused before anything was drawn")
-	})
-}
-
-// TestAnswersLargerThanExpected: a peer that requests many answers at once, which turn out
-// ten times as large as expected, gets no more than two of them beyond its budget.
-func TestAnswersLargerThanExpected(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const each = 10 * 1000 * usualSize
-		q, origin := newTestRequests(t, testStorage(t)), callerAt("p", "/ip4/192.0.2.1/tcp/1").origin
-		var all sync.WaitGroup
-		var sent atomic.Int64
-		for range maxStreamsPerPeer {
-			all.Go(func() {
-				d, err := q.draws.begin(t.Context(), "p", origin, &network.NullScope{}, 1000, time.Now())
-				if err != nil {
-					return
-				}
-				time.Sleep(time.Second / 10)
-				sent.Add(each)
-				d.end(each, true, time.Now())
-			})
-		}
-		all.Wait()
-		require.Greater(t, sent.Load(), int64(each))
-		require.LessOrEqual(t, sent.Load(), int64(defaultEgressBurst+defaultEgress+maxLargeDraws*each))
-	})
-}
-
-// TestLargeAnswersOfAnAddress: the peers of an address have few large answers under way at a
-// time, and an answer that a peer reads slowly holds up none of its neighbours for long. Peers
-// of other addresses, and of none, do not wait.
-func TestLargeAnswersOfAnAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newTestRequests(t, testStorage(t))
-		crowded, other := callerAt("p", "/ip4/192.0.2.1/tcp/1").origin, callerAt("p", "/ip4/192.0.2.2/tcp/1").origin
-		peers := 0
-		begin := func(o limit.Origin, n int) (*draw, time.Duration) {
-			peers++
-			begun := time.Now()
-			d, err := q.draws.begin(t.Context(), peer.ID(fmt.Sprint(peers)), o, &network.NullScope{}, n, begun)
-			require.NoError(t, err)
-			return d, time.Since(begun)
-		}
-		end := func(d *draw) { d.end(1000, true, time.Now()) }
-		var slow []*draw
-		for range maxOriginDraws {
-			d, waited := begin(crowded, 1000)
-			require.Zero(t, waited)
-			slow = append(slow, d)
-		}
-		for _, free := range []struct {
-			origin limit.Origin
-			n      int
-		}{{other, 1000}, {limit.Origin{}, 1000}, {crowded, smallSample}} {
-			d, waited := begin(free.origin, free.n)
-			require.Zero(t, waited, "%+v", free)
-			end(d)
-		}
-		for range maxOriginDraws { // the places of the slow ones, which go on
-			d, waited := begin(crowded, 1000)
-			require.LessOrEqual(t, waited, crowdTime)
-			end(d)
-		}
-		for _, d := range slow { // gives nothing back twice
-			end(d)
-		}
-		var all []*draw
-		for range maxOriginDraws {
-			d, waited := begin(crowded, 1000)
-			require.Zero(t, waited)
-			all = append(all, d)
-		}
-		time.AfterFunc(time.Second/10, func() { end(all[0]) })
-		d, waited := begin(crowded, 1000)
-		require.Equal(t, time.Second/10, waited, "as soon as one of them has ended")
-		for _, d := range append(all[1:], d) {
-			end(d)
-		}
 	})
 }
 
@@ -189,7 +112,7 @@ func TestLargeAnswersOfAnAddress(t *testing.T) {
 // their streams have ended.
 func TestSlowDraws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hosts, s := simHosts(t, 2+maxSlowDraws), newSlowStorage(t)
+		hosts, s := simHosts(t, 2+limit.MaxSlowDraws), newSlowStorage(t)
 		point, honest := hosts[0], hosts[1]
 		startPoint(t, point, s)
 		connect(t, honest, point)
@@ -205,13 +128,13 @@ func TestSlowDraws(t *testing.T) {
 			connect(t, h, point)
 			streams = append(streams, send(h, 1000), send(h, 1000))
 		}
-		require.Len(t, s.begun, maxSlowDraws)
+		require.Len(t, s.begun, limit.MaxSlowDraws)
 		r := openRaw(t, honest, point.ID()).ask(registerRequest("n", ownEnvelope(t, honest), 0)).GetRegisterResponse()
 		require.Equal(t, pb.Message_OK, r.GetStatus())
 		small := send(honest, smallSample)
-		require.Len(t, s.begun, maxSlowDraws+1)
+		require.Len(t, s.begun, limit.MaxSlowDraws+1)
 		large := send(honest, 1000)
-		require.Len(t, s.begun, maxSlowDraws+1)
+		require.Len(t, s.begun, limit.MaxSlowDraws+1)
 		for _, st := range streams {
 			require.NoError(t, st.Reset())
 		}
@@ -253,26 +176,26 @@ func TestSlowPages(t *testing.T) {
 		var asking sync.WaitGroup
 		ask := func(p peer.ID, n int) {
 			asking.Go(func() {
-				d, err := q.draws.begin(ctx, p, limit.Origin{}, &network.NullScope{}, n, time.Now())
+				d, err := q.draws.Begin(ctx, p, limit.Origin{}, &network.NullScope{}, n, time.Now())
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				defer d.end(0, true, time.Now())
+				defer d.End(0, true, time.Now())
 				_, _, err = q.standard.page(ctx, &pageQuery{namespace: "n", limit: n, draw: d}, nil, nil)
 				if err == nil {
 					t.Error("a page was read")
 				}
 			})
 		}
-		for i := range 2 * maxSlowDraws {
+		for i := range 2 * limit.MaxSlowDraws {
 			ask(peer.ID(fmt.Sprint(i)), 1000)
 		}
 		synctest.Wait()
-		require.EqualValues(t, maxSlowDraws, s.underWay.Load())
+		require.EqualValues(t, limit.MaxSlowDraws, s.underWay.Load())
 		ask("small", smallSample)
 		synctest.Wait()
-		require.EqualValues(t, maxSlowDraws+1, s.underWay.Load())
+		require.EqualValues(t, limit.MaxSlowDraws+1, s.underWay.Load())
 		cancel()
 		asking.Wait()
 		require.Zero(t, s.underWay.Load())

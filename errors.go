@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
 	"github.com/status-im/go-waku-rendezvous/internal/registry"
@@ -109,13 +111,8 @@ var (
 	ErrClosed = errors.New("storage is closed")
 )
 
-// Errors that a point declines a request with before it looks at it.
-var (
-	errTooMany  = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
-	errEgress   = refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers")
-	errBusy     = refuse(pb.Message_E_UNAVAILABLE, "too many large samples at a time")
-	errNoMemory = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now")
-)
+// errTooMany is the refusal of a request over the rate, before it is looked at.
+var errTooMany = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
 
 // Errors that end a stream, beside [ErrProtocol].
 var (
@@ -178,18 +175,20 @@ func refuse(s Status, text string) *StatusError {
 // gives away nothing of what goes on inside the point.
 func refusalOf(err error) (*StatusError, Reason) {
 	if refused, ok := asRefusal(err); ok {
-		switch refused {
-		case errTooMany:
+		if refused == errTooMany {
 			return refused, ReasonRateLimited
-		case errEgress:
-			return refused, ReasonEgressLimited
-		case errNoMemory:
-			return refused, ReasonResourceLimit
-		default:
-			return refused, statusReasons[refused.Status]
 		}
+		return refused, statusReasons[refused.Status]
 	}
 	switch {
+	case errors.Is(err, limit.ErrLargeDraws):
+		return errTooMany, ReasonRateLimited
+	case errors.Is(err, limit.ErrSlowDraws):
+		return refuse(pb.Message_E_UNAVAILABLE, "too many large samples at a time"), ReasonUnavailable
+	case errors.Is(err, limit.ErrEgress):
+		return refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers"), ReasonEgressLimited
+	case errors.Is(err, limit.ErrMemory):
+		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now"), ReasonResourceLimit
 	case errors.Is(err, ErrPeerLimit):
 		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer"), ReasonPeerLimit
 	case errors.Is(err, ErrOriginLimit):
@@ -225,7 +224,12 @@ func asRefusal(err error) (*StatusError, bool) {
 // storage is full or failed. Refusals that a peer brings about are not logged.
 func concernsOperator(err error) bool {
 	_, refused := asRefusal(err)
-	return !refused && !errors.Is(err, ErrPeerLimit) && !errors.Is(err, ErrOriginLimit)
+	return !refused && !slices.ContainsFunc(causedByPeers, func(caused error) bool { return errors.Is(err, caused) })
+}
+
+// causedByPeers are the errors of limits on what peers and their addresses use.
+var causedByPeers = []error{
+	ErrPeerLimit, ErrOriginLimit, limit.ErrLargeDraws, limit.ErrSlowDraws, limit.ErrEgress, limit.ErrMemory,
 }
 
 // maxStatusText is how many bytes of another side's explanation are kept.

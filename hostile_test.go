@@ -29,6 +29,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
@@ -342,10 +343,10 @@ func TestReaderThatDoesNotRead(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		require.EqualValues(t, streams, point.streams.Load())
-		require.EqualValues(t, maxLargeDraws*(discoverMemory+MaxDiscoverLimit*(peerrecord.MaxSize+MaxNamespaceSize)), point.memory.Load())
+		require.EqualValues(t, limit.MaxLargeDraws*(discoverMemory+MaxDiscoverLimit*(peerrecord.MaxSize+MaxNamespaceSize)), point.memory.Load())
 		require.Less(t, discoverMemory, 200<<10)
 		time.Sleep(answerTimeout)
-		require.EqualValues(t, streams-maxLargeDraws, point.streams.Load(), "the other streams were refused")
+		require.EqualValues(t, streams-limit.MaxLargeDraws, point.streams.Load(), "the other streams were refused")
 		require.Zero(t, point.memory.Load())
 	})
 }

@@ -9,6 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
@@ -57,7 +58,7 @@ func TestLimitsAgree(t *testing.T) {
 		system, service, peer := limits.System, limits.Service[ServiceName], limits.ServicePeer[ServiceName]
 		require.GreaterOrEqual(t, int64(service.Memory), int64(service.StreamsInbound)*streamMemory, machine)
 		require.GreaterOrEqual(t, int64(system.Memory), int64(service.Memory)+int64(system.Conns)*yamux, machine)
-		require.GreaterOrEqual(t, int64(peer.Memory), int64(peer.StreamsInbound)*requestMemory+maxLargeDraws*int64(discoverMemory+wire.Waku.MaxAnswer), machine)
+		require.GreaterOrEqual(t, int64(peer.Memory), int64(peer.StreamsInbound)*requestMemory+limit.MaxLargeDraws*int64(discoverMemory+wire.Waku.MaxAnswer), machine)
 		require.Less(t, int64(service.Memory), machine/2, "no more than half of the machine")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
@@ -241,7 +242,7 @@ func TestMetricsLabelsAreComplete(t *testing.T) {
 	m, c := newServiceMetrics(), newClientMetrics()
 	errs := []error{
 		ErrPeerLimit, ErrFull, ErrUnreachable, ErrClosed, context.Canceled, ErrOriginLimit,
-		errTooMany, errEgress, errNoMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
+		errTooMany, limit.ErrLargeDraws, limit.ErrSlowDraws, limit.ErrEgress, limit.ErrMemory, &peerrecord.InvalidError{Reason: "badly signed"}, errors.New("anything"),
 	}
 	for s := range statusReasons {
 		errs = append(errs, refuse(s, ""))

@@ -44,7 +44,7 @@ type requests struct {
 	storage  Storage
 	config   serviceConfig
 	rates    *limit.Budget // requests
-	draws    *draws
+	draws    *limit.Draws
 	recent   *limit.Recent // nil: the storage is a verifier
 	standard *standard     // nil: the standard protocol is not served
 	failures logging.Limit
@@ -56,7 +56,14 @@ func newRequests(s Storage, config serviceConfig) *requests {
 		storage: s,
 		config:  config,
 		rates:   limit.NewBudget(config.rate, float64(config.burst)),
-		draws:   newDraws(config.egress, config.egressBurst, !lends),
+		draws: limit.NewDraws(limit.DrawCosts{
+			Egress:    config.egress,
+			Burst:     config.egressBurst,
+			Copies:    !lends,
+			Small:     smallSample,
+			Large:     discoverMemory,
+			MaxAnswer: wire.Waku.MaxAnswer,
+		}),
 	}
 	if _, ok := s.(verifier); !ok {
 		q.recent = limit.NewRecent()
@@ -68,7 +75,7 @@ func newRequests(s Storage, config serviceConfig) *requests {
 func (q *requests) sweep(context.Context) {
 	now := time.Now()
 	q.rates.Sweep(now)
-	q.draws.egress.Sweep(now)
+	q.draws.Sweep(now)
 	if q.recent != nil {
 		q.recent.Sweep(now)
 	}
@@ -179,7 +186,7 @@ func (a *answer) release() {
 // answer carries out a request that was read at now, with what the point knows of a
 // REGISTER and with what a DISCOVER was given. If declined is not nil, the request is
 // refused for that reason instead. An error means that the request gets no answer.
-func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k known, d *draw, declined error, now time.Time) (a answer, err error) {
+func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k known, d *limit.Draw, declined error, now time.Time) (a answer, err error) {
 	switch r.Kind {
 	case wire.Register:
 		a.Type = RequestRegister
@@ -213,7 +220,7 @@ func (q *requests) log(ctx context.Context, c *caller, t RequestType, err error)
 	}
 }
 
-func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k known, d *draw, a *answer, now time.Time) error {
+func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k known, d *limit.Draw, a *answer, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	switch r.Kind {
@@ -314,7 +321,7 @@ func (q *requests) add(ctx context.Context, r Record) error {
 }
 
 // discover carries out a DISCOVER.
-func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *draw, a *answer) error {
+func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *limit.Draw, a *answer) error {
 	ns := string(r.Namespace)
 	if err := checkNamespaceSize(ns, c.dialect.MaxNamespace); err != nil {
 		return err
@@ -357,7 +364,7 @@ const (
 // sampleVisible returns a sample of n across the namespaces that the caller may see. A
 // sample that is short of n because of hidden namespaces is drawn again, larger. Each
 // sample takes the place of the one before, so the last one is uniform.
-func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *draw) ([]wire.Found, error) {
+func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *limit.Draw) ([]wire.Found, error) {
 	found := (*samples.Get().(*[]wire.Found))[:0]
 	size := n
 	for range maxDraws {
@@ -397,8 +404,8 @@ type sampler interface {
 }
 
 // sample appends a sample of the storage to dst.
-func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace string, n int, d *draw) ([]wire.Found, error) {
-	err := d.slowly(ctx, func() (err error) {
+func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace string, n int, d *limit.Draw) ([]wire.Found, error) {
+	err := d.Slowly(ctx, func() (err error) {
 		started := time.Now()
 		dst, err = q.appendSample(ctx, dst, namespace, n)
 		q.config.metrics.StorageCalled(StorageCalled{Op: StorageSample, Err: err, Duration: time.Since(started)})
@@ -410,7 +417,7 @@ func (q *requests) sample(ctx context.Context, dst []wire.Found, namespace strin
 	if err != nil {
 		return dst, err
 	}
-	return dst, d.check(dst)
+	return dst, d.Hold(copied(dst))
 }
 
 func (q *requests) appendSample(ctx context.Context, dst []wire.Found, namespace string, n int) ([]wire.Found, error) {

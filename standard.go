@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
@@ -151,7 +152,7 @@ type pageQuery struct {
 	namespace string // "": all
 	kind      RecordKind
 	limit     int
-	draw      *draw
+	draw      *limit.Draw
 	// visible tells what the caller may see of all namespaces; nil: everything.
 	visible *visibility
 	// pay charges the caller for each page beyond the first. It returns false if the caller
@@ -197,7 +198,7 @@ func (s *standard) read(ctx context.Context, q *pageQuery, after Cursor, size in
 		perRegistration = 24  // bytes of tags, lengths and TTL
 		perAnswer       = 512 // bytes of the cookie and of what comes first
 	)
-	err = q.draw.slowly(ctx, func() (err error) {
+	err = q.draw.Slowly(ctx, func() (err error) {
 		started := time.Now()
 		records, next, err = s.storage.Page(ctx, q.namespace, q.kind, after, size, wire.Standard.MaxAnswer-perAnswer-size*perRegistration)
 		if err == nil && len(next) > MaxCursorSize {
@@ -223,7 +224,7 @@ func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Re
 			found = append(found, foundOf(&records[i], now))
 		}
 	}
-	if err := q.draw.check(found); err != nil {
+	if err := q.draw.Hold(copied(found)); err != nil {
 		return found, err
 	}
 	if q.visible == nil {
@@ -235,6 +236,14 @@ func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Re
 // foundOf returns a record of a storage in the form in which an answer needs it.
 func foundOf(r *Record, now time.Time) wire.Found {
 	return wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))}
+}
+
+// copied returns the size of the namespaces and envelopes of a sample, in bytes.
+func copied(found []wire.Found) (bytes int) {
+	for i := range found {
+		bytes += len(found[i].Namespace) + len(found[i].Envelope)
+	}
+	return bytes
 }
 
 // A cookie is the cursor of a page, after a hash that binds it to the namespace and the

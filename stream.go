@@ -163,16 +163,16 @@ func (s *stream) reply(ctx context.Context) error {
 // replyDiscover answers a DISCOVER. A storage that copies may take long, so the sample is
 // cancelled if the stream ends meanwhile.
 func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
-	if s.requests.draws.copies {
+	if s.requests.draws.Copies() {
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)
 		defer cancel(nil)
 		s.peek(cancel)
 	}
 	n := grantLimit(s.request.Discover.Limit, s.requests.config.discoverLimit)
-	d, declined := s.requests.draws.begin(ctx, s.caller.peer, s.caller.origin, s.Scope(), n, now)
+	d, declined := s.requests.draws.Begin(ctx, s.caller.peer, s.caller.origin, s.Scope(), n, now)
 	s.sent = 0
-	defer func() { d.end(s.sent, err == nil, time.Now()) }()
+	defer func() { d.End(s.sent, err == nil, time.Now()) }()
 	a, err := s.requests.answer(ctx, &s.caller, &s.request, known{}, d, declined, now)
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 		return gone
 	}
 	err = s.write(ctx, &a)
-	s.requests.draws.size.add(s.sent, a.Registrations)
+	s.requests.draws.Sent(s.sent, a.Registrations)
 	return err
 }
 

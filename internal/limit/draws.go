@@ -1,0 +1,263 @@
+package limit
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+const (
+	// MaxLargeDraws is how many large samples one peer has at a time. More of them wait, for
+	// largeWait at most.
+	MaxLargeDraws = 2
+	largeWait     = 5 * time.Second
+	// maxOriginDraws is how many of them all peers of one address, or of an IPv6 /64, have at
+	// a time, so that a crowd there does not keep all processors from everybody else. An
+	// answer that takes longer than crowdTime no longer counts: its peer reads slowly, which
+	// takes little of a processor and must not hold up the peer's neighbours.
+	maxOriginDraws = 2 * MaxLargeDraws
+	crowdTime      = 250 * time.Millisecond
+	// MaxSlowDraws is how many large samples, of all peers together, a storage that copies is
+	// asked for at a time. A registration must not wait there behind the samples of a crowd.
+	MaxSlowDraws = 2
+	// slowDrawTime is the shortest time for which a cancelled one counts, because a database
+	// may carry it out all the same.
+	slowDrawTime = 250 * time.Millisecond
+)
+
+// Errors of a [Draw].
+var (
+	// ErrLargeDraws: the large samples of the peer, or of its address, take too long.
+	ErrLargeDraws = errors.New("too many large samples of the peer or its address")
+	// ErrSlowDraws: those that the storage is asked for take too long.
+	ErrSlowDraws = errors.New("too many large samples at a time")
+	// ErrEgress: the peer or its network was sent too many bytes lately.
+	ErrEgress = errors.New("too many bytes of answers")
+	// ErrMemory: the resource manager has no memory for the answer.
+	ErrMemory = errors.New("no memory for an answer")
+)
+
+// DrawCosts says what samples cost.
+type DrawCosts struct {
+	// Egress is how many bytes of answers a peer may have per second, and Burst how many at
+	// once. An Egress of 0 means no limit.
+	Egress, Burst int
+	// Copies is whether the storage makes a copy of each envelope that it returns.
+	Copies bool
+	// Small is the size of a sample, in registrations, up to which it takes no place and no
+	// memory. Large is how much memory a larger one takes without its envelopes, in bytes.
+	Small, Large int
+	// MaxAnswer is the size of the longest answer, in bytes.
+	MaxAnswer int
+}
+
+// Draws limits what the answers to all DISCOVERs of a point cost: bytes, memory, and places
+// for large samples. All of it is known before anything is drawn from the storage.
+type Draws struct {
+	costs  DrawCosts
+	egress *Budget // bytes of answers
+	large  *Concurrent[peer.ID]
+	crowds *Concurrent[Origin] // large samples of each origin
+	slow   chan struct{}       // holds a token for each large sample of a storage that copies
+	size   averageSize
+}
+
+// NewDraws returns limits for samples of these costs.
+func NewDraws(costs DrawCosts) *Draws {
+	d := &Draws{
+		costs:  costs,
+		egress: NewBudget(float64(costs.Egress), float64(costs.Burst)),
+		large:  NewConcurrent[peer.ID](MaxLargeDraws),
+		crowds: NewConcurrent[Origin](maxOriginDraws),
+		slow:   make(chan struct{}, MaxSlowDraws),
+	}
+	d.size.bytes.Store(UsualSize)
+	return d
+}
+
+// Copies reports whether the storage makes a copy of each envelope that it returns.
+func (d *Draws) Copies() bool { return d.costs.Copies }
+
+// Sweep frees the memory of peers that no longer owe anything.
+func (d *Draws) Sweep(now time.Time) { d.egress.Sweep(now) }
+
+// Sent takes in that an answer of n registrations had so many bytes.
+func (d *Draws) Sent(bytes, n int) { d.size.add(bytes, n) }
+
+// Begin charges a peer for the answer to a DISCOVER of n registrations, and gives it what that
+// takes: a place, bytes of answer, and memory of scope. It waits for a place. If there is no
+// error, End must be called.
+func (d *Draws) Begin(ctx context.Context, p peer.ID, o Origin, scope network.ResourceScope, n int, now time.Time) (*Draw, error) {
+	drawn := &Draw{draws: d, peer: p, origin: o, scope: scope}
+	if err := drawn.reserve(ctx, n, now); err != nil {
+		drawn.End(0, true, now)
+		return nil, err
+	}
+	return drawn, nil
+}
+
+// expect returns how many bytes an answer of n registrations may take.
+func (d *Draws) expect(n int) int { return min(n*int(d.size.bytes.Load()), d.costs.MaxAnswer) }
+
+// Draw is what one DISCOVER was charged and given. The methods of a nil Draw limit nothing. One
+// goroutine uses it at a time.
+type Draw struct {
+	draws   *Draws
+	peer    peer.ID
+	origin  Origin
+	scope   network.ResourceScope
+	charged int // bytes of answer
+	memory  int // bytes
+	large   bool
+	crowd   *crowdPlace // nil: none
+}
+
+// reserve takes a place, bytes of answer and memory for n registrations. It takes the place
+// first. An answer that is larger than expected is then charged in full before a waiting one
+// is charged, so the answers that were charged too little are never more than the places.
+func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
+	memory := 0
+	if n > d.draws.costs.Small {
+		begun := time.Now()
+		if err := d.takePlaces(ctx); err != nil {
+			return err
+		}
+		memory = d.draws.costs.Large
+		now = now.Add(time.Since(begun))
+	}
+	bytes := d.draws.expect(n)
+	if !d.draws.egress.Take(d.peer, d.origin, float64(bytes), now) {
+		return ErrEgress
+	}
+	d.charged = bytes
+	if d.draws.costs.Copies {
+		memory += bytes
+	}
+	return d.book(memory)
+}
+
+// takePlaces takes the places of a large sample.
+func (d *Draw) takePlaces(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, largeWait)
+	defer cancel()
+	if d.draws.large.Wait(ctx, d.peer) != nil {
+		return ErrLargeDraws
+	}
+	d.large = true
+	if d.origin == (Origin{}) {
+		return nil
+	}
+	if d.draws.crowds.Wait(ctx, d.origin) != nil {
+		return ErrLargeDraws
+	}
+	d.crowd = newCrowdPlace(func() { d.draws.crowds.Leave(d.origin) })
+	return nil
+}
+
+// book reserves more memory.
+func (d *Draw) book(bytes int) error {
+	if bytes <= 0 {
+		return nil
+	}
+	if err := d.scope.ReserveMemory(bytes, network.ReservationPriorityAlways); err != nil {
+		return ErrMemory
+	}
+	d.memory += bytes
+	return nil
+}
+
+// Slowly calls sample when a storage that copies has fewer than [MaxSlowDraws] large samples
+// under way.
+func (d *Draw) Slowly(ctx context.Context, sample func() error) error {
+	if d == nil || !d.large || !d.draws.costs.Copies {
+		return sample()
+	}
+	select {
+	case d.draws.slow <- struct{}{}:
+	case <-ctx.Done():
+		return ErrSlowDraws
+	}
+	begun := time.Now()
+	defer func() {
+		free := func() { <-d.draws.slow }
+		if left := slowDrawTime - time.Since(begun); ctx.Err() != nil && left > 0 {
+			time.AfterFunc(left, free)
+		} else {
+			free()
+		}
+	}()
+	return sample()
+}
+
+// Hold books the memory of copies of so many bytes, as far as it was not expected.
+func (d *Draw) Hold(bytes int) error {
+	if d == nil || !d.draws.costs.Copies {
+		return nil
+	}
+	if d.large {
+		bytes += d.draws.costs.Large
+	}
+	return d.book(bytes - d.memory)
+}
+
+// End gives everything back and settles the charge. sent is the size of the answer. If the
+// peer has not taken the answer, none of the charge is given back, because the sample was
+// drawn.
+func (d *Draw) End(sent int, taken bool, now time.Time) {
+	if d == nil {
+		return
+	}
+	if d.memory > 0 {
+		d.scope.ReleaseMemory(d.memory)
+	}
+	if !taken {
+		sent = max(sent, d.charged)
+	}
+	d.draws.egress.Settle(d.peer, d.origin, float64(sent-d.charged), now)
+	if d.large { // last, so that whoever waits pays after this
+		d.draws.large.Leave(d.peer)
+	}
+	d.crowd.leave()
+}
+
+// crowdPlace is a place of a large answer among those of its address. It is given back after
+// crowdTime at the latest.
+type crowdPlace struct {
+	once  func()
+	timer *time.Timer
+}
+
+func newCrowdPlace(leave func()) *crowdPlace {
+	once := sync.OnceFunc(leave)
+	return &crowdPlace{once, time.AfterFunc(crowdTime, once)}
+}
+
+// leave gives the place back. A nil place is none.
+func (p *crowdPlace) leave() {
+	if p != nil {
+		p.timer.Stop()
+		p.once()
+	}
+}
+
+// UsualSize is the size of a registration of most hosts in an answer, in bytes.
+const UsualSize = 300
+
+// averageSize is the running average of the size of a registration in an answer, in
+// bytes.
+type averageSize struct{ bytes atomic.Int64 }
+
+// add counts an answer. Concurrent calls may lose one of them.
+func (a *averageSize) add(bytes, n int) {
+	if n > 0 {
+		was := a.bytes.Load()
+		if change := (int64(bytes/n) - was) / 8; change != 0 {
+			a.bytes.Store(was + change)
+		}
+	}
+}
