@@ -8,10 +8,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/urfave/cli/v3"
 )
 
 // TestUserErrors: every error of a user is one line with an exit status.
@@ -58,8 +60,11 @@ func TestUserErrors(t *testing.T) {
 		"bad deny list":         {[]string{"serve", "--deny", "everybody"}, exitUsage, "not a peer ID"},
 		"bad storage":           {[]string{"serve", "--storage", "postgres:x"}, exitUsage, `"postgres"…`},
 		"bad storage host":      {[]string{"serve", "--storage", "redis://127.0.0.1:none"}, exitUsage, "port"},
-		"bad limit":             {[]string{"serve", "--max-ttl", "100h"}, exitUsage, "TTL"},
-		"bad rate":              {[]string{"serve", "--rate", "-1"}, exitUsage, "rate limit"},
+		"bad limit":             {[]string{"serve", "--max-ttl", "100h"}, exitUsage, "--max-ttl: TTL of 20s by default and 100h0m0s"},
+		"bad rate":              {[]string{"serve", "--rate", "-1"}, exitUsage, "--rate, --burst: rate limit of -1"},
+		"long standard TTL":     {[]string{"serve", "--standard-ttl", "80h"}, exitUsage, "--standard-ttl, --standard-max-ttl: "},
+		"served standard ID":    {[]string{"serve", "--standard-id", "/rendezvous/1.0.0"}, exitUsage, "--standard-id: "},
+		"bad stop timeout":      {[]string{"serve", "--stop-timeout", "-1s"}, exitUsage, "--stop-timeout"},
 		"not a local address":   {[]string{"serve", "--listen", "/ip4/192.0.2.1/tcp/1"}, exitCannotStart, "192.0.2.1"},
 		"TCP port in use":       {[]string{"serve", "--listen", "/ip4/127.0.0.1/tcp/" + usedPort}, exitCannotStart, "in use"},
 		"UDP port in use":       {[]string{"serve", "--listen", "/ip4/127.0.0.1/udp/" + usedPort + "/quic-v1"}, exitCannotStart, "in use"},
@@ -100,6 +105,26 @@ func TestUserErrors(t *testing.T) {
 			require.Regexp(t, `^rendezvous: [^\n]+\n$`, errs, "one line")
 			require.Less(t, len(errs), 400)
 			require.Empty(t, out)
+		})
+	}
+}
+
+// TestBadLimits: the error of each limit that is out of range names its flag.
+func TestBadLimits(t *testing.T) {
+	for _, f := range slices.Concat(limitFlags(), standardFlags()) {
+		name, bad := f.Names()[0], ""
+		switch f.(type) {
+		case *cli.IntFlag, *cli.Int64Flag, *cli.FloatFlag:
+			bad = "-1"
+		case *cli.DurationFlag:
+			bad = "-1s"
+		default:
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			_, errs, code := runCommand(t, "serve", "--key", t.TempDir()+"/key", "--listen", "/ip4/127.0.0.1/tcp/0", "--"+name, bad)
+			require.Equal(t, exitUsage, code, errs)
+			require.Contains(t, errs, "--"+name)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package main
 // Limits of a point. The library's options document each of them.
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -45,14 +46,14 @@ func newLimits(cmd *cli.Command) (limits, error) {
 		connections:      cmd.Int("max-connections"),
 		connectionsPerIP: cmd.Int("max-connections-per-ip"),
 		service: []rendezvous.ServiceOption{
-			rendezvous.WithMaxRegistrations(cmd.Int("max-registrations")),
-			rendezvous.WithMaxRegistrationBytes(cmd.Int64("max-registration-bytes")),
-			rendezvous.WithMaxRegistrationsPerPeer(cmd.Int("max-registrations-per-peer")),
-			rendezvous.WithMaxRegistrationsPerIP(cmd.Int("max-registrations-per-ip")),
-			rendezvous.WithRateLimit(cmd.Float("rate"), cmd.Int("burst")),
-			rendezvous.WithEgressLimit(cmd.Int("egress"), cmd.Int("egress-burst")),
-			rendezvous.WithTTL(defaultTTL(cmd), cmd.Duration("max-ttl")),
-			rendezvous.WithMaxDiscoverLimit(cmd.Int("max-discover-limit")),
+			ofFlags("--max-registrations", rendezvous.WithMaxRegistrations(cmd.Int("max-registrations"))),
+			ofFlags("--max-registration-bytes", rendezvous.WithMaxRegistrationBytes(cmd.Int64("max-registration-bytes"))),
+			ofFlags("--max-registrations-per-peer", rendezvous.WithMaxRegistrationsPerPeer(cmd.Int("max-registrations-per-peer"))),
+			ofFlags("--max-registrations-per-ip", rendezvous.WithMaxRegistrationsPerIP(cmd.Int("max-registrations-per-ip"))),
+			ofFlags("--rate, --burst", rendezvous.WithRateLimit(cmd.Float("rate"), cmd.Int("burst"))),
+			ofFlags("--egress, --egress-burst", rendezvous.WithEgressLimit(cmd.Int("egress"), cmd.Int("egress-burst"))),
+			ofFlags("--ttl, --max-ttl", rendezvous.WithTTL(defaultTTL(cmd), cmd.Duration("max-ttl"))),
+			ofFlags("--max-discover-limit", rendezvous.WithMaxDiscoverLimit(cmd.Int("max-discover-limit"))),
 		},
 	}
 	switch {
@@ -62,6 +63,17 @@ func newLimits(cmd *cli.Command) (limits, error) {
 		return l, usagef("--max-connections-per-ip is %d; the minimum is 1", l.connectionsPerIP)
 	}
 	return l, nil
+}
+
+// ofFlags returns an option whose error names the flags that set it. C is the configuration of
+// a service, which has no name outside of the library.
+func ofFlags[C any](flags string, option func(*C) error) func(*C) error {
+	return func(c *C) error {
+		if err := option(c); err != nil {
+			return fmt.Errorf("%s: %w", flags, err)
+		}
+		return nil
+	}
 }
 
 // defaultTTL returns --ttl. If it is not set, a lower --max-ttl lowers the default.

@@ -72,6 +72,9 @@ func newServeConfig(cmd *cli.Command) (*serveConfig, error) {
 	if _, _, err := net.SplitHostPort(c.httpAddr); c.httpAddr != "" && err != nil {
 		return nil, usagef("--http %q is not a HOST:PORT such as 127.0.0.1:8080", c.httpAddr)
 	}
+	if c.stopTimeout < 0 {
+		return nil, usagef("--stop-timeout is %s; the minimum is 0s", c.stopTimeout)
+	}
 	if c.log, err = newLogger(cmd.Root().ErrWriter, cmd.String("log-level"), cmd.String("log-format")); err != nil {
 		return nil, err
 	}

@@ -39,9 +39,9 @@ func newStandard(cmd *cli.Command) (standard, error) {
 	if !cmd.IsSet("standard-ttl") && most != 0 {
 		def = min(def, most)
 	}
-	s.service = append(s.service, rendezvous.WithStandardProtocol(def, most))
+	s.service = append(s.service, ofFlags("--standard-ttl, --standard-max-ttl", rendezvous.WithStandardProtocol(def, most)))
 	for _, id := range s.ids {
-		s.service = append(s.service, rendezvous.WithStandardID(id))
+		s.service = append(s.service, ofFlags("--standard-id", rendezvous.WithStandardID(id)))
 	}
 	return s, nil
 }
