@@ -55,6 +55,7 @@ func (s *searches) find(ctx context.Context, ns string, limit int) (<-chan peer.
 	}
 	limit = min(limit, MaxDiscoverLimit)
 	if len(s.points.Known()) == 0 {
+		s.silence.Searched(ns, ErrNoPoints)
 		return nil, ErrNoPoints
 	}
 	c := newSearchCaller(s.host.Network(), limit)

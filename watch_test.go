@@ -165,6 +165,33 @@ func TestSilenceIsLogged(t *testing.T) {
 	})
 }
 
+// TestSilenceWithoutPoints: a host that knows no point, and searches as gossipsub does, logs
+// that it finds nobody, and says why.
+func TestSilenceWithoutPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lines := countLogs(t)
+		hosts := simHosts(t, 2)
+		c := NewClient(hosts[1])
+		search := func(seconds int) {
+			for range seconds {
+				if found, err := c.FindPeers(t.Context(), "n"); err == nil {
+					for range found { // until it has ended
+					}
+				}
+				time.Sleep(time.Second)
+			}
+		}
+		search(5*60 + 30)
+		require.ErrorIs(t, c.SearchErr(), ErrNoPoints)
+		require.InDelta(t, 6, len(lines.lines), 1)
+		startPoint(t, hosts[0], testStorage(t))
+		connect(t, hosts[1], hosts[0])
+		search(10)
+		require.NoError(t, c.SearchErr())
+		require.InDelta(t, 6, len(lines.lines), 1)
+	})
+}
+
 // TestTwinIsLogged: another host with this host's key is logged once a minute, and a change
 // of this host's own addresses is not.
 func TestTwinIsLogged(t *testing.T) {
