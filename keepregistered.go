@@ -57,7 +57,7 @@ type registrar struct {
 	mu      sync.Mutex
 	keepers map[string]*keeper // by namespace
 	leaving map[string]*keeper // those that have ended and may still unregister
-	wakeups *background        // nil while there is no keeper
+	events  *points.Listener   // nil while there is no keeper
 	woken   chan struct{}      // closed and replaced at each wake-up
 }
 
@@ -83,35 +83,16 @@ func (r *registrar) tellCalls() {
 	}
 }
 
-// background is a goroutine of the registrar.
-type background struct {
-	cancel context.CancelFunc
-	done   chan struct{}
-}
-
-// inBackground runs a function until the background is cancelled. The end of ctx does not
-// end it.
-func inBackground(ctx context.Context, run func(context.Context)) *background {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	b := &background{cancel, make(chan struct{})}
-	go func() {
-		defer close(b.done)
-		run(ctx)
-	}()
-	return b
-}
-
-// acquire returns the keeper of a namespace, for one more user. All users of all
-// namespaces share one subscription to the host's events. r.mu is held.
+// acquire returns the keeper of a namespace, for one more user. r.mu is held.
 func (r *registrar) acquire(ctx context.Context, ns string) (*keeper, error) {
 	k := r.keepers[ns]
 	if k == nil {
-		if r.wakeups == nil {
-			wakeups, err := r.points.Wakeups()
+		if r.events == nil {
+			events, err := r.points.Listen(r.wake)
 			if err != nil {
 				return nil, err
 			}
-			r.wakeups = inBackground(ctx, func(ctx context.Context) { wakeups.Run(ctx, r.wake) })
+			r.events = events
 		}
 		k = newKeeper(ctx, r, ns)
 		r.keepers[ns] = k
@@ -120,20 +101,19 @@ func (r *registrar) acquire(ctx context.Context, ns string) (*keeper, error) {
 	return k, nil
 }
 
-// release ends a keeper without users, and the wake-ups after the last keeper. It returns
-// what is ending. r.mu is held.
-func (r *registrar) release(k *keeper) (ending []*background) {
+// release ends a keeper without users, and listens to no events after the last keeper. It
+// returns what is ending. r.mu is held.
+func (r *registrar) release(k *keeper) (ending []<-chan struct{}) {
 	if k.users--; k.users > 0 {
 		return nil
 	}
 	delete(r.keepers, k.namespace)
 	r.leaving[k.namespace] = k
 	k.cancel()
-	ending = append(ending, k.background)
+	ending = append(ending, k.done)
 	if len(r.keepers) == 0 {
-		r.wakeups.cancel()
-		ending = append(ending, r.wakeups)
-		r.wakeups = nil
+		ending = append(ending, r.events.Stop())
+		r.events = nil
 	}
 	return ending
 }
@@ -199,15 +179,15 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 
 // end ends what a call of KeepRegistered has started, and waits for it.
 func (r *registrar) end(c *keepCall) {
-	var ending []*background
+	var ending []<-chan struct{}
 	r.mu.Lock()
 	for _, k := range c.keepers {
 		k.calls = slices.DeleteFunc(k.calls, func(other *keepCall) bool { return other == c })
 		ending = append(ending, r.release(k)...)
 	}
 	r.mu.Unlock()
-	for _, b := range ending {
-		<-b.done
+	for _, ended := range ending {
+		<-ended
 	}
 }
 
@@ -336,8 +316,9 @@ func (c *keepCall) build(s *State) {
 // Advertise for it.
 type keeper struct {
 	*registrar
-	*background
 	namespace     string
+	cancel        context.CancelFunc
+	done          chan struct{} // closed when it has ended
 	registrations *points.Registrations
 	refresher     *points.Refresher
 	before        *keeper // of the namespace, which may still unregister; nil if there is none
@@ -349,10 +330,14 @@ type keeper struct {
 }
 
 func newKeeper(ctx context.Context, r *registrar, ns string) *keeper {
-	k := &keeper{registrar: r, namespace: ns, refresher: points.NewRefresher(), before: r.leaving[ns]}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // the next caller may have another one
+	k := &keeper{registrar: r, namespace: ns, cancel: cancel, done: make(chan struct{}), refresher: points.NewRefresher(), before: r.leaving[ns]}
 	k.refresher.Refresh, k.refresher.Outdated, k.refresher.Hurry = k.refresh, k.outdated, k.searching
 	k.registrations = points.NewRegistrations(ns, k.changed)
-	k.background = inBackground(ctx, k.run)
+	go func() {
+		defer close(k.done)
+		k.run(ctx)
+	}()
 	return k
 }
 

@@ -69,10 +69,6 @@ type watcher struct {
 
 // watch reports who joins and leaves a namespace until ctx ends.
 func watch(ctx context.Context, a *asker, ns string) (<-chan Event, error) {
-	wakeups, err := a.points.Wakeups()
-	if err != nil {
-		return nil, err
-	}
 	w := &watcher{
 		asker:     a,
 		namespace: ns,
@@ -82,13 +78,17 @@ func watch(ctx context.Context, a *asker, ns string) (<-chan Event, error) {
 		presence:  points.NewPresence(),
 		told:      make(map[peer.ID][]ma.Multiaddr),
 	}
-	var tasks sync.WaitGroup
-	tasks.Go(func() { wakeups.Run(ctx, func(bool) { notify(w.woken) }) })
-	tasks.Go(func() { w.poll(ctx) })
+	events, err := a.points.Listen(func(bool) { notify(w.woken) })
+	if err != nil {
+		return nil, err
+	}
+	var polling sync.WaitGroup
+	polling.Go(func() { w.poll(ctx) })
 	go func() {
 		defer close(w.out)
 		w.report(ctx)
-		tasks.Wait()
+		polling.Wait()
+		<-events.Stop()
 	}()
 	return w.out, nil
 }

@@ -65,6 +65,36 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatchesShareASubscription to the host's events, with each other and with what keeps the
+// host registered. It ends with the last of them.
+func TestWatchesShareASubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		startPoint(t, hosts[0], testStorage(t))
+		h := &countingHost{Host: hosts[1]}
+		c := NewClient(h, WithPoints(info(hosts[0])))
+		ctx, cancel := context.WithCancel(t.Context())
+		states, err := c.KeepRegistered(ctx, "n")
+		require.NoError(t, err)
+		var watched []<-chan Event
+		for _, ns := range namespaces(100) {
+			events, err := c.Watch(ctx, ns)
+			require.NoError(t, err)
+			watched = append(watched, events)
+		}
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 1, h.most.Load())
+		cancel()
+		for range states { // until it has ended
+		}
+		for _, events := range watched {
+			for range events { // until it has ended
+			}
+		}
+		require.Zero(t, h.subscriptions.Load())
+	})
+}
+
 // TestWatchThroughOutages: the point is out of reach for five seconds, again and again. No
 // peer has left, and Watch reports none as gone. Then a peer leaves.
 func TestWatchThroughOutages(t *testing.T) {

@@ -1,7 +1,6 @@
 package points
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"time"
@@ -19,10 +18,10 @@ const (
 	sleepInterval = time.Second
 )
 
-// Wakeups says when something has happened that may call for a request now: the host has
+// wakeups says when something has happened that may call for a request now: the host has
 // met a point or a point came back, the host's addresses or the named points have
-// changed, the machine's addresses have, or it has slept. It must be run, once, by [Wakeups.Run].
-type Wakeups struct {
+// changed, the machine's addresses have, or it has slept. It must be run, once.
+type wakeups struct {
 	source  source
 	events  event.Subscription
 	renamed <-chan struct{}
@@ -39,7 +38,7 @@ type source interface {
 	renaming() <-chan struct{}
 }
 
-func newWakeups(h host.Host, s source, wall func() time.Time) (*Wakeups, error) {
+func newWakeups(h host.Host, s source, wall func() time.Time) (*wakeups, error) {
 	events, err := h.EventBus().Subscribe([]any{
 		new(event.EvtPeerIdentificationCompleted),
 		new(event.EvtPeerProtocolsUpdated),
@@ -49,14 +48,14 @@ func newWakeups(h host.Host, s source, wall func() time.Time) (*Wakeups, error) 
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
 	}
-	return &Wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(net.InterfaceAddrs)}, nil
+	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(net.InterfaceAddrs)}, nil
 }
 
-// Run calls wake a moment after something has happened, once for all that happens
-// together, and says whether it was that the machine has slept. It returns when ctx
-// ends. wake must not block: the host's events wait for it.
-func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
-	defer w.close()
+// run calls wake a moment after something has happened, once for all that happens
+// together, and says whether it was that the machine has slept. It returns when stop is
+// closed.
+func (w *wakeups) run(stop <-chan struct{}, wake func(slept bool)) {
+	defer func() { _ = w.events.Close() }()
 	ticks := time.NewTicker(sleepInterval)
 	defer ticks.Stop()
 	var settled <-chan time.Time
@@ -76,7 +75,7 @@ func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
 				wake(true)
 			}
 			happened = w.kernel.moved()
-		case <-ctx.Done():
+		case <-stop:
 			return
 		}
 		if happened && settled == nil {
@@ -84,5 +83,3 @@ func (w *Wakeups) Run(ctx context.Context, wake func(slept bool)) {
 		}
 	}
 }
-
-func (w *Wakeups) close() { _ = w.events.Close() }

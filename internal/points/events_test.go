@@ -1,7 +1,6 @@
 package points
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,22 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// wakeups runs the wake-ups of a set until the test ends, and returns those to come.
-func wakeups(t *testing.T, s *Set) <-chan bool {
+// listen returns the wake-ups of a set to come, until the test ends.
+func listen(t *testing.T, s *Set) <-chan bool {
 	t.Helper()
-	w, err := s.Wakeups()
-	require.NoError(t, err)
 	woken := make(chan bool, 100)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		w.Run(ctx, func(slept bool) { woken <- slept })
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
-	})
+	l, err := s.Listen(func(slept bool) { woken <- slept })
+	require.NoError(t, err)
+	t.Cleanup(func() { <-l.Stop() })
 	time.Sleep(time.Second) // the bus begins with the last change of the addresses
 	for len(woken) > 0 {
 		require.False(t, <-woken)
@@ -58,7 +48,7 @@ func TestWakeups(t *testing.T) {
 		b := newBed(t, 2)
 		stranger := b.hosts[1]
 		s := namedSet(b.client, info(b.hosts[0]))
-		woken := wakeups(t, s)
+		woken := listen(t, s)
 
 		for range 5 {
 			emit(t, b.client, event.EvtLocalAddressesUpdated{}, new(event.EvtLocalAddressesUpdated))
@@ -88,7 +78,7 @@ func TestWakeupsByStrangers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := newSimulation(t, 2).hosts
 		s := speakerSet(hosts[0])
-		woken := wakeups(t, s)
+		woken := listen(t, s)
 		connect(t, hosts[0], hosts[1])
 		time.Sleep(time.Second)
 		require.Empty(t, woken)
@@ -103,7 +93,7 @@ func TestWakeupsForgive(t *testing.T) {
 		b := newBed(t, 1)
 		p := b.set.Known()[0]
 		b.behave(resetting, p)
-		woken := wakeups(t, b.set)
+		woken := listen(t, b.set)
 		require.Error(t, sayHello(t.Context(), p))
 		require.True(t, p.resting())
 		b.hosts[0].RemoveStreamHandler(testProtocol)
@@ -121,7 +111,7 @@ func TestWakeupAfterSleep(t *testing.T) {
 		c := testConfig(newSimulation(t, 1).hosts[0])
 		var slept atomic.Int64 // nanoseconds
 		c.WallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
-		woken := wakeups(t, New(c))
+		woken := listen(t, New(c))
 		time.Sleep(time.Hour + sleepInterval/2)
 		require.Empty(t, woken)
 		for range 5 {
@@ -135,5 +125,41 @@ func TestWakeupAfterSleep(t *testing.T) {
 		time.Sleep(2 * sleepInterval)
 		require.Len(t, woken, 1, "once")
 		require.True(t, <-woken)
+	})
+}
+
+// TestListeners are each told of what happens, until they stop.
+func TestListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		var told [3]atomic.Int64
+		var all []*Listener
+		for i := range told {
+			l, err := b.set.Listen(func(bool) { told[i].Add(1) })
+			require.NoError(t, err)
+			all = append(all, l)
+		}
+		happen := func(want ...int64) {
+			t.Helper()
+			time.Sleep(time.Second)
+			for i := range told {
+				told[i].Store(0)
+			}
+			emit(t, b.client, event.EvtLocalAddressesUpdated{}, new(event.EvtLocalAddressesUpdated))
+			time.Sleep(time.Second)
+			for i := range told {
+				require.Equal(t, want[i], told[i].Load())
+			}
+		}
+		happen(1, 1, 1)
+		<-all[1].Stop()
+		happen(1, 0, 1)
+		<-all[0].Stop()
+		<-all[2].Stop()
+		happen(0, 0, 0)
+		l, err := b.set.Listen(func(bool) { told[0].Add(1) })
+		require.NoError(t, err, "after the last one")
+		happen(1, 0, 0)
+		<-l.Stop()
 	})
 }

@@ -27,6 +27,7 @@ const scanInterval = time.Second
 type Set struct {
 	config    Config
 	sightings *Sightings
+	listeners listeners
 
 	scanning sync.Mutex // held while the peerstore is scanned
 
@@ -188,9 +189,18 @@ func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, reque
 	return ask(ctx, chosen, want, enough, request)
 }
 
-// Wakeups returns the wake-ups from now on.
-func (s *Set) Wakeups() (*Wakeups, error) {
-	return newWakeups(s.config.Host, s, s.config.WallClock)
+// Listen calls wake from now on, a moment after something has happened that may call for a
+// request: the host has met a point or a point came back, the host's addresses or the named
+// points have changed, the machine's addresses have, or it has slept. wake is called once for
+// all that happens together, with whether the machine has slept. It must not block: the
+// host's events wait for it. It may be called for a moment after [Listener.Stop].
+func (s *Set) Listen(wake func(slept bool)) (*Listener, error) {
+	l := &Listener{&s.listeners, wake}
+	err := s.listeners.add(l, func() (*wakeups, error) { return newWakeups(s.config.Host, s, s.config.WallClock) })
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // renaming implements [source].
