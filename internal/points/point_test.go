@@ -237,31 +237,42 @@ func TestReconnectedPointIsTried(t *testing.T) {
 	})
 }
 
-// TestDeadConnection: a request that is not answered on a connection from before it closes
-// that one, and is made again on a new one.
+// TestDeadConnection: a request that is not answered on a connection from before it, on a
+// kept stream or on a new one, closes that connection and is made again on a new one.
 func TestDeadConnection(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t, 1)
-		p := b.set.Known()[0]
-		for _, kept := range []bool{true, false} {
-			require.NoError(t, sayHello(t.Context(), p))
-			dead := b.client.Network().ConnsToPeer(p.ID())[0].Stat().Opened
-			serveConns(b.hosts[0], func(c network.Conn) bool { return c.Stat().Opened.Sub(dead).Abs() > time.Second/2 })
-			if !kept {
-				time.Sleep(idleTime + time.Second)
-			}
-			time.Sleep(time.Second)
-			begun := time.Now()
-			require.NoError(t, sayHello(t.Context(), p))
-			if !kept {
-				require.GreaterOrEqual(t, time.Since(begun), minSilence)
-				require.Less(t, time.Since(begun), 3*time.Second)
-				require.False(t, p.ConnectedSince(time.Now()))
-				require.True(t, p.ConnectedSince(begun))
-			}
-			require.Zero(t, p.backoff)
-		}
-	})
+	for name, rest := range map[string]time.Duration{"kept stream": time.Second, "new stream": idleTime + time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBed(t, 1)
+				p := b.set.Known()[0]
+				var mu sync.Mutex
+				dead := make(map[string]bool) // IDs of connections
+				serveConns(b.hosts[0], func(c network.Conn) bool {
+					mu.Lock()
+					defer mu.Unlock()
+					return !dead[c.ID()]
+				})
+				for range 3 {
+					require.NoError(t, sayHello(t.Context(), p))
+					before := b.client.Network().ConnsToPeer(p.ID())[0]
+					time.Sleep(rest)
+					mu.Lock()
+					for _, c := range b.hosts[0].Network().Conns() {
+						dead[c.ID()] = true
+					}
+					mu.Unlock()
+					begun := time.Now()
+					require.NoError(t, sayHello(t.Context(), p))
+					require.GreaterOrEqual(t, time.Since(begun), minSilence)
+					require.Less(t, time.Since(begun), 3*time.Second)
+					require.True(t, before.IsClosed())
+					require.False(t, p.ConnectedSince(time.Now()))
+					require.True(t, p.ConnectedSince(begun))
+					require.Zero(t, p.backoff)
+				}
+			})
+		})
+	}
 }
 
 // serveConns makes a host a point that answers on some connections only.
