@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -114,6 +115,9 @@ var (
 // errTooMany is the refusal of a request over the rate, before it is looked at.
 var errTooMany = refuse(pb.Message_E_UNAVAILABLE, "too many requests")
 
+// errUnable is what peers are told while the storage cannot be used.
+var errUnable = refuse(pb.Message_E_UNAVAILABLE, "rendezvous point cannot serve this now")
+
 // Errors that end a stream, beside [ErrProtocol].
 var (
 	errStopping = errors.New("service is stopping")
@@ -150,13 +154,6 @@ const (
 	ReasonInternalError    Reason = "internal_error"
 )
 
-// reasons are all reasons but NotRefused.
-var reasons = []Reason{
-	ReasonInvalidNamespace, ReasonInvalidPeerInfo, ReasonInvalidTTL, ReasonNotAuthorized,
-	ReasonPeerLimit, ReasonIPLimit, ReasonFull, ReasonRateLimited, ReasonEgressLimited,
-	ReasonResourceLimit, ReasonUnavailable, ReasonInternalError,
-}
-
 // statusReasons are the reasons of refusals that say no more than their status.
 var statusReasons = map[Status]Reason{
 	pb.Message_E_INVALID_NAMESPACE: ReasonInvalidNamespace,
@@ -165,6 +162,41 @@ var statusReasons = map[Status]Reason{
 	pb.Message_E_NOT_AUTHORIZED:    ReasonNotAuthorized,
 	pb.Message_E_INTERNAL_ERROR:    ReasonInternalError,
 	pb.Message_E_UNAVAILABLE:       ReasonUnavailable,
+}
+
+// errorRefusals are what peers are told of errors that are no refusals themselves, and the
+// reasons. An error that is none of these is the point's own failure. Peers cause some of them,
+// which do not concern the operator.
+var errorRefusals = []struct {
+	err     error
+	refusal *StatusError
+	reason  Reason
+	byPeers bool
+}{
+	{ErrPeerLimit, refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer"), ReasonPeerLimit, true},
+	{ErrOriginLimit, refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this IP address"), ReasonIPLimit, true},
+	{ErrFull, refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full"), ReasonFull, false},
+	{limit.ErrLargeDraws, errTooMany, ReasonRateLimited, true},
+	{limit.ErrSlowDraws, refuse(pb.Message_E_UNAVAILABLE, "too many large samples at a time"), ReasonUnavailable, true},
+	{limit.ErrEgress, refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers"), ReasonEgressLimited, true},
+	{limit.ErrMemory, refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now"), ReasonResourceLimit, true},
+	{ErrUnreachable, errUnable, ReasonUnavailable, false},
+	{ErrClosed, errUnable, ReasonUnavailable, false},
+	{context.Canceled, errUnable, ReasonUnavailable, false},
+	{context.DeadlineExceeded, errUnable, ReasonUnavailable, false},
+}
+
+// reasons returns all reasons but NotRefused.
+func reasons() []Reason {
+	all := make(map[Reason]bool)
+	for _, r := range statusReasons {
+		all[r] = true
+	}
+	for _, other := range errorRefusals {
+		all[other.reason] = true
+	}
+	all[ReasonRateLimited] = true // of errTooMany
+	return slices.Sorted(maps.Keys(all))
 }
 
 func refuse(s Status, text string) *StatusError {
@@ -180,27 +212,12 @@ func refusalOf(err error) (*StatusError, Reason) {
 		}
 		return refused, statusReasons[refused.Status]
 	}
-	switch {
-	case errors.Is(err, limit.ErrLargeDraws):
-		return errTooMany, ReasonRateLimited
-	case errors.Is(err, limit.ErrSlowDraws):
-		return refuse(pb.Message_E_UNAVAILABLE, "too many large samples at a time"), ReasonUnavailable
-	case errors.Is(err, limit.ErrEgress):
-		return refuse(pb.Message_E_UNAVAILABLE, "too many bytes of answers"), ReasonEgressLimited
-	case errors.Is(err, limit.ErrMemory):
-		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point has no memory for an answer now"), ReasonResourceLimit
-	case errors.Is(err, ErrPeerLimit):
-		return refuse(pb.Message_E_NOT_AUTHORIZED, "too many registrations of this peer"), ReasonPeerLimit
-	case errors.Is(err, ErrOriginLimit):
-		return refuse(pb.Message_E_UNAVAILABLE, "too many registrations from this IP address"), ReasonIPLimit
-	case errors.Is(err, ErrFull):
-		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point is full"), ReasonFull
-	case errors.Is(err, ErrUnreachable), errors.Is(err, ErrClosed),
-		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return refuse(pb.Message_E_UNAVAILABLE, "rendezvous point cannot serve this now"), ReasonUnavailable
-	default:
-		return refuse(pb.Message_E_INTERNAL_ERROR, "internal error"), ReasonInternalError
+	for _, other := range errorRefusals {
+		if errors.Is(err, other.err) {
+			return other.refusal, other.reason
+		}
 	}
+	return refuse(pb.Message_E_INTERNAL_ERROR, "internal error"), ReasonInternalError
 }
 
 // asRefusal returns the refusal that err is, if it may go to a peer as it is. An
@@ -223,13 +240,15 @@ func asRefusal(err error) (*StatusError, bool) {
 // concernsOperator reports whether the operator should know of a request's error: the
 // storage is full or failed. Refusals that a peer brings about are not logged.
 func concernsOperator(err error) bool {
-	_, refused := asRefusal(err)
-	return !refused && !slices.ContainsFunc(causedByPeers, func(caused error) bool { return errors.Is(err, caused) })
-}
-
-// causedByPeers are the errors of limits on what peers and their addresses use.
-var causedByPeers = []error{
-	ErrPeerLimit, ErrOriginLimit, limit.ErrLargeDraws, limit.ErrSlowDraws, limit.ErrEgress, limit.ErrMemory,
+	if _, refused := asRefusal(err); refused {
+		return false
+	}
+	for _, other := range errorRefusals {
+		if errors.Is(err, other.err) {
+			return !other.byPeers
+		}
+	}
+	return true
 }
 
 // maxStatusText is how many bytes of another side's explanation are kept.

@@ -202,7 +202,7 @@ func newServiceMetrics() *serviceMetrics {
 		}
 	}
 	refused := m.CounterVec("refused_total", "Requests that were refused, by reason.", "reason")
-	for _, r := range reasons {
+	for _, r := range reasons() {
 		m.refused[r] = refused.WithLabelValues(string(r))
 	}
 	m.registrations = m.Histogram("discover_registrations", "Registrations in an answer to DISCOVER.",
