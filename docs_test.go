@@ -462,7 +462,8 @@ func TestNames(t *testing.T) {
 	for document, text := range documents(t) {
 		for _, code := range inline(text) {
 			assert.True(t, runs[code] != nil || checkedByCommand.MatchString(code) || known.has(t, code),
-				"%s: `%s` is not the name of anything; if it belongs to others, add it to ofOthers in docs_test.go", document, code)
+				"%s: `%s` is not the name of anything. Flags are written `--flag` and commands `rendezvous serve …`; "+
+					"names that belong to others go into ofOthers in docs_test.go", document, code)
 		}
 	}
 }
@@ -749,7 +750,8 @@ func TestEntryPointsHaveExamples(t *testing.T) {
 				continue
 			}
 			entries++
-			assert.Regexp(t, `\.`+f.Name.Name+`\b`, shown.String(), "%s in %s is in no example", f.Name.Name, p)
+			assert.True(t, regexp.MustCompile(`\.`+f.Name.Name+`\b`).MatchString(shown.String()),
+				"%s in %s is in no example: use it in one of example*_test.go", f.Name.Name, p)
 		}
 	}
 	require.Greater(t, entries, 30)
