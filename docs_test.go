@@ -757,6 +757,19 @@ func TestEntryPointsHaveExamples(t *testing.T) {
 	require.Greater(t, entries, 30)
 }
 
+// TestReasonsAreExplained: the guide says of each reason for which a point refuses requests
+// whose fault it is.
+func TestReasonsAreExplained(t *testing.T) {
+	text, err := os.ReadFile(guide)
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(text), "### RendezvousRefusesMany\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n#")
+	for _, reason := range reasons() {
+		assert.Contains(t, inline(section), string(reason), "%s, RendezvousRefusesMany: describe the reason %q", guide, reason)
+	}
+}
+
 // exportedReceiver reports whether a function has no receiver, or one of an exported
 // type.
 func exportedReceiver(f *ast.FuncDecl) bool {
