@@ -3,6 +3,7 @@ package rendezvous
 // The figures in SECURITY.md of what an attacker can do at most.
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -184,6 +185,53 @@ func TestFigures(t *testing.T) {
 				most = want[i]
 			}
 			require.InEpsilon(t, most, got, 0.02, "%s, column %d: %v", name, i+1, want)
+		}
+	}
+}
+
+// TestFiguresOfLasting: so many addresses fill the half of a point that is for lasting
+// registrations as SECURITY.md says. The test has a hundredth of the default limits.
+func TestFiguresOfLasting(t *testing.T) {
+	q := defaultServiceConfig().quota
+	q = Quota{PerPeer: q.PerPeer / 100, PerOrigin: q.PerOrigin / 100, Total: q.Total / 100, Bytes: q.Bytes / 100}
+	ip4 := func(n, _ int) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}) }
+	ip6 := func(n, i int) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("2001:db8:%x:%x::1", n, i<<8)) } // each in a /56 of its own
+	doc, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	for name, size := range map[string]int{"records of any size": 1, "the largest records": 8 << 10} {
+		row := fmt.Sprintf("\n| %s | %d | %d |\n", name, addressesForHalf(t, q, size, ip4), addressesForHalf(t, q, size, ip6))
+		require.True(t, strings.Contains(string(doc), row), "SECURITY.md needs the row %s", row) //nolint:testifylint // Contains prints all of the document
+	}
+}
+
+// addressesForHalf returns how many addresses, or networks, fill the half for lasting
+// registrations with records of a size. After that, others can refresh a lasting registration
+// and make one that is no longer than fresh, but no lasting one.
+func addressesForHalf(t *testing.T, q Quota, size int, address func(network, peer int) netip.Addr) int {
+	t.Helper()
+	s := testStorage(t)
+	add := func(p string, from netip.Addr, life time.Duration) error {
+		now := time.Now()
+		return s.Add(t.Context(), Record{
+			Namespace: strings.Repeat("n", MaxNamespaceSize), Peer: peer.ID(p), Envelope: make([]byte, size),
+			Origin: from, Fresh: now.Add(freshTime), Deadline: now.Add(life),
+		}, q)
+	}
+	victim := netip.MustParseAddr("198.51.100.1")
+	require.NoError(t, add("early", victim, MaxStandardTTL))
+	for network := 0; ; network++ {
+		for i := 0; ; i++ {
+			err := add(fmt.Sprint(network, " ", i), address(network, i), MaxStandardTTL)
+			if errors.Is(err, ErrOriginLimit) {
+				break
+			}
+			if err != nil {
+				require.ErrorIs(t, err, ErrFull)
+				require.ErrorIs(t, add("late to come", victim, MaxStandardTTL), ErrFull)
+				require.NoError(t, add("late to come", victim, freshTime))
+				require.NoError(t, add("early", victim, MaxStandardTTL))
+				return network + min(i, 1)
+			}
 		}
 	}
 }
