@@ -32,11 +32,12 @@ func TestShares(t *testing.T) {
 	r := &report{Requests: []result{
 		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "echo", sample: sample{CPU: 100}},
 		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "memory", RequestBytes: 250, AnswerBytes: 7, sample: sample{CPU: 110}},
+		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "LevelDB", sample: sample{CPU: 120}},
 		{Request: "REGISTER again", Transport: "TCP", Stream: keptStream, Side: "memory", sample: sample{CPU: 1}},
 	}}
 	var out strings.Builder
 	writeShares(&out, r)
-	require.Contains(t, out.String(), "| REGISTER again, memory | 60 | 250 | 7 |\n")
+	require.Contains(t, out.String(), "| REGISTER again | fresh | 60 | 70 | 250 | 7 |\n")
 	require.Equal(t, 4, strings.Count(out.String(), "\n"), out.String())
 }
 
@@ -56,24 +57,40 @@ func TestMedian(t *testing.T) {
 	require.InDelta(t, 2.5, median([]float64{4, 1, 3, 2}), 0)
 }
 
-// TestWriteDocs: the tables replace those between the two lines, and the plots are SVG.
+// TestWriteDocs: the figures replace those between the two lines, and the plots are SVG.
 func TestWriteDocs(t *testing.T) {
 	r := &report{
-		Requests: []result{{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "memory", RateRatio: 0.5, Rounds: []float64{0.5}}},
-		Heap:     []heap{{Storage: "memory", Registrations: 10, Envelope: 100, PerEach: 200}},
+		Requests: []result{
+			{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "memory", RateRatio: 0.5, CPURatio: 0.4},
+			{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "LevelDB", RateRatio: 0.3},
+			{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "library", RateRatio: 5, CPURatio: 6},
+		},
+		Heap: []heap{
+			{Storage: "memory", Registrations: 20, Envelope: 100, PerEach: 200},
+			{Storage: "memory", Registrations: 10, Envelope: 100, PerEach: 300},
+			{Storage: "LevelDB", Registrations: 20, Envelope: 100, PerEach: 400},
+		},
+		Idle: []idleCost{{Transport: "TCP", What: "idle connection", Goroutines: 4, Bytes: 5000}},
 	}
 	dir := t.TempDir()
-	page := filepath.Join(dir, "performance.md")
-	require.NoError(t, os.WriteFile(page, []byte("before\n"+tablesBegin+"old\n"+tablesEnd+"after\n"), 0o600))
+	pages := []string{filepath.Join(dir, "performance.md"), filepath.Join(dir, "operating.md")}
+	for _, page := range pages {
+		require.NoError(t, os.WriteFile(page, []byte("before\n"+figuresBegin+"old\n"+figuresEnd+"after\n"), 0o600))
+	}
 	require.NoError(t, writeDocs(dir, r))
-	b, err := os.ReadFile(page)
-	require.NoError(t, err)
-	text := string(b)
-	require.True(t, strings.HasPrefix(text, "before\n"+tablesBegin), text)
-	require.True(t, strings.HasSuffix(text, tablesEnd+"after\n"), text)
-	require.NotContains(t, text, "old")
-	require.Contains(t, text, "| REGISTER again | fresh | memory | 0.50 | 0.92, **missed** |")
-	require.Contains(t, text, "| memory | 10 | 200 | 100 |")
+	var text string
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(b), "before\n"+figuresBegin), string(b))
+		require.True(t, strings.HasSuffix(string(b), figuresEnd+"after\n"), string(b))
+		require.NotContains(t, string(b), "old")
+		text += string(b)
+	}
+	require.Contains(t, text, "| REGISTER again | raw | fresh | 0.50 | 0.92, **missed** | 0.40 | 0.30 |\n")
+	require.Contains(t, text, "| REGISTER again | library | fresh | 5.00 | 2.50, reached | 6.00 |  |\n")
+	require.Contains(t, text, "\nBytes of heap for one registration of 20, with its envelope of 100: 200 (memory), 400 (LevelDB).\n")
+	require.Contains(t, text, "| idle connection | TCP | 4.0 | 5000 |\n")
 
 	for _, name := range []string{"performance-ratios.svg", "performance-scale.svg", "performance-heap.svg"} {
 		f, err := os.Open(filepath.Join(dir, name))
@@ -86,7 +103,7 @@ func TestWriteDocs(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 
-	require.NoError(t, os.WriteFile(page, []byte("no such lines"), 0o600))
+	require.NoError(t, os.WriteFile(pages[0], []byte("no such lines"), 0o600))
 	require.ErrorContains(t, writeDocs(dir, r), "performance.md")
 }
 

@@ -1,25 +1,35 @@
 package main
 
-// The tables and plots in the documents.
+// The figures and plots in the documents.
 
 import (
 	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
-// The tables in performance.md are between these two lines. The longest table, of all
-// requests, is only printed.
+// The figures in a document are between these two lines. All others are only printed.
 const (
-	tablesBegin = "<!-- measured -->\n"
-	tablesEnd   = "<!-- end of measured -->\n"
+	figuresBegin = "<!-- measured -->\n"
+	figuresEnd   = "<!-- end of measured -->\n"
 )
 
-// writeDocs replaces the tables in performance.md, and the plots beside it.
+// writeDocs replaces the figures in performance.md and operating.md, and the plots.
 func writeDocs(dir string, r *report) error {
-	if err := replaceTables(filepath.Join(dir, "performance.md"), r); err != nil {
-		return err
+	var performance, operating bytes.Buffer
+	writeHeader(&performance, r)
+	writeTargets(&performance, r)
+	writeHeapLine(&performance, r)
+	writeOrigin(&operating, r)
+	writeShares(&operating, r)
+	writeIdle(&operating, r)
+	writeHeapLine(&operating, r)
+	for name, figures := range map[string][]byte{"performance.md": performance.Bytes(), "operating.md": operating.Bytes()} {
+		if err := replaceFigures(filepath.Join(dir, name), figures); err != nil {
+			return err
+		}
 	}
 	for name, p := range map[string]barChart{
 		"performance-ratios.svg": ratioChart(r),
@@ -33,25 +43,18 @@ func writeDocs(dir string, r *report) error {
 	return nil
 }
 
-func replaceTables(file string, r *report) error {
+func replaceFigures(file string, figures []byte) error {
 	page, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	before, rest, found := bytes.Cut(page, []byte(tablesBegin))
-	_, after, ends := bytes.Cut(rest, []byte(tablesEnd))
+	before, rest, found := bytes.Cut(page, []byte(figuresBegin))
+	_, after, ends := bytes.Cut(rest, []byte(figuresEnd))
 	if !found || !ends {
-		return fmt.Errorf("%s: no place for the tables: want the lines %q and %q", file, tablesBegin, tablesEnd)
+		return fmt.Errorf("%s: no place for the figures: want the lines %q and %q", file, figuresBegin, figuresEnd)
 	}
-	var out bytes.Buffer
-	out.Write(before)
-	out.WriteString(tablesBegin)
-	writeHeader(&out, r)
-	writeTargets(&out, r)
-	writeMemory(&out, r)
-	out.WriteString(tablesEnd)
-	out.Write(after)
-	return os.WriteFile(file, out.Bytes(), 0o644)
+	page = slices.Concat(before, []byte(figuresBegin), figures, []byte(figuresEnd), after)
+	return os.WriteFile(file, page, 0o644)
 }
 
 func ratioChart(r *report) barChart {
@@ -63,10 +66,11 @@ func ratioChart(r *report) barChart {
 		}
 		for _, side := range sides {
 			if x, ok := r.find(t.request, t.stream, side); ok {
-				c.bars = append(c.bars, bar{
-					label: fmt.Sprintf("%s, %s, %s", t.request, t.stream, side),
-					text:  fmt.Sprintf("%.2f", x.RateRatio), value: x.RateRatio, mark: t.ratio,
-				})
+				b := bar{label: fmt.Sprintf("%s, %s, %s", t.request, t.stream, side), text: fmt.Sprintf("%.2f", x.RateRatio), value: x.RateRatio}
+				if side == t.side {
+					b.mark = t.ratio
+				}
+				c.bars = append(c.bars, b)
 			}
 		}
 	}

@@ -78,7 +78,7 @@ func parseFlags() (options, error) {
 	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: TCP only, shorter rounds")
 	flag.StringVar(&o.json, "json", "", "write the results to this `file`")
 	flag.StringVar(&o.from, "from", "", "read the results from this `file` instead of measuring")
-	flag.StringVar(&o.docs, "docs", "", "write the tables into performance.md in this `directory`, and the plots beside it")
+	flag.StringVar(&o.docs, "docs", "", "write the figures into performance.md and operating.md in this `directory`, and the plots")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles to this `directory` instead of measuring")
 	flag.StringVar(&o.crowd, "crowd", "", "run the peers that connect to the point at this `address` (the program starts itself with this flag)")
 	flag.Parse()

@@ -29,7 +29,7 @@ func measureHeap(ctx context.Context, sizes []int) ([]heap, error) {
 	for _, s := range []struct {
 		name string
 		open openStorage
-	}{{"memory", openMemory}, {"LevelDB", openLevelDB}} {
+	}{{"memory", openMemory}, {pagedMemory, openPagedMemory}, {"LevelDB", openLevelDB}} {
 		for _, n := range sizes {
 			h, err := heapOf(ctx, s.open, n)
 			if err != nil {
@@ -40,6 +40,18 @@ func measureHeap(ctx context.Context, sizes []int) ([]heap, error) {
 		}
 	}
 	return all, nil
+}
+
+// pagedMemory is a memory storage that keeps its registrations in order, as that of a point that
+// serves the standard protocol does.
+const pagedMemory = "memory, with pages"
+
+func openPagedMemory() (rendezvous.Storage, func() error, error) {
+	s, closeStorage, err := openMemory()
+	if pager, ok := s.(rendezvous.Pager); ok {
+		_, _, err = pager.Page(context.Background(), "", rendezvous.KindPeerRecord, "", 1, 0) // as Start does
+	}
+	return s, closeStorage, err
 }
 
 // heapOf measures a storage with n registrations.
