@@ -89,7 +89,7 @@ func TestWriteDocs(t *testing.T) {
 	}
 	require.Contains(t, text, "| REGISTER again | raw | fresh | 0.50 | 0.92, **missed** | 0.40 | 0.30 |\n")
 	require.Contains(t, text, "| REGISTER again | library | fresh | 5.00 | 2.50, reached | 6.00 |  |\n")
-	require.Contains(t, text, "\nBytes of heap for one registration of 20, with its envelope of 100: 200 (memory), 400 (LevelDB).\n")
+	require.Contains(t, text, "\nBytes of heap for one registration of 20, its envelope of 100 included:\n200 (memory), 400 (LevelDB).\n")
 	require.Contains(t, text, "| idle connection | TCP | 4.0 | 5000 |\n")
 
 	for _, name := range []string{"performance-ratios.svg", "performance-scale.svg", "performance-heap.svg"} {

@@ -115,5 +115,5 @@ func writeHeapLine(w io.Writer, r *report) {
 			each = append(each, fmt.Sprintf("%.0f (%s)", h.PerEach, h.Storage))
 		}
 	}
-	fmt.Fprintf(w, "\nBytes of heap for one registration of %d, with its envelope of %d: %s.\n", most.Registrations, most.Envelope, strings.Join(each, ", "))
+	fmt.Fprintf(w, "\nBytes of heap for one registration of %d, its envelope of %d included:\n%s.\n", most.Registrations, most.Envelope, strings.Join(each, ", "))
 }
