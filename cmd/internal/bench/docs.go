@@ -66,9 +66,12 @@ func ratioChart(r *report) barChart {
 		}
 		for _, side := range sides {
 			if x, ok := r.find(t.request, t.stream, side); ok {
-				b := bar{label: fmt.Sprintf("%s, %s, %s", t.request, t.stream, side), text: fmt.Sprintf("%.2f", x.RateRatio), value: x.RateRatio}
+				b := bar{label: t.request + ", " + side, text: fmt.Sprintf("%.2f", x.RateRatio), value: x.RateRatio}
 				if side == t.side {
 					b.mark = t.ratio
+				}
+				if t.stream == keptStream {
+					b.label += ", kept stream"
 				}
 				c.bars = append(c.bars, b)
 			}
