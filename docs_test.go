@@ -751,7 +751,7 @@ func TestEntryPointsHaveExamples(t *testing.T) {
 			}
 			entries++
 			assert.True(t, regexp.MustCompile(`\.`+f.Name.Name+`\b`).MatchString(shown.String()),
-				"%s in %s is in no example: use it in one of example*_test.go", f.Name.Name, p)
+				"%s in %s is in no example: use it in an example, such as those in example_point_test.go", f.Name.Name, p)
 		}
 	}
 	require.Greater(t, entries, 30)
