@@ -44,7 +44,12 @@ func TestUserErrors(t *testing.T) {
 		want string // part of the error
 	}{
 		"unknown command":       {[]string{"sevre"}, exitUsage, `unknown command "sevre"`},
-		"unknown flag":          {[]string{"serve", "--prot", "1"}, exitUsage, "prot"},
+		"unknown, with flags":   {[]string{"sevre", "--http", "127.0.0.1:0"}, exitUsage, `unknown command "sevre"`},
+		"flag before command":   {[]string{"--http", "127.0.0.1:0", "serve"}, exitUsage, `no command before the flag "http"`},
+		"unknown flag":          {[]string{"serve", "--prot", "1"}, exitUsage, `unknown flag "prot"; the nearest is --pprof`},
+		"flag of another":       {[]string{"ping", "--points", noPoint}, exitUsage, "the nearest is --point;"},
+		"point as an argument":  {[]string{"discover", noPoint, "news"}, exitUsage, "name a point with --point"},
+		"point to ping":         {[]string{"ping", noPoint}, exitUsage, "name a point with --point"},
 		"not a number":          {[]string{"serve", "--max-connections", "many"}, exitUsage, "many"},
 		"no connections":        {[]string{"serve", "--max-connections", "0"}, exitUsage, "minimum is 1"},
 		"argument":              {[]string{"serve", "now"}, exitUsage, `unexpected argument "now"`},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -40,7 +41,20 @@ func failf(code int, format string, args ...any) error {
 
 func usagef(format string, args ...any) error { return failf(exitUsage, format, args...) }
 
-func onUsageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+// unknownFlag is how an error of cli begins that is about a flag that does not exist.
+const unknownFlag = "flag provided but not defined: -"
+
+// onUsageError returns the error for a command line that cli cannot parse.
+func onUsageError(ctx context.Context, cmd *cli.Command, err error, _ bool) error {
+	flag, unknown := strings.CutPrefix(err.Error(), unknownFlag)
+	switch isApp := cmd == cmd.Root(); {
+	case unknown && isApp && cmd.Args().Present():
+		return noCommand(ctx, cmd) // an unknown command, with a flag
+	case unknown && isApp:
+		return usagef("no command before the flag %q; rendezvous help lists the commands", flag)
+	case unknown:
+		return usagef("unknown flag %q; the nearest is --%s; see %s --help", flag, nearestFlag(cmd.Flags, flag), cmd.FullName())
+	}
 	return usagef("%w; see %s --help", err, cmd.FullName())
 }
 
