@@ -371,7 +371,7 @@ func (k *keeper) run(ctx context.Context) {
 // registrations last.
 func (k *keeper) searching() bool {
 	since := time.Now().Add(-DefaultTTL)
-	return slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) })
+	return k.lasting && slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) })
 }
 
 // leave ends the registrations that would live on without the host, unless another keeper
@@ -429,16 +429,16 @@ func (k *keeper) lifetimes() lifetimes {
 	return k.ttl
 }
 
-// refresh registers at the points of the namespace and returns how long to wait before
-// the next refresh, also if it fails.
-func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
+// refresh registers at the points of the namespace, at all of them or at those that need it.
+// It returns how long to wait before the next refresh, also if it fails.
+func (k *keeper) refresh(ctx context.Context, all bool) (time.Duration, error) {
 	select {
 	case k.slots <- struct{}{}:
 		defer func() { <-k.slots }()
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	next, err := k.refreshAt(ctx, k.lifetimes())
+	next, err := k.refreshAt(ctx, k.lifetimes(), all)
 	if ctx.Err() != nil {
 		return next, err
 	}
@@ -454,17 +454,29 @@ func (k *keeper) isKnown(id peer.ID) bool {
 	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
 }
 
-func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, error) {
+func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes, all bool) (time.Duration, error) {
 	// An error on this side must not look like a point's fault.
 	envelope, err := k.own.Envelope()
 	if err != nil {
 		return retryDelay, err
 	}
+	all = all || k.registrations.Outdated(envelope) || k.due()
 	k.registrations.Begin(envelope)
 	begun := time.Now()
 	var mu sync.Mutex
 	shortest, asked := calmTTL, calmTTL
 	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, func(ctx context.Context, point *points.Point) error {
+		if !all && !k.missing(point) { // a point that fails must not cost the others requests
+			at := k.registrations.At(point.ID())
+			mu.Lock()
+			defer mu.Unlock()
+			shortest = min(shortest, at.Until.Sub(at.Since))
+			asked = min(asked, ttl.in(dialectOf(at.Protocol)))
+			if at.Since.Before(begun) {
+				begun = at.Since
+			}
+			return nil
+		}
 		granted, err := k.register(ctx, point, k.namespace, ttl, k.registrations.Live(point.ID(), envelope))
 		k.registrations.Set(point.ID(), granted.protocol, envelope, granted.ttl, err)
 		if err == nil {
@@ -494,17 +506,33 @@ func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, e
 }
 
 // outdated reports whether the host is not registered as it should be: with its current
-// addresses, and at each of the namespace's points. A point that was connected to again
-// may have lost the registration.
+// addresses, and at each of the namespace's points.
 func (k *keeper) outdated() bool {
 	envelope, err := k.own.Envelope()
 	if err != nil {
 		return true // a refresh puts the error into the state
 	}
-	return k.registrations.Outdated(envelope) || slices.ContainsFunc(k.chosen(), func(p *points.Point) bool {
+	return k.registrations.Outdated(envelope) || slices.ContainsFunc(k.chosen(), k.missing)
+}
+
+// missing reports whether the host may not be registered at a point. A point that was
+// connected to again may have lost the registration.
+func (k *keeper) missing(p *points.Point) bool {
+	at := k.registrations.At(p.ID())
+	lost := lasts(at.Protocol) && !p.Reachable()
+	return !time.Now().Before(at.Until) || p.ConnectedSince(at.Since) || lost
+}
+
+// due reports whether a registration at one of the points is to be refreshed because of its
+// age. A refresh comes after 0.45 of the TTL at the earliest, less what its request took.
+func (k *keeper) due() bool {
+	longest := calmTTL
+	if k.searching() {
+		longest = DefaultTTL
+	}
+	return slices.ContainsFunc(k.chosen(), func(p *points.Point) bool {
 		at := k.registrations.At(p.ID())
-		lost := lasts(at.Protocol) && !p.Reachable()
-		return !time.Now().Before(at.Until) || p.ConnectedSince(at.Since) || lost
+		return !k.missing(p) && time.Since(at.Since) >= min(longest, at.Until.Sub(at.Since))*2/5
 	})
 }
 

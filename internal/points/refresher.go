@@ -17,9 +17,9 @@ const (
 // Refresher refreshes the registrations of a host in one namespace when that is due, when
 // something has happened, and when it is asked to.
 type Refresher struct {
-	// Refresh refreshes them and returns how long to wait before the next time, also if it
-	// fails.
-	Refresh func(context.Context) (next time.Duration, err error)
+	// Refresh refreshes those that need it, or all if all is true, because [Refresher.Ask] was
+	// called. It returns how long to wait before the next time, also if it fails.
+	Refresh func(ctx context.Context, all bool) (next time.Duration, err error)
 	// Outdated reports whether they must be refreshed after something has happened.
 	Outdated func() bool
 	// Hurry reports whether they should be refreshed now although that is not due for a
@@ -52,7 +52,7 @@ func (r *Refresher) Wake() {
 	}
 }
 
-// Ask refreshes now and returns when to ask again.
+// Ask refreshes all now and returns when to ask again.
 func (r *Refresher) Ask(ctx context.Context) (time.Duration, error) {
 	answer := make(chan outcome, 1)
 	select {
@@ -94,7 +94,7 @@ func (r *Refresher) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		next, err := r.Refresh(ctx)
+		next, err := r.Refresh(ctx, answer != nil)
 		if answer != nil {
 			answer <- outcome{next, err}
 			next += callerDelay

@@ -20,7 +20,7 @@ func TestRefresher(t *testing.T) {
 		var outdated, hurry atomic.Bool
 		failure := errors.New("refused")
 		r := NewRefresher()
-		r.Refresh = func(context.Context) (time.Duration, error) {
+		r.Refresh = func(context.Context, bool) (time.Duration, error) {
 			refreshes.Add(1)
 			return time.Duration(next.Load()), failure
 		}
@@ -75,7 +75,7 @@ func TestRefresherEndsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := NewRefresher()
-		r.Refresh = func(ctx context.Context) (time.Duration, error) {
+		r.Refresh = func(ctx context.Context, _ bool) (time.Duration, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}
