@@ -264,3 +264,29 @@ func TestStopDuringDraw(t *testing.T) {
 		require.ErrorIs(t, <-s.ended, context.Canceled)
 	})
 }
+
+// TestStopAfterCancelledDraw: Stop does not wait for the time for which a cancelled draw counts.
+func TestStopAfterCancelledDraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const short = 50 * time.Millisecond
+		hosts, s := simHosts(t, 2), newSlowStorage(t)
+		service := startPoint(t, hosts[0], s)
+		connect(t, hosts[1], hosts[0])
+		for range limit.MaxSlowDraws {
+			st := openRaw(t, hosts[1], hosts[0].ID())
+			_, err := st.Write(frameOf(t, discoverRequest("n", 1000)))
+			require.NoError(t, err)
+			<-s.begun
+			require.NoError(t, st.Reset())
+			require.ErrorIs(t, <-s.ended, context.Canceled)
+		}
+		other := openRaw(t, hosts[1], hosts[0].ID())
+		_, err := other.Write(frameOf(t, discoverRequest("n", 1000)))
+		require.NoError(t, err)
+		time.Sleep(short)
+		require.Empty(t, s.begun, "they still count")
+		begun := time.Now()
+		service.Stop()
+		require.Less(t, time.Since(begun), short)
+	})
+}
