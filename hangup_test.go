@@ -100,7 +100,7 @@ func TestSimulationPointsThatHangUp(t *testing.T) {
 			"reconnects": func(ctx context.Context, bad, client host.Host) {
 				for ctx.Err() == nil {
 					_ = bad.Connect(ctx, info(client))
-					time.Sleep(700 * time.Millisecond)
+					time.Sleep(2 * time.Second)
 					_ = bad.Network().ClosePeer(client.ID())
 					time.Sleep(100 * time.Millisecond)
 				}
@@ -111,7 +111,9 @@ func TestSimulationPointsThatHangUp(t *testing.T) {
 			require.LessOrEqual(t, float64(beside.registers), 1.3*float64(alone.registers))
 			require.LessOrEqual(t, float64(beside.discovers), 1.3*float64(alone.discovers))
 			require.Positive(t, beside.bad)
-			require.LessOrEqual(t, beside.bad, int64(loadTime/(2*time.Second)), "it is left alone")
+			// An attempt every 4.5 to 6 seconds and one more every 5 seconds if the point connects,
+			// of two requests each if it closes a connection that was there before.
+			require.LessOrEqual(t, beside.bad, int64(loadTime/(1500*time.Millisecond)), "it is left alone")
 		}
 	})
 }

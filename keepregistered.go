@@ -30,11 +30,6 @@ const (
 	advertiseRetry = 2 * time.Minute
 	// firstPointTimeout is how long Advertise waits for the host to meet a first point.
 	firstPointTimeout = 5 * time.Second
-	// maxConcurrentRefreshes is in how many namespaces a client registers at the same
-	// time: as many as it keeps streams to a point, so that the refreshes of many
-	// namespaces open no others.
-	maxConcurrentRefreshes = points.MaxIdleStreams
-
 	// A registration of hours is refreshed as often as if it had calmTTL, because a point
 	// may forget it and an earlier one is found later; and as often as if it had DefaultTTL
 	// while this host searches the namespace, because it then wants to be found, too.
@@ -52,7 +47,6 @@ type registrar struct {
 	failures, addressless logging.Limit
 
 	refreshes points.Refreshes
-	slots     chan struct{} // holds a token for each refresh that is under way
 
 	mu      sync.Mutex
 	keepers map[string]*keeper // by namespace
@@ -65,7 +59,6 @@ func newRegistrar(a *asker) *registrar {
 	r := &registrar{
 		asker:   a,
 		created: time.Now(),
-		slots:   make(chan struct{}, maxConcurrentRefreshes),
 		keepers: make(map[string]*keeper),
 		leaving: make(map[string]*keeper),
 		woken:   make(chan struct{}),
@@ -390,14 +383,10 @@ func (k *keeper) leave(ctx context.Context) {
 			return
 		}
 		told.Go(func() {
-			select {
-			case k.slots <- struct{}{}:
-				err := k.unregister(ctx, k.points.Point(at.Point), k.namespace)
-				<-k.slots
-				if err != nil {
-					logging.Log.Debug("rendezvous point may not know that the host has left", "point", at.Point, "namespace", k.namespace, "error", err)
-				}
-			case <-ctx.Done():
+			point := k.points.Point(at.Point)
+			err := point.InTurn(ctx, func() error { return k.unregister(ctx, point, k.namespace) })
+			if err != nil {
+				logging.Log.Debug("rendezvous point may not know that the host has left", "point", at.Point, "namespace", k.namespace, "error", err)
 			}
 		})
 	})
@@ -429,16 +418,10 @@ func (k *keeper) lifetimes() lifetimes {
 	return k.ttl
 }
 
-// refresh registers at the points of the namespace, at all of them or at those that need it.
-// It returns how long to wait before the next refresh, also if it fails.
-func (k *keeper) refresh(ctx context.Context, all bool) (time.Duration, error) {
-	select {
-	case k.slots <- struct{}{}:
-		defer func() { <-k.slots }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	next, err := k.refreshAt(ctx, k.lifetimes(), all)
+// refresh registers at the points of the namespace and returns how long to wait before
+// the next refresh, also if it fails.
+func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
+	next, err := k.refreshAt(ctx, k.lifetimes())
 	if ctx.Err() != nil {
 		return next, err
 	}
@@ -454,55 +437,111 @@ func (k *keeper) isKnown(id peer.ID) bool {
 	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
 }
 
-func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes, all bool) (time.Duration, error) {
+func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, error) {
 	// An error on this side must not look like a point's fault.
 	envelope, err := k.own.Envelope()
 	if err != nil {
 		return retryDelay, err
 	}
-	all = all || k.registrations.Outdated(envelope) || k.due()
 	k.registrations.Begin(envelope)
-	begun := time.Now()
-	var mu sync.Mutex
-	shortest, asked := calmTTL, calmTTL
-	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, func(ctx context.Context, point *points.Point) error {
-		if !all && !k.missing(point) { // a point that fails must not cost the others requests
-			at := k.registrations.At(point.ID())
-			mu.Lock()
-			defer mu.Unlock()
-			shortest = min(shortest, at.Until.Sub(at.Since))
-			asked = min(asked, ttl.in(dialectOf(at.Protocol)))
-			if at.Since.Before(begun) {
-				begun = at.Since
-			}
-			return nil
-		}
-		granted, err := k.register(ctx, point, k.namespace, ttl, k.registrations.Live(point.ID(), envelope))
-		k.registrations.Set(point.ID(), granted.protocol, envelope, granted.ttl, err)
-		if err == nil {
-			mu.Lock()
-			shortest = min(shortest, granted.ttl)
-			asked = min(asked, ttl.in(dialectOf(granted.protocol)))
-			mu.Unlock()
-		}
-		return err
-	})
+	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, begun: time.Now(), shortest: calmTTL, asked: calmTTL}
+	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, r.at)
 	switch {
 	case errors.Is(err, ErrNoPoints):
 		return retryDelay, err
 	case err != nil:
 		return points.RetryAfter(k.points.Known()...), err
 	}
-	next := k.refreshes.After(begun, shortest)
-	if shortest < asked {
-		next = max(next, min(minRefresh, points.Jitter(asked*3/5))-time.Since(begun))
-	}
+	next := r.next()
 	for _, point := range k.points.Meeting(k.namespace, k.redundancy) {
 		if !slices.Contains(answered, point) { // others will search there
 			next = min(next, points.RetryAfter(point))
 		}
 	}
 	return max(next, points.Jitter(points.MinBackoff)), nil
+}
+
+// refresh is one refresh of a keeper.
+type refresh struct {
+	*keeper
+	envelope []byte
+	ttl      lifetimes
+	begun    time.Time
+
+	mu              sync.Mutex
+	shortest, asked time.Duration // TTLs that points granted and that they were asked for, calmTTL at most
+	due             time.Time     // when the first is due of the registrations that were left alone; zero if none was
+}
+
+// at registers at a point, unless that is not due yet. So a point that makes the client
+// refresh more often than it would, does so for itself only.
+func (r *refresh) at(ctx context.Context, point *points.Point) error {
+	if since, lives := r.lives(point, r.envelope); lives > 0 {
+		earliest, latest := points.RefreshWindow(lives)
+		if r.begun.Before(since.Add(earliest)) {
+			r.leave(since.Add(latest))
+			return nil
+		}
+	}
+	var granted grant
+	err := point.InTurn(ctx, func() (err error) {
+		granted, err = r.register(ctx, point, r.namespace, r.ttl, r.registrations.Live(point.ID(), r.envelope))
+		return err
+	})
+	r.registrations.Set(point.ID(), granted.protocol, r.envelope, granted.ttl, err)
+	if err == nil {
+		r.take(granted)
+	}
+	return err
+}
+
+// take takes in what a point has granted.
+func (r *refresh) take(g grant) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shortest = min(r.shortest, g.ttl)
+	r.asked = min(r.asked, r.ttl.in(dialectOf(g.protocol)))
+}
+
+// leave takes in that a registration was left alone, because it is due at a time.
+func (r *refresh) leave(due time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.due.IsZero() || due.Before(r.due) {
+		r.due = due
+	}
+}
+
+// next returns how long to wait before the next refresh.
+func (r *refresh) next() time.Duration {
+	next := r.refreshes.After(r.begun, r.shortest)
+	if r.shortest < r.asked {
+		next = max(next, min(minRefresh, points.Jitter(r.asked*3/5))-time.Since(r.begun))
+	}
+	if !r.due.IsZero() {
+		next = min(next, time.Until(r.due))
+	}
+	return next
+}
+
+// lives returns since when the host is registered at a point with these bytes, and for how long
+// the registration needs no refresh; 0 if it needs one now.
+func (k *keeper) lives(point *points.Point, envelope []byte) (since time.Time, lives time.Duration) {
+	at := k.registrations.At(point.ID())
+	if !k.registrations.Live(point.ID(), envelope) || mayBeLost(at, point) {
+		return time.Time{}, 0
+	}
+	calm := calmTTL
+	if k.searching() {
+		calm = DefaultTTL
+	}
+	return at.Since, min(at.Until.Sub(at.Since), calm)
+}
+
+// mayBeLost reports whether a point may have lost a registration: it was connected to again,
+// or it is not connected and keeps registrations for long.
+func mayBeLost(at points.Registered, point *points.Point) bool {
+	return point.ConnectedSince(at.Since) || lasts(at.Protocol) && !point.Reachable()
 }
 
 // outdated reports whether the host is not registered as it should be: with its current
@@ -512,27 +551,9 @@ func (k *keeper) outdated() bool {
 	if err != nil {
 		return true // a refresh puts the error into the state
 	}
-	return k.registrations.Outdated(envelope) || slices.ContainsFunc(k.chosen(), k.missing)
-}
-
-// missing reports whether the host may not be registered at a point. A point that was
-// connected to again may have lost the registration.
-func (k *keeper) missing(p *points.Point) bool {
-	at := k.registrations.At(p.ID())
-	lost := lasts(at.Protocol) && !p.Reachable()
-	return !time.Now().Before(at.Until) || p.ConnectedSince(at.Since) || lost
-}
-
-// due reports whether a registration at one of the points is to be refreshed because of its
-// age. A refresh comes after 0.45 of the TTL at the earliest, less what its request took.
-func (k *keeper) due() bool {
-	longest := calmTTL
-	if k.searching() {
-		longest = DefaultTTL
-	}
-	return slices.ContainsFunc(k.chosen(), func(p *points.Point) bool {
+	return k.registrations.Outdated(envelope) || slices.ContainsFunc(k.chosen(), func(p *points.Point) bool {
 		at := k.registrations.At(p.ID())
-		return !k.missing(p) && time.Since(at.Since) >= min(longest, at.Until.Sub(at.Since))*2/5
+		return !time.Now().Before(at.Until) || mayBeLost(at, p)
 	})
 }
 

@@ -37,6 +37,7 @@ type Point struct {
 	id     peer.ID
 	pace   *pace
 	idle   idleStreams
+	turns  chan struct{} // holds a token for each call of InTurn that has its turn
 
 	mu         sync.Mutex
 	addrs      []ma.Multiaddr // to dial; replaced, never written to
@@ -50,7 +51,7 @@ type Point struct {
 
 func newPoint(c *Config, id peer.ID) *Point {
 	follows, _ := simplelru.NewLRU[string, *Follow](maxFollowed, nil) // the only error is that of a size of 0
-	return &Point{config: c, id: id, pace: newPace(), changed: make(chan struct{}), follows: follows}
+	return &Point{config: c, id: id, pace: newPace(), turns: make(chan struct{}, MaxIdleStreams), changed: make(chan struct{}), follows: follows}
 }
 
 // ID returns the point's peer ID.
@@ -74,6 +75,19 @@ func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 	p.count(ctx, begun, err)
 	p.endTrial(trial)
 	return err
+}
+
+// InTurn calls request, which makes a request at the point, when fewer than [MaxIdleStreams]
+// other calls are under way. So the registrations of many namespaces need no more streams than
+// are kept, and those at another point do not wait for this one.
+func (p *Point) InTurn(ctx context.Context, request func() error) error {
+	select {
+	case p.turns <- struct{}{}:
+		defer func() { <-p.turns }()
+		return request()
+	case <-ctx.Done():
+		return fmt.Errorf("wait for other registrations: %w", ctx.Err())
+	}
 }
 
 // admit returns when the point may be asked. While it is in backoff, one request at a time

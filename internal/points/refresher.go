@@ -12,14 +12,17 @@ const (
 	// LookInterval is how often to check whether a refresh that is further away should come
 	// sooner: as often as a registration of 20 seconds is refreshed.
 	LookInterval = 12 * time.Second
+	// minWake is how long after a refresh that succeeded the next one comes at the earliest
+	// because something has happened. A point may connect again and again.
+	minWake = time.Second
 )
 
 // Refresher refreshes the registrations of a host in one namespace when that is due, when
 // something has happened, and when it is asked to.
 type Refresher struct {
-	// Refresh refreshes those that need it, or all if all is true, because [Refresher.Ask] was
-	// called. It returns how long to wait before the next time, also if it fails.
-	Refresh func(ctx context.Context, all bool) (next time.Duration, err error)
+	// Refresh refreshes those that need it and returns how long to wait before the next time,
+	// also if it fails.
+	Refresh func(context.Context) (next time.Duration, err error)
 	// Outdated reports whether they must be refreshed after something has happened.
 	Outdated func() bool
 	// Hurry reports whether they should be refreshed now although that is not due for a
@@ -29,6 +32,7 @@ type Refresher struct {
 	woken chan struct{}     // holds a token when something may have happened
 	asks  chan chan outcome // calls that want a refresh now
 	ended chan struct{}     // closed when Run has returned
+	begun time.Time         // when the last refresh began that succeeded; only Run uses it
 	due   time.Time         // when to refresh at the latest; only Run uses it
 }
 
@@ -52,7 +56,7 @@ func (r *Refresher) Wake() {
 	}
 }
 
-// Ask refreshes all now and returns when to ask again.
+// Ask refreshes now and returns when to ask again.
 func (r *Refresher) Ask(ctx context.Context) (time.Duration, error) {
 	answer := make(chan outcome, 1)
 	select {
@@ -91,10 +95,19 @@ func (r *Refresher) Run(ctx context.Context) {
 			if !r.Outdated() {
 				continue
 			}
+			if wait := time.Until(r.begun.Add(minWake)); wait > 0 {
+				r.due = time.Now().Add(wait)
+				timer.Reset(wait)
+				continue
+			}
 		case <-ctx.Done():
 			return
 		}
-		next, err := r.Refresh(ctx, answer != nil)
+		begun := time.Now()
+		next, err := r.Refresh(ctx)
+		if err == nil {
+			r.begun = begun
+		}
 		if answer != nil {
 			answer <- outcome{next, err}
 			next += callerDelay

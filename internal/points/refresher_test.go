@@ -20,7 +20,7 @@ func TestRefresher(t *testing.T) {
 		var outdated, hurry atomic.Bool
 		failure := errors.New("refused")
 		r := NewRefresher()
-		r.Refresh = func(context.Context, bool) (time.Duration, error) {
+		r.Refresh = func(context.Context) (time.Duration, error) {
 			refreshes.Add(1)
 			return time.Duration(next.Load()), failure
 		}
@@ -69,13 +69,35 @@ func TestRefresher(t *testing.T) {
 	})
 }
 
+// TestRefresherIsWokenRarely: however often something happens, there is one refresh a second.
+func TestRefresherIsWokenRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		refreshes := 0
+		r := NewRefresher()
+		r.Refresh = func(context.Context) (time.Duration, error) {
+			refreshes++
+			return time.Hour, nil
+		}
+		r.Outdated, r.Hurry = func() bool { return true }, func() bool { return false }
+		go r.Run(ctx)
+		for range 1000 {
+			r.Wake()
+			time.Sleep(10 * time.Millisecond)
+		}
+		cancel()
+		synctest.Wait()
+		require.InDelta(t, 10*time.Second/minWake, refreshes, 1)
+	})
+}
+
 // TestRefresherEndsCalls: a call returns when its context ends, or the Refresher, even if the
 // refresh under way does not.
 func TestRefresherEndsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		r := NewRefresher()
-		r.Refresh = func(ctx context.Context, _ bool) (time.Duration, error) {
+		r.Refresh = func(ctx context.Context) (time.Duration, error) {
 			<-ctx.Done()
 			return 0, ctx.Err()
 		}

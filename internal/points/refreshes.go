@@ -12,15 +12,22 @@ type Refreshes struct {
 	batch time.Time // when many are to be refreshed together
 }
 
+// RefreshWindow returns how long after it was granted a registration for ttl is refreshed, at the
+// earliest and at the latest: 0.45 to 0.6 of the TTL, which leaves time for a second and a third
+// attempt.
+func RefreshWindow(ttl time.Duration) (earliest, latest time.Duration) {
+	latest = ttl * 3 / 5
+	return latest * 3 / 4, latest
+}
+
 // After returns how long to wait before a registration is refreshed that was granted for ttl
-// in answer to a request that began at begun. That is 0.45 to 0.6 of the TTL, which leaves
-// time for a second and a third attempt. It is the time at which others are refreshed if that
-// is between the two.
+// in answer to a request that began at begun: until the time at which others are refreshed if
+// that is in its [RefreshWindow].
 func (r *Refreshes) After(begun time.Time, ttl time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	latest := ttl * 3 / 5
-	if after := r.batch.Sub(begun); after < latest*3/4 || after > latest {
+	earliest, latest := RefreshWindow(ttl)
+	if after := r.batch.Sub(begun); after < earliest || after > latest {
 		r.batch = begun.Add(Jitter(latest))
 	}
 	return time.Until(r.batch)

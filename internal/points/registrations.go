@@ -19,7 +19,7 @@ type Registrations struct {
 	mu       sync.Mutex
 	at       []Registered // as peers of the namespace prefer the points
 	envelope []byte       // as registered last
-	stale    bool         // whether they may have ended, because the machine slept
+	stale    bool         // whether all may have ended, because the machine slept
 	err      error
 }
 
@@ -30,6 +30,7 @@ type Registered struct {
 	Err          error       // of the last attempt
 	Protocol     protocol.ID // of the last attempt that came so far
 	envelope     []byte      // of the last registration granted
+	stale        bool        // whether it may have ended, because the machine slept
 }
 
 // NewRegistrations returns the registrations of a host that has none yet. changed is
@@ -65,7 +66,7 @@ func (r *Registrations) Live(point peer.ID, envelope []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.index(point)
-	return i >= 0 && !r.stale && time.Now().Before(r.at[i].Until) && bytes.Equal(envelope, r.at[i].envelope)
+	return i >= 0 && !r.at[i].stale && time.Now().Before(r.at[i].Until) && bytes.Equal(envelope, r.at[i].envelope)
 }
 
 // Outdated reports whether the registrations may have ended, or have another record.
@@ -107,7 +108,7 @@ func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, gran
 	if at.Err = err; err == nil {
 		at.Since = time.Now()
 		at.Until = at.Since.Add(granted)
-		at.envelope = envelope
+		at.envelope, at.stale = envelope, false
 		r.err, r.stale = nil, false
 	}
 	return changed
@@ -143,6 +144,9 @@ func (r *Registrations) SetStale() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stale = true
+	for i := range r.at {
+		r.at[i].stale = true
+	}
 }
 
 func (r *Registrations) index(point peer.ID) int {
