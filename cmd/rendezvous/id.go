@@ -21,7 +21,8 @@ const idDescription = `Prints the peer ID of the key in a file. A missing file i
    rendezvous id --key /var/lib/rendezvous/key
 
 With --point, connects to points and prints the peer ID, software, rendezvous protocols and
-addresses that they announce:
+addresses that they announce. With --key as well, prints both; RENDEZVOUS_POINT counts as
+--point:
 
    rendezvous id --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW…`
 
