@@ -1,6 +1,9 @@
 package points
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -11,6 +14,11 @@ import (
 // peer that it does not have counts as gone. The peers may have been without that point
 // too, and it may have lost its registrations.
 const returnTime = 10 * time.Second
+
+// maxTold bounds how many peers are remembered that one point has told of. As in
+// [Sightings], no more than maxSpeaking points are remembered. A point could
+// otherwise make up ever more peers that never leave, by not answering now and then.
+const maxTold = 1 << 14
 
 // Presence decides when a peer has left a namespace: when its registration has ended at
 // the points that told of it. Time in which a point does not answer does not count,
@@ -102,21 +110,61 @@ func (p *Presence) Left(id peer.ID, asked func(point peer.ID) bool) bool {
 	return true
 }
 
-// Forget forgets all peers that keep does not report, and their points.
+// Forget forgets all peers that keep does not report, and their points. Of a point that has
+// told of too many, it forgets those whose registrations there end first, and of too many
+// points the ones that answered longest ago. What is forgotten no longer keeps a peer from
+// having left.
 func (p *Presence) Forget(keep func(peer.ID) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	points := make(map[peer.ID]*answerClock)
-	for id, deadlines := range p.peers {
-		if !keep(id) {
-			delete(p.peers, id)
-			continue
-		}
+	maps.DeleteFunc(p.peers, func(id peer.ID, _ map[peer.ID]deadline) bool { return !keep(id) })
+	told := make(map[peer.ID]int) // by point
+	for _, deadlines := range p.peers {
 		for point := range deadlines {
-			points[point] = p.points[point]
+			told[point]++
 		}
 	}
-	p.points = points
+	for len(told) > maxSpeaking {
+		silent := p.longestSilent(told)
+		p.forgetEarly(silent, 0)
+		delete(told, silent)
+	}
+	for point, n := range told {
+		if n > maxTold {
+			p.forgetEarly(point, maxTold*3/4)
+		}
+	}
+	maps.DeleteFunc(p.points, func(point peer.ID, _ *answerClock) bool { return told[point] == 0 })
+}
+
+// longestSilent returns which of the points, one or more, answered longest ago.
+func (p *Presence) longestSilent(points map[peer.ID]int) (silent peer.ID) {
+	for point := range points {
+		if silent == "" || p.points[point].last.Before(p.points[silent].last) {
+			silent = point
+		}
+	}
+	return silent
+}
+
+// forgetEarly forgets what a point has told, but for so many of the peers whose registrations
+// there end last.
+func (p *Presence) forgetEarly(point peer.ID, most int) {
+	var ids []peer.ID
+	for id, deadlines := range p.peers {
+		if _, told := deadlines[point]; told {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b peer.ID) int {
+		return cmp.Compare(p.peers[b][point].point, p.peers[a][point].point)
+	})
+	for _, id := range ids[min(most, len(ids)):] {
+		delete(p.peers[id], point)
+		if len(p.peers[id]) == 0 {
+			delete(p.peers, id)
+		}
+	}
 }
 
 // answerClock is a clock that stands still while its point does not answer.

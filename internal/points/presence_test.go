@@ -1,6 +1,7 @@
 package points
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,4 +87,42 @@ func TestPresenceOfALister(t *testing.T) {
 		lists()
 		require.True(t, p.Left("stays", asked))
 	})
+}
+
+// TestPresenceIsBounded: a point tells of ever more peers, and does not answer in between, so
+// that none of them leaves. Only so many are remembered, and no more of many points. What
+// another point has told is not forgotten for that.
+func TestPresenceIsBounded(t *testing.T) {
+	for _, c := range []struct{ points, made int }{{1, 1000}, {100, 10}} {
+		synctest.Test(t, func(t *testing.T) {
+			asked := func(peer.ID) bool { return true }
+			p := NewPresence()
+			honest := []Sighting{{Peer: peer.AddrInfo{ID: "honest"}, Until: time.Now().Add(time.Hour)}}
+			for round := range 40 {
+				point := peer.ID(fmt.Sprint("hostile ", round%c.points))
+				var made []Sighting
+				for i := range c.made {
+					id := peer.ID(fmt.Sprint(round, "-", i))
+					made = append(made, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(time.Second)})
+				}
+				p.Answered(point, made, 1)
+				require.False(t, p.Left(made[0].Peer.ID, asked))
+				time.Sleep(returnTime / 2)
+				p.Failed(point)
+				p.Answered("honest point", honest, 1)
+				p.NoneAnswered()
+				p.Forget(func(peer.ID) bool { return true })
+				require.LessOrEqual(t, len(p.peers), 1+maxTold)
+				require.LessOrEqual(t, len(p.points), maxSpeaking)
+			}
+			left := 0
+			for i := range c.made {
+				if p.Left(peer.ID(fmt.Sprint("0-", i)), asked) {
+					left++
+				}
+			}
+			require.Positive(t, left, "what is forgotten keeps nobody from having left")
+			require.False(t, p.Left("honest", asked))
+		})
+	}
 }
