@@ -177,6 +177,8 @@ type page struct {
 	found   []Registration // the valid ones
 	got     int            // how many there are, valid or not
 	cookie  []byte         // for the next page; empty if there is none
+	asked   int            // how many the point was asked for
+	size    int            // of all of them, in bytes
 }
 
 // discover sends a DISCOVER to a point. The cookie is left out if the point's protocol has none.
@@ -184,18 +186,24 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, co
 	if err := checkNamespaceSize(ns, a.maxNamespace); err != nil {
 		return page{}, err
 	}
-	request := func(*wire.Dialect) wire.Request {
-		return wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Cookie: cookie, Limit: int64(most)}}
-	}
 	var p page
+	asked, limited := most, false
+	request := func(*wire.Dialect) wire.Request {
+		asked, limited = point.AnswerLimit(most) // there is a connection now
+		return wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Cookie: cookie, Limit: int64(asked)}}
+	}
 	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
 	ended.Err = a.request(&ended, func() error {
 		return send(ctx, point, request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
 			var err error
 			p, err = a.readPage(ctx, d, answer, &ended, ns)
+			p.asked, p.size = asked, answerBytes(answer.Discover.Registrations)
 			return err
 		})
 	})
+	if limited && ctx.Err() == nil {
+		point.LimitedAnswer(p.got, p.size, ended.Err != nil && judge(ended.Err) == points.Failed)
+	}
 	a.metrics.RequestEnded(ended)
 	return p, ended.Err
 }
@@ -218,6 +226,14 @@ func (a *asker) readPage(ctx context.Context, d *wire.Dialect, answer *wire.Answ
 	var err error
 	p.found, err = a.accept(ctx, d, ended.Point, ns, r.Registrations, ended)
 	return p, err
+}
+
+// answerBytes returns the size of registrations in an answer, in bytes.
+func answerBytes(registrations []wire.Registration) (bytes int) {
+	for i := range registrations {
+		bytes += len(registrations[i].Namespace) + len(registrations[i].Envelope)
+	}
+	return bytes
 }
 
 // follow reads pages from where f is, each of at most so many registrations. It calls take
@@ -270,37 +286,59 @@ func appendNewest(found, more []Registration) []Registration {
 	return found
 }
 
+// extent is how much of a namespace an answer has.
+type extent int
+
+const (
+	extentSample extent = iota // some may be missing by chance
+	extentAll                  // all registrations
+	extentListed               // all, and whoever is missing has unregistered or expired
+)
+
+// mostSeen is the most registrations that see can ask for.
+const mostSeen = MaxDiscoverLimit
+
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each peer in the answer. If all is true, that is
-// every peer that the point has told of and not taken back, and otherwise a sample.
-func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
-	most = min(most, answerLimit(point))
+// returns what all points together say of each peer in the answer.
+func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) ([]points.Sighting, extent, error) {
 	if !a.lasting {
 		p, err := a.discover(ctx, point, ns, nil, most)
 		if err != nil {
-			return nil, false, err
+			return nil, extentSample, err
 		}
-		return a.record(point, ns, p), false, nil
+		return a.record(point, ns, p), p.extent(), nil
 	}
 	f, err := point.Follow(ctx, ns)
 	if err != nil {
-		return nil, false, err
+		return nil, extentSample, err
 	}
 	defer f.Done()
-	read := 0
+	var seen []points.Sighting
+	of, read := extentSample, 0
 	err = a.follow(ctx, point, f, ns, most, func(p page) bool {
-		seen = a.record(point, ns, p)
-		all = p.dialect == wire.Standard
+		seen, of = a.record(point, ns, p), p.extent()
 		read += len(p.found)
-		return all && read < MaxDiscoverLimit
+		return of == extentListed && read < MaxDiscoverLimit
 	})
-	if err != nil || !all {
-		return seen, false, err
+	if err != nil || of != extentListed {
+		return seen, of, err
 	}
 	if since := f.Listed(); !since.IsZero() {
 		a.points.Sightings().Listed(ns, point.ID(), since)
 	}
-	return a.points.Sightings().Said(ns, point.ID()), true, nil
+	return a.points.Sightings().Said(ns, point.ID()), extentListed, nil
+}
+
+// extent returns how much of its namespace a page has, with those before it.
+func (p *page) extent() extent {
+	switch {
+	case p.dialect == wire.Standard:
+		return extentListed
+	case p.got < p.asked:
+		return extentAll
+	default:
+		return extentSample
+	}
 }
 
 // record records the peers on a page, without the host itself. It returns what all points
@@ -325,20 +363,6 @@ func (a *asker) logTwin(point peer.ID, addrs []ma.Multiaddr) {
 	if n, due := a.twins.Due(); due {
 		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", a.host.ID(), "addresses", addrs, "point", point, "times", n)
 	}
-}
-
-// relayedRecord is the size of a registration in an answer, in bytes, unless it has many
-// addresses.
-const relayedRecord = 400
-
-// answerLimit returns how many registrations to ask a point for at most so that the answer
-// comes through.
-func answerLimit(point *points.Point) int {
-	budget := point.AnswerBudget()
-	if budget == 0 {
-		return MaxDiscoverLimit
-	}
-	return min(MaxDiscoverLimit, max(1, budget/relayedRecord))
 }
 
 // answers has memory for the answers that send parses.

@@ -161,7 +161,7 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 //
 // The reader may be slow: Watch reports the difference between what the reader was told
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
-// with more peers than one answer holds ([MaxDiscoverLimit], or about 160 through a relay
+// with more peers than one answer holds ([MaxDiscoverLimit], or 160 and fewer through a relay
 // that limits connections), each answer is another sample. It then takes longer until a
 // peer is reported to leave.
 //

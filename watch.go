@@ -127,16 +127,15 @@ func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 // askOnce asks the points once, records what each answers, and reports whether one did.
 func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		limit := answerLimit(point)
-		seen, all, err := w.see(ctx, point, w.namespace, limit)
+		seen, extent, err := w.see(ctx, point, w.namespace, mostSeen)
 		switch {
 		case err != nil:
 			w.presence.Failed(point.ID())
 			return err
-		case all:
+		case extent == extentListed:
 			w.presence.Listed(point.ID(), seen)
 		default:
-			w.presence.Answered(point.ID(), seen, w.share(len(seen), limit))
+			w.presence.Answered(point.ID(), seen, w.share(len(seen), extent))
 		}
 		notify(w.changed)
 		return nil
@@ -152,10 +151,9 @@ func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	return err == nil
 }
 
-// share returns which part of the namespace an answer with n peers had, up to 1. One of
-// them may have been this host.
-func (w *watcher) share(n, limit int) float64 {
-	if n < limit-1 {
+// share returns which part of the namespace an answer with n peers had, up to 1.
+func (w *watcher) share(n int, of extent) float64 {
+	if of == extentAll {
 		return 1
 	}
 	return float64(n) / float64(max(1, n, len(w.sightings().Live(w.namespace, 0))))

@@ -112,18 +112,3 @@ func relayOf(a ma.Multiaddr) (relay peer.ID, ok bool) {
 	}
 	return "", false
 }
-
-// defaultRelayData is how many bytes a relay carries for one connection unless it says
-// otherwise.
-const defaultRelayData = 128 << 10
-
-// answerBudget returns how long an answer over a relayed connection should be, given what
-// the relay says of its limit: half of that, because the connection also has to carry
-// handshakes, and other answers.
-func answerBudget(limit any) int {
-	data, ok := limit.(uint64)
-	if !ok || data == 0 || data > defaultRelayData*64 {
-		data = defaultRelayData
-	}
-	return int(data / 2)
-}

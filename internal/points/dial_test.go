@@ -7,15 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestAnswerBudget leaves room for other answers, and does not believe a relay that says
-// it has no limit and limits the connection.
-func TestAnswerBudget(t *testing.T) {
-	require.Equal(t, defaultRelayData/2, answerBudget(nil))
-	require.Equal(t, defaultRelayData/2, answerBudget(uint64(0)))
-	require.Equal(t, defaultRelayData/2, answerBudget(uint64(1)<<63))
-	require.Equal(t, 500, answerBudget(uint64(1000)))
-}
-
 func TestRelayOf(t *testing.T) {
 	id := randomID(t)
 	relay, ok := relayOf(ma.StringCast("/ip4/1.2.3.4/tcp/1/p2p/" + id.String() + "/p2p-circuit"))

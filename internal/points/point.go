@@ -39,14 +39,15 @@ type Point struct {
 	idle   idleStreams
 	turns  chan struct{} // holds a token for each call of InTurn that has its turn
 
-	mu         sync.Mutex
-	addrs      []ma.Multiaddr // to dial; replaced, never written to
-	seen       time.Time      // when the peerstore last said that it speaks the protocol
-	backoff    backoff
-	trying     bool          // whether a request finds out if the backoff can end
-	changed    chan struct{} // closed and replaced when the backoff changes
-	answerTime answerTime
-	follows    *simplelru.LRU[string, *Follow] // by namespace
+	mu               sync.Mutex
+	addrs            []ma.Multiaddr // to dial; replaced, never written to
+	seen             time.Time      // when the peerstore last said that it speaks the protocol
+	backoff          backoff
+	trying           bool          // whether a request finds out if the backoff can end
+	changed          chan struct{} // closed and replaced when the backoff changes
+	answerTime       answerTime
+	registrationSize registrationSize
+	follows          *simplelru.LRU[string, *Follow] // by namespace
 }
 
 func newPoint(c *Config, id peer.ID) *Point {
@@ -254,18 +255,36 @@ func (p *Point) oldConn(begun time.Time) network.Conn {
 	return best
 }
 
-// AnswerBudget returns how long the next answer should be at most, in bytes, because the
-// host is connected to the point only over a relay that carries a limited number of bytes.
-// It is 0 if there is no such limit.
-func (p *Point) AnswerBudget() (budget int) {
+// AnswerLimit returns how many registrations to ask for, of most, so that the answer comes
+// through: the host may be connected to the point only over a relay that carries a limited
+// number of bytes. limited is whether it is.
+func (p *Point) AnswerLimit(most int) (limit int, limited bool) {
+	budget := 0
 	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
 		stat := c.Stat()
 		if !stat.Limited {
-			return 0
+			return most, false
 		}
 		budget = answerBudget(stat.Extra[circuit.StatLimitData])
 	}
-	return budget
+	if budget == 0 {
+		return most, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.registrationSize.fit(budget, most), true
+}
+
+// LimitedAnswer takes in what came of AnswerLimit: the size of an answer with n registrations,
+// or that it has failed to come through.
+func (p *Point) LimitedAnswer(n, bytes int, failed bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if failed {
+		p.registrationSize.grow()
+	} else {
+		p.registrationSize.add(n, bytes)
+	}
 }
 
 // dropConn closes a connection on which nothing comes back any more.
