@@ -187,7 +187,8 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 //
 // Between the calls, Advertise keeps the host registered as [Client.KeepRegistered] does:
 // it registers again when the host's addresses change or a point comes back, and retries
-// what failed. This ends with the ctx of the last call, or [DefaultTTL] after that call if
+// what failed. A call with the same TTL as the last one sends nothing to a point where no
+// refresh is due. This ends with the ctx of the last call, or [DefaultTTL] after that call if
 // ctx does not end, or two minutes later if the call failed.
 //
 // Calls of Advertise and KeepRegistered for one namespace share its refreshes. Over

@@ -161,7 +161,7 @@ func TestAdvertiseTTL(t *testing.T) {
 		})
 		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
 		for ttl, want := range map[time.Duration]int64{0: 20, time.Hour: 20, -1: 20, 10 * time.Second: 10, 20 * time.Second: 20} {
-			next, err := d.Advertise(t.Context(), "n", discovery.TTL(ttl))
+			next, err := d.Advertise(t.Context(), ttl.String(), discovery.TTL(ttl))
 			require.NoError(t, err)
 			require.Equal(t, want, <-asked, "asked for %v", ttl)
 			require.Less(t, next, time.Duration(want)*time.Second*2/3)
