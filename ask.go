@@ -174,7 +174,7 @@ func (a *asker) request(ended *RequestEnded, do func() error) error {
 // page is an answer to DISCOVER.
 type page struct {
 	dialect *wire.Dialect
-	found   []Registration // the valid ones
+	found   []Registration // the valid ones; their addresses must not be modified
 	got     int            // how many there are, valid or not
 	cookie  []byte         // for the next page; empty if there is none
 	asked   int            // how many the point was asked for
@@ -257,8 +257,13 @@ func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follo
 
 // discoverAll returns at most so many registrations that a point has in a namespace.
 func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, most int) ([]Registration, error) {
-	var found []Registration
 	most = grantLimit(int64(most), MaxDiscoverLimit)
+	if !a.lasting {
+		p, err := a.discover(ctx, point, ns, nil, most)
+		copyAddrs(p.found)
+		return p.found, err
+	}
+	var found []Registration
 	err := a.follow(ctx, point, point.FollowOnce(ns), ns, most, func(p page) bool {
 		found = appendNewest(found, p.found)
 		return len(found) < most
@@ -266,7 +271,9 @@ func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string,
 	if err != nil {
 		return nil, err
 	}
-	return found[:min(len(found), most)], nil
+	found = found[:min(len(found), most)]
+	copyAddrs(found)
+	return found, nil
 }
 
 // appendNewest appends registrations to found. Those of a peer that was found before replace
@@ -411,18 +418,35 @@ func answerSize(limit int) int {
 // itself.
 const maxInvalidRecords = 8
 
+// acceptance is the memory for accepting an answer.
+type acceptance struct {
+	envelopes [][]byte
+	records   []*peerrecord.CachedRecord // of envelopes; nil: not verified yet
+	peers     []uint64                   // hashes of the peers found
+}
+
+var acceptances = sync.Pool{New: func() any { return new(acceptance) }}
+
+func (m *acceptance) release() {
+	clear(m.envelopes)
+	clear(m.records)
+	m.envelopes, m.records, m.peers = m.envelopes[:0], m.records[:0], m.peers[:0]
+	acceptances.Put(m)
+}
+
 // accept returns the valid registrations of a point's answer, and counts the others. An
 // answer with many invalid records violates the protocol. accept ends early with ctx,
-// because a signature check may take milliseconds.
+// because a signature check may take milliseconds. The addresses are those of the cache and
+// must not be modified.
 func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns string, answer []wire.Registration, ended *RequestEnded) ([]Registration, error) {
-	type key struct {
-		namespace string
-		peer      peer.ID
+	m := acceptances.Get().(*acceptance)
+	defer m.release()
+	for i := range answer {
+		m.envelopes = append(m.envelopes, answer[i].Envelope)
 	}
-	seen := make(map[key]struct{}, len(answer))
+	m.records = a.records.Find(m.records, point, m.envelopes)
 	found := make([]Registration, 0, len(answer))
-	records := make([]*peerrecord.Record, 0, len(answer)) // those of found
-	broken := 0
+	broken, reach := 0, peerrecord.ReachOf(a.remoteAddrs(point))
 	for i := range answer {
 		r := &answer[i]
 		leftOut := d == wire.Standard && len(r.Namespace) == 0 // as some points do
@@ -430,44 +454,57 @@ func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns s
 			ended.Invalid++
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("verify answer: %w", err)
-		}
-		record, cached, err := a.records.Open(point, r.Envelope)
-		switch {
-		case err != nil:
-			ended.Invalid++
-			if broken++; broken == maxInvalidRecords {
-				return nil, fmt.Errorf("%w: answer has %d invalid records or more, the last because: %w", ErrProtocol, broken, err)
+		record, cached := m.records[i], true
+		if record == nil {
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("verify answer: %w", err)
 			}
-			continue
-		case cached:
+			var err error
+			if record, cached, err = a.records.Open(point, r.Envelope); err != nil {
+				ended.Invalid++
+				if broken++; broken == maxInvalidRecords {
+					return nil, fmt.Errorf("%w: answer has %d invalid records or more, the last because: %w", ErrProtocol, broken, err)
+				}
+				continue
+			}
+		}
+		if cached {
 			ended.Cached++
-		default:
+		} else {
 			ended.Checked++
 		}
 		name := ns
 		if name == "" {
 			name = string(r.Namespace)
 		}
-		k := key{name, record.ID}
-		if _, twice := seen[k]; twice {
-			continue
-		}
-		seen[k] = struct{}{}
+		m.peers = append(m.peers, record.IDHash)
 		found = append(found, Registration{
 			Namespace: name,
-			Peer:      peer.AddrInfo{ID: record.ID},
+			Peer:      peer.AddrInfo{ID: record.ID, Addrs: record.Usable(reach)},
 			Seq:       record.Seq,
 			TTL:       statedTTL(d, r.TTL),
 		})
-		records = append(records, record)
 	}
-	setAddrs(found, records, peerrecord.ReachOf(a.remoteAddrs(point)))
+	// A map of the peers of every answer would take a tenth of what a search costs both ends
+	// (BenchmarkAccept), and hardly any answer has a peer twice.
+	if slices.Sort(m.peers); len(slices.Compact(m.peers)) < len(found) {
+		found = withoutRepeats(found)
+	}
 	if ended.Invalid > 0 {
 		logging.Log.Debug("rendezvous point returned invalid records", "point", point, "namespace", ns, "invalid", ended.Invalid, "accepted", len(found))
 	}
 	return found, nil
+}
+
+// withoutRepeats returns found without registrations that it has already.
+func withoutRepeats(found []Registration) []Registration {
+	seen := make(map[points.Entry]struct{}, len(found))
+	return slices.DeleteFunc(found, func(r Registration) bool {
+		e := points.Entry{Namespace: r.Namespace, Peer: r.Peer.ID}
+		_, twice := seen[e]
+		seen[e] = struct{}{}
+		return twice
+	})
 }
 
 // remoteAddrs returns the addresses at which the host is connected to a point.
@@ -479,17 +516,16 @@ func (a *asker) remoteAddrs(point peer.ID) []ma.Multiaddr {
 	return addrs
 }
 
-// setAddrs gives each of found the addresses of its record that make sense within reach,
-// in one allocation.
-func setAddrs(found []Registration, records []*peerrecord.Record, reach peerrecord.Reach) {
+// copyAddrs gives each of found a copy of its addresses, all in one allocation.
+func copyAddrs(found []Registration) {
 	n := 0
-	for _, r := range records {
-		n += len(r.Addrs)
+	for i := range found {
+		n += len(found[i].Peer.Addrs)
 	}
 	all := make([]ma.Multiaddr, 0, n)
-	for i, r := range records {
+	for i := range found {
 		begin := len(all)
-		all = r.AppendUsable(all, reach)
+		all = append(all, found[i].Peer.Addrs...)
 		found[i].Peer.Addrs = all[begin:len(all):len(all)]
 	}
 }

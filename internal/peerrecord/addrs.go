@@ -84,29 +84,26 @@ func ReachOf(addrs []ma.Multiaddr) Reach {
 	return Reach(reach)
 }
 
-// usableAddr is an address that can be dialed, and from how near.
-type usableAddr struct {
-	addr  ma.Multiaddr
-	local scope
-}
-
-// usableAddrs returns those of a peer's addresses that can be dialed. Those that most others
-// can reach come first. An address is returned without the peer's ID, which some peers append
-// to it. One that ends with the ID of another peer is not an address of this one.
-func usableAddrs(id peer.ID, addrs []ma.Multiaddr) []usableAddr {
-	usable := make([]usableAddr, 0, len(addrs))
-	for s := publicScope; s <= loopbackScope; s++ {
-		for _, a := range addrs {
-			if scopeOf(a) != s || !dialable(a) {
-				continue
-			}
-			transport, last := peer.SplitAddr(a)
-			if len(transport) > 0 && (last == "" || last == id) {
-				usable = append(usable, usableAddr{transport, localScope(a)})
+// usableAddrs returns those of a peer's addresses that can be dialed, at most 16. Those that
+// most others can reach come first. within says how many of them make sense within each
+// reach. An address is returned without the peer's ID, which some peers append to it. One
+// that ends with the ID of another peer is not an address of this one.
+func usableAddrs(id peer.ID, addrs []ma.Multiaddr) (usable []ma.Multiaddr, within [loopbackScope + 1]uint8) {
+	for local := publicScope; local <= loopbackScope; local++ {
+		for s := publicScope; s <= loopbackScope; s++ {
+			for _, a := range addrs {
+				if localScope(a) != local || scopeOf(a) != s || !dialable(a) {
+					continue
+				}
+				transport, last := peer.SplitAddr(a)
+				if len(transport) > 0 && (last == "" || last == id) && len(usable) < maxUsable {
+					usable = append(usable, transport)
+				}
 			}
 		}
+		within[local] = uint8(len(usable))
 	}
-	return usable
+	return slices.Clip(usable), within
 }
 
 // localScope returns loopbackScope or privateScope for an address that means another

@@ -3,6 +3,7 @@ package peerrecord
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -38,7 +39,7 @@ func TestVerifiedOnce(t *testing.T) {
 	}
 	sent := bytes.Clone(envelope)
 	envelope[0] ^= 1 // the caller may
-	require.Equal(t, sent, first.Envelope)
+	require.Equal(t, string(sent), first.envelope)
 	_, cached, err = c.Open("a source", sent)
 	require.NoError(t, err)
 	require.True(t, cached)
@@ -62,7 +63,7 @@ func checkShares(t *testing.T, c *Cache) {
 	for _, s := range c.shares.Values() {
 		memory := 0
 		for _, r := range s.records.Values() {
-			memory += memoryOf(r)
+			memory += int(r.memory)
 		}
 		require.Equal(t, memory, s.memory)
 		require.LessOrEqual(t, memory, maxShareMemory)
@@ -103,6 +104,55 @@ func TestShares(t *testing.T) {
 	require.True(t, c.shares.Contains("honest"), "the one in use stays")
 }
 
+// TestUsedRecordsStay: records that are used again and again are not displaced by new ones.
+func TestUsedRecordsStay(t *testing.T) {
+	c := NewCache()
+	used := sealMany(t, 20)
+	key, id := newKey(t, crypto.Ed25519)
+	for i := range maxShareRecords + maxShareRecords/2 {
+		_, _, err := c.Open("a source", seal(t, key, id, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i)))
+		require.NoError(t, err)
+		if i%(maxShareRecords/4) != 0 {
+			continue
+		}
+		for _, envelope := range used {
+			_, cached, err := c.Open("a source", envelope)
+			require.NoError(t, err)
+			require.Equal(t, i > 0, cached, i)
+		}
+	}
+	checkShares(t, c)
+}
+
+// TestFind: it returns what the cache has, in the order of the envelopes, and verifies
+// nothing.
+func TestFind(t *testing.T) {
+	c := NewCache()
+	envelopes := sealMany(t, 5)
+	for _, envelope := range envelopes[1:3] {
+		_, _, err := c.Open("another source", envelope)
+		require.NoError(t, err)
+	}
+	found := c.Find([]*CachedRecord{nil}, "a source", append(envelopes, nil, envelopes[1]))
+	require.Len(t, found, 8)
+	for i, want := range [][]byte{nil, nil, envelopes[1], envelopes[2], nil, nil, nil, envelopes[1]} {
+		require.Equal(t, want == nil, found[i] == nil, i)
+		if want != nil {
+			require.Equal(t, string(want), found[i].envelope)
+		}
+	}
+}
+
+// TestSameHash: a record is not taken for another that has the same hash.
+func TestSameHash(t *testing.T) {
+	c := NewCache()
+	envelopes := sealMany(t, 2)
+	r, _, err := c.Open("a source", envelopes[0])
+	require.NoError(t, err)
+	c.share("a source").add(maphash.Bytes(c.seed, envelopes[1]), r)
+	require.Equal(t, []*CachedRecord{r, nil}, c.Find(nil, "a source", envelopes))
+}
+
 // TestCacheOfBothKinds: a cache opens records of either kind, each by its own domain.
 func TestCacheOfBothKinds(t *testing.T) {
 	key, id := newKey(t, crypto.Ed25519)
@@ -135,6 +185,9 @@ func TestMemory(t *testing.T) {
 		"one address": func(i int) []byte { return seal(t, key, id, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i)) },
 		"usual addresses": func(i int) []byte {
 			return seal(t, key, id, append(usualAddrs, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))...)
+		},
+		"ten addresses": func(i int) []byte {
+			return seal(t, key, id, append(tenAddrs, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))[1:]...)
 		},
 		"many addresses": func(i int) []byte { return greedyRecord(t, key, id, i) },
 		"one long address": func(i int) []byte {
@@ -193,7 +246,7 @@ func TestCacheAtTheSameTime(t *testing.T) {
 			for range 200 {
 				envelope := envelopes[random.IntN(len(envelopes))]
 				r, _, err := c.Open(peer.ID(fmt.Sprint(random.IntN(20))), envelope)
-				if err != nil || !bytes.Equal(r.Envelope, envelope) {
+				if err != nil || r.envelope != string(envelope) {
 					t.Error("opened something else:", err)
 				}
 			}
@@ -207,6 +260,17 @@ func TestCacheAtTheSameTime(t *testing.T) {
 var usualAddrs = []string{
 	"/ip4/10.0.0.7/tcp/4001", "/ip4/10.0.0.7/udp/4001/quic-v1", "/ip4/203.0.113.7/tcp/4001",
 	"/ip4/203.0.113.7/udp/4001/quic-v1", "/ip6/2001:db8::7/tcp/4001", "/ip6/2001:db8::7/udp/4001/quic-v1",
+}
+
+// tenAddrs are the addresses of a host that listens on everything that go-libp2p has.
+var tenAddrs = []string{
+	"/ip4/203.0.113.7/tcp/4001", "/ip4/203.0.113.7/udp/4001/quic-v1",
+	"/ip4/203.0.113.7/udp/4001/quic-v1/webtransport/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ/certhash/uEiAfbgiymPP2_nX7Dgir8B4QkksjHp2lVuJZz0F79Be9JA",
+	"/ip4/203.0.113.7/udp/4001/webrtc-direct/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ",
+	"/ip6/2001:db8::7/tcp/4001", "/ip6/2001:db8::7/udp/4001/quic-v1",
+	"/ip6/2001:db8::7/udp/4001/quic-v1/webtransport/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ/certhash/uEiAfbgiymPP2_nX7Dgir8B4QkksjHp2lVuJZz0F79Be9JA",
+	"/ip6/2001:db8::7/udp/4001/webrtc-direct/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ",
+	"/dns4/node.example.org/tcp/443/tls/ws", "/ip4/10.0.0.7/tcp/4001",
 }
 
 // sealMany returns records of n peers with the usual addresses.

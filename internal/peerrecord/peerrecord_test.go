@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"os"
 	"slices"
 	"strings"
@@ -503,27 +504,31 @@ func TestFit(t *testing.T) {
 	require.Len(t, addrs, 64, "the argument stays as it is")
 }
 
-// TestAppendUsable: loopback addresses come only from loopback, private ones only from a
+func cachedRecord(id peer.ID, addrs []ma.Multiaddr) *CachedRecord {
+	return newCachedRecord(&Record{ID: id, Addrs: addrs}, maphash.MakeSeed())
+}
+
+// TestUsable: loopback addresses come only from loopback, private ones only from a
 // private address, and never more than 16.
-func TestAppendUsable(t *testing.T) {
+func TestUsable(t *testing.T) {
 	privateRelayed := privateAddr + "/p2p/" + relayID + "/p2p-circuit"
 	all := multiaddrs(loopbackAddr, privateAddr, relayedAddr, "/ip4/0.0.0.0/tcp/1", privateRelayed, "/ip6/::1/tcp/1", dnsAddr, publicAddr, "/ip4/1.2.3.4/tcp/0")
 	public := multiaddrs(dnsAddr, publicAddr, relayedAddr)
 	private := append(slices.Clone(public), multiaddrs(privateAddr, privateRelayed)...)
 	loopback := append(slices.Clone(private), multiaddrs(loopbackAddr, "/ip6/::1/tcp/1")...)
-	r := &Record{usable: usableAddrs("", all)}
-	require.Equal(t, public, r.AppendUsable(nil, ReachOf(nil)))
-	require.Equal(t, public, r.AppendUsable(nil, ReachOf(multiaddrs(publicAddr))))
-	require.Equal(t, public, r.AppendUsable(nil, ReachOf(multiaddrs(relayedAddr))))
-	require.Equal(t, private, r.AppendUsable(nil, ReachOf(multiaddrs(publicAddr, privateAddr))))
-	require.Equal(t, loopback, r.AppendUsable(nil, ReachOf(multiaddrs(loopbackAddr))))
+	r := cachedRecord("", all)
+	require.Equal(t, public, r.Usable(ReachOf(nil)))
+	require.Equal(t, public, r.Usable(ReachOf(multiaddrs(publicAddr))))
+	require.Equal(t, public, r.Usable(ReachOf(multiaddrs(relayedAddr))))
+	require.Equal(t, private, r.Usable(ReachOf(multiaddrs(publicAddr, privateAddr))))
+	require.Equal(t, loopback, r.Usable(ReachOf(multiaddrs(loopbackAddr))))
 
 	var many []ma.Multiaddr
 	for i := range 250 {
 		many = append(many, ma.StringCast(fmt.Sprintf("/ip4/192.168.1.2/tcp/%d", i+1)))
 	}
-	r = &Record{usable: usableAddrs("", append(many, multiaddrs(publicAddr)...))}
-	usable := r.AppendUsable(nil, ReachOf(multiaddrs(privateAddr)))
+	r = cachedRecord("", append(many, multiaddrs(publicAddr)...))
+	usable := r.Usable(ReachOf(multiaddrs(privateAddr)))
 	require.Len(t, usable, 16)
 	require.Equal(t, publicAddr, usable[0].String())
 }
@@ -535,8 +540,8 @@ func TestAddressesWithID(t *testing.T) {
 	require.NoError(t, err)
 	other := "/p2p/12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
 	throughOther := publicAddr + other + "/p2p-circuit"
-	r := &Record{usable: usableAddrs(id, multiaddrs(publicAddr+"/p2p/"+relayID, privateAddr+other, dnsAddr, "/p2p/"+relayID, throughOther+"/p2p/"+relayID))}
-	require.Equal(t, multiaddrs(publicAddr, dnsAddr, throughOther), r.AppendUsable(nil, ReachOf(multiaddrs(privateAddr))))
+	r := cachedRecord(id, multiaddrs(publicAddr+"/p2p/"+relayID, privateAddr+other, dnsAddr, "/p2p/"+relayID, throughOther+"/p2p/"+relayID))
+	require.Equal(t, multiaddrs(publicAddr, dnsAddr, throughOther), r.Usable(ReachOf(multiaddrs(privateAddr))))
 }
 
 func TestInvalidError(t *testing.T) {

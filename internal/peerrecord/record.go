@@ -18,22 +18,6 @@ type Record struct {
 	Addrs    []ma.Multiaddr // at least one
 	Seq      uint64
 	Envelope []byte
-
-	usable []usableAddr // of a record from a [Cache]
-}
-
-// AppendUsable appends those addresses of a record from a [Cache] to dst that make sense
-// within reach: at most 16, those that most others can reach first. Addresses that nobody
-// can dial are left out.
-func (r *Record) AppendUsable(dst []ma.Multiaddr, reach Reach) []ma.Multiaddr {
-	room := maxUsable
-	for _, a := range r.usable {
-		if room > 0 && a.local <= scope(reach) {
-			dst = append(dst, a.addr)
-			room--
-		}
-	}
-	return dst
 }
 
 // Open verifies an envelope of the usual kind: its size, its form, its signature in the
