@@ -9,14 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"time"
 )
 
-// profiles names the files, and the experiments that are profiled into them. A profile
-// contains the clients as well. The point's part is its stream handler.
-var profiles = []struct{ file, experiment string }{
-	{"register.pprof", "REGISTER again, TCP, fresh"},
-	{"discover.pprof", "DISCOVER 50 of 100,000, TCP, fresh"},
+// profiles names the files, and the experiments and sides that are profiled into them. A
+// profile contains the clients as well. The point's part is its stream handler.
+var profiles = []struct{ file, experiment, side string }{
+	{"register.pprof", "REGISTER again, TCP, fresh", "memory"},
+	{"discover.pprof", "DISCOVER 50 of 100,000, TCP, fresh", "memory"},
+	{"search.pprof", "DISCOVER 50 of 1,000, TCP, fresh", "library"},
 }
 
 func profileRequests(ctx context.Context, dir string) error {
@@ -38,7 +40,7 @@ func profileRequests(ctx context.Context, dir string) error {
 			if e.name() != p.experiment {
 				continue
 			}
-			if err := profileExperiment(ctx, e, filepath.Join(dir, p.file)); err != nil {
+			if err := profileSide(ctx, e, p.side, filepath.Join(dir, p.file)); err != nil {
 				return fmt.Errorf("%s: %w", p.experiment, err)
 			}
 		}
@@ -46,12 +48,13 @@ func profileRequests(ctx context.Context, dir string) error {
 	return nil
 }
 
-// profileExperiment profiles the point in memory, after a round to warm up.
-func profileExperiment(ctx context.Context, e *experiment, file string) (err error) {
+// profileSide profiles a side of an experiment, after a round to warm up.
+func profileSide(ctx context.Context, e *experiment, name, file string) (err error) {
 	if _, err := measureRound(ctx, e, 0, turnLength); err != nil {
 		return err
 	}
-	r, err := startRunner(ctx, e.sides[1], 1)
+	i := slices.IndexFunc(e.sides, func(s side) bool { return s.name == name })
+	r, err := startRunner(ctx, e.sides[i], 1)
 	if err != nil {
 		return err
 	}
