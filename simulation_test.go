@@ -612,7 +612,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 		grown := heap() - before
 		runtime.KeepAlive(d)
 		t.Logf("6 answers with 1000 made-up peers of 64 addresses each: memory grew by %d KiB", grown>>10)
-		require.Less(t, grown, int64(16<<20))
+		require.Less(t, grown, int64(8<<20))
 	})
 }
 

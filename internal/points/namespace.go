@@ -132,7 +132,7 @@ func memoryOf(s Sighting) int {
 	const (
 		entry     = 224 // in the map, with the peer's ID
 		addr      = 24  // without its components
-		component = 48  // without its bytes
+		component = 32  // without its bytes
 	)
 	n := entry
 	for _, a := range s.Peer.Addrs {

@@ -12,9 +12,10 @@ import (
 
 const (
 	// maxShare bounds what is remembered of what one point says, in bytes of memory
-	// over all namespaces. It is room for a few thousand peers with the addresses that
-	// most have. A point that makes peers up fills its own share and no other.
-	maxShare = 4 << 20
+	// over all namespaces. It is room for 1000 peers with ten addresses each, or for a few
+	// thousand with the addresses that most have. A point that makes peers up fills its own
+	// share and no other.
+	maxShare = 9 << 18
 	// maxMemory bounds the memory for all points together, and maxSpeaking the number of
 	// points in one namespace. Registrations of hours outlive the points that told of them,
 	// and anybody can be a point for a moment, again and again. The points that answered
@@ -234,7 +235,6 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	if n.said[point] == nil {
 		n.said[point] = make(map[peer.ID]*word)
 	}
-	w.Peer.Addrs = slices.Clone(w.Peer.Addrs) // or they would keep those of the whole answer in memory
 	n.said[point][id] = w
 	n.expectExpiry(w.Until)
 	s.shares[point] += w.memory
