@@ -84,11 +84,13 @@ func TestCostOfPage(t *testing.T) {
 			var err error
 			begun := time.Now()
 			dst, cursor, err = f.Page(dst[:0], "n", usual, cursor, 50, 0, f.now)
-			times = append(times, time.Since(begun))
+			took := time.Since(begun)
 			require.NoError(t, err)
-			if len(dst) < 50 {
+			if len(dst) < 50 { // that was the empty page at the end
 				cursor = ""
+				continue
 			}
+			times = append(times, took)
 		}
 		return slices.Min(times)
 	}
@@ -127,11 +129,13 @@ func BenchmarkPage(b *testing.B) {
 		x, dst := full(n), make([]*Place, 0, 1000)
 		x.Order(1, 1)
 		b.Run(fmt.Sprintf("1000 of %d", n), func(b *testing.B) {
-			cursor := ""
+			cursor, left := "", n // full pages only: the one after the last registration costs nothing
 			for b.Loop() {
-				if dst, cursor, _ = x.Page(dst[:0], "n", usual, cursor, 1000, 0, second); len(dst) < 1000 {
-					cursor = ""
+				if left == 0 {
+					cursor, left = "", n
 				}
+				dst, cursor, _ = x.Page(dst[:0], "n", usual, cursor, 1000, 0, second)
+				left -= 1000
 			}
 		})
 	}

@@ -113,13 +113,21 @@ func (c *costs) measurePages(f *filler, n int) (err error) {
 	if err := f.fill(s, n, time.Now().Add(*ttl)); err != nil {
 		return err
 	}
+	// Each page is a full one: of a thousand registrations, every other page would be the empty
+	// one after the last registration, and would halve the time.
+	size := min(pageSize, n)
 	pages := func() time.Duration {
 		var cursor rendezvous.Cursor
+		left := n // registrations after the cursor
 		return timePerOp(2000, &err, func(int) error {
-			got, next, err := pager.Page(ctx, namespace(0), rendezvous.KindPeerRecord, cursor, pageSize, 0)
-			if cursor = next; len(got) < pageSize { // that was the last page
-				cursor = ""
+			if left < size {
+				cursor, left = "", n
 			}
+			got, next, err := pager.Page(ctx, namespace(0), rendezvous.KindPeerRecord, cursor, size, 0)
+			if err == nil && len(got) != size {
+				err = fmt.Errorf("a page has %d registrations, not %d", len(got), size)
+			}
+			cursor, left = next, left-size
 			return err
 		})
 	}
