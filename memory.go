@@ -105,18 +105,19 @@ func (s *memoryStorage) addEntry(e *registry.Entry, q Quota, now time.Time) erro
 // entry returns a record as the registry has it.
 func (s *memoryStorage) entry(r *Record, now time.Time) registry.Entry {
 	elapsed := s.elapsed(now)
-	e := registry.Entry{
+	var fresh int64
+	if !r.Fresh.IsZero() {
+		fresh = elapsed + int64(clampLife(r.Fresh.Sub(now)))
+	}
+	return registry.Entry{
 		Namespace: r.Namespace,
 		Peer:      r.Peer,
 		Envelope:  r.Envelope,
 		Deadline:  elapsed + int64(clampLife(r.Deadline.Sub(now))),
+		Fresh:     fresh,
 		Kind:      registry.Kind(r.Kind),
 		Origin:    registry.OriginOf(r.Origin),
 	}
-	if !r.Fresh.IsZero() {
-		e.Fresh = elapsed + int64(clampLife(r.Fresh.Sub(now)))
-	}
-	return e
 }
 
 // admit decides whether an entry may be added. s.mu is held.
