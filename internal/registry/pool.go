@@ -63,29 +63,35 @@ func (p *pool) add(s Slot) {
 	p.size += int64(len(s.envelope))
 }
 
-// holds reports whether r is here and has not been dropped.
-func (p *pool) holds(r *Registration) bool {
-	i := int(r.positions[p.kind])
-	return i < len(p.slots) && p.slots[i].registration == r
+// slot returns the slot of r, or nil if r is not here or was dropped.
+func (p *pool) slot(r *Registration) *Slot {
+	if i := int(r.positions[p.kind]); i < len(p.slots) && p.slots[i].registration == r {
+		return &p.slots[i]
+	}
+	return nil
 }
+
+// holds reports whether r is here and has not been dropped.
+func (p *pool) holds(r *Registration) bool { return p.slot(r) != nil }
 
 // deadlineOf returns the deadline in the slot of r, or 0 if it is not here.
 func (p *pool) deadlineOf(r *Registration) int64 {
-	if !p.holds(r) {
-		return 0
+	if s := p.slot(r); s != nil {
+		return s.deadline
 	}
-	return p.slots[r.positions[p.kind]].deadline
+	return 0
 }
 
-// put updates the slot of a registration, or adds it if it is not here.
-func (p *pool) put(s Slot) {
-	if !p.holds(s.registration) {
-		p.add(s)
-		return
+// update updates the slot of r, and reports whether it is here. Callers add r if it is not: a put
+// that did both would not be inlined, and every refresh makes two.
+func (p *pool) update(r *Registration, deadline int64, envelope string) bool {
+	s := p.slot(r)
+	if s == nil {
+		return false
 	}
-	old := &p.slots[s.registration.positions[p.kind]]
-	p.size += int64(len(s.envelope) - len(old.envelope))
-	*old = s
+	p.size += int64(len(envelope) - len(s.envelope))
+	s.deadline, s.envelope = deadline, envelope
+	return true
 }
 
 // remove removes r, unless it was dropped.

@@ -99,7 +99,7 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 	if r == nil && q.PerPeer > 0 && owner.live(now, q.PerPeer) {
 		return Admission{}, ErrPeerLimit
 	}
-	err := x.evictUntil(now, func() error { return x.exceeded(r, e, q) })
+	err := x.evictFor(r, e, q, now)
 	switch {
 	case err == nil:
 		return Admission{r, e.Origin, now}, nil
@@ -170,8 +170,8 @@ func (x *Registry) sizeOf(r *Registration) int64 {
 		return r.place.size()
 	}
 	size := namesSize(r.namespace.name, r.registrant.id)
-	if x.all.holds(r) {
-		size += int64(len(x.all.slots[r.positions[ofAll]].envelope))
+	if s := x.all.slot(r); s != nil {
+		size += int64(len(s.envelope))
 	}
 	return size
 }
@@ -179,11 +179,11 @@ func (x *Registry) sizeOf(r *Registration) int64 {
 // mostForOne is how many registrations an Admit looks at to find expired ones.
 const mostForOne = 256
 
-// evictUntil evicts expired registrations until exceeded returns nil. It returns the
-// error of exceeded if none is left to evict, and [ErrBehind] if that takes long.
-func (x *Registry) evictUntil(now int64, exceeded func() error) error {
+// evictFor evicts expired registrations until e exceeds no quota. It returns the error of
+// exceeded if none is left to evict, and [ErrBehind] if that takes long.
+func (x *Registry) evictFor(r *Registration, e *Entry, q Quota, now int64) error {
 	for range mostForOne {
-		err := exceeded()
+		err := x.exceeded(r, e, q)
 		if err == nil || !x.evictOne(now) {
 			return err
 		}
@@ -209,8 +209,11 @@ func (x *Registry) Put(a Admission, e *Entry) {
 	if x.order != nil {
 		x.order.put(r, envelope, e, a.now)
 	}
-	fresh := e.fresh()
-	x.sampled(Slot{fresh, envelope, r}, e.Kind == usual && fresh > a.now)
+	if fresh := e.fresh(); e.Kind == usual && fresh > a.now {
+		x.sampled(r, fresh, envelope)
+	} else {
+		x.unsampled(r)
+	}
 }
 
 // namespace returns the namespace with a name, and adds it if it is new.
@@ -263,16 +266,20 @@ func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
 	}
 }
 
-// sampled puts the registration of s into the pools, or takes it out of them.
-func (x *Registry) sampled(s Slot, may bool) {
-	r := s.registration
-	if may {
-		r.namespace.pool.put(s)
-		x.all.put(s)
-	} else {
-		r.namespace.pool.remove(r)
-		x.all.remove(r)
+// sampled puts r into its pools, or updates it there.
+func (x *Registry) sampled(r *Registration, fresh int64, envelope string) {
+	if p := &r.namespace.pool; !p.update(r, fresh, envelope) {
+		p.add(Slot{fresh, envelope, r})
 	}
+	if !x.all.update(r, fresh, envelope) {
+		x.all.add(Slot{fresh, envelope, r})
+	}
+}
+
+// unsampled takes r out of its pools.
+func (x *Registry) unsampled(r *Registration) {
+	r.namespace.pool.remove(r)
+	x.all.remove(r)
 }
 
 // Ordered reports whether the registry keeps the order.
@@ -289,9 +296,8 @@ func (x *Registry) Order(identity, next uint64) {
 	x.order = newOrder(identity, next)
 	for p := range x.registrants.values {
 		for _, r := range p.all() {
-			if x.all.holds(r) { // or else it has expired
-				envelope := x.all.slots[r.positions[ofAll]].envelope
-				x.order.put(r, envelope, &Entry{Deadline: r.deadline}, 0)
+			if s := x.all.slot(r); s != nil { // or else it has expired
+				x.order.put(r, s.envelope, &Entry{Deadline: r.deadline}, 0)
 			}
 		}
 	}
@@ -394,7 +400,7 @@ func (x *Registry) Renew(p peer.ID, fresh, now int64) {
 		if pl == nil || pl.track.key.kind != usual || until <= now || until <= x.all.deadlineOf(r) {
 			continue
 		}
-		x.sampled(Slot{until, pl.envelope, r}, true)
+		x.sampled(r, until, pl.envelope)
 	}
 }
 
@@ -465,7 +471,7 @@ func (x *Registry) remove(r *Registration) {
 	x.names -= namesSize(r.namespace.name, r.registrant.id)
 	x.origins.remove(r.origin)
 	x.wheel.remove(r)
-	x.all.remove(r)
+	x.unsampled(r)
 	if x.order != nil {
 		x.order.remove(r)
 	}
@@ -475,7 +481,6 @@ func (x *Registry) remove(r *Registration) {
 		x.registrants.delete(p.id)
 	}
 	ns := r.namespace
-	ns.pool.remove(r)
 	if ns.members--; ns.members == 0 {
 		x.namespaces.delete(ns.name)
 	}
