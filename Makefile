@@ -26,6 +26,10 @@ help: ## List the targets
 test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
 	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
 
+.PHONY: simulate
+simulate: ## Run the simulations in full; make test runs smaller ones, with the race detector
+	go test -run '^TestSimulation' -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) .
+
 # The servers and tools that tests start: found on the machine, or installed from Debian's
 # packages.
 .PHONY: deps

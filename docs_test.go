@@ -165,7 +165,8 @@ var runs = map[string]run{
 	`make bench BENCHFLAGS='-only "REGISTER again, TCP" -rounds 15'`: testIn(".", "TestBenchCommands"),
 	"make bench BENCHFLAGS='-rounds 7 -docs docs'":                   testIn(".", "TestBenchCommands"),
 
-	"go test -run TestSimulation -v .":                hasTests,
+	"make simulate":                                   stageOfCI,
+	"make simulate TESTFLAGS=-v":                      expandsTo("go test -run '\\^TestSimulation' .* -v ."),
 	"go test -run TestChurn -v .":                     hasTests,
 	"go test -run xxx -bench Refresh .":               hasBenchmarks,
 	"go run":                                          testIn("examples", "TestExamples"),

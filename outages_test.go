@@ -193,7 +193,7 @@ func TestPointsAwayForLong(t *testing.T) {
 		h := sim.addHost(t, new(atomic.Bool))
 		states := keep(t, NewClient(h, WithPoints(infos...)))
 		until(t, states, 5*time.Second, State.Findable)
-		for range 3 {
+		for range scaled(3, 1) {
 			sim.unplug(0, true)
 			sim.unplug(1, true)
 			time.Sleep(30 * time.Minute)

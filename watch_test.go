@@ -97,9 +97,9 @@ func TestWatchesShareASubscription(t *testing.T) {
 	})
 }
 
-// TestWatchThroughOutages: the point is out of reach for five seconds, again and again. No
-// peer has left, and Watch reports none as gone. Then a peer leaves.
-func TestWatchThroughOutages(t *testing.T) {
+// TestSimulationWatch: the point is out of reach for five seconds, again and again, and now
+// and then for a minute. No peer has left, and Watch reports none as gone. Then a peer leaves.
+func TestSimulationWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 4, 10*time.Millisecond)
 		startPoint(t, sim.hosts[0], testStorage(t))
@@ -116,7 +116,7 @@ func TestWatchThroughOutages(t *testing.T) {
 		for range 2 {
 			require.Equal(t, Joined, (<-events).Type)
 		}
-		for i := range 160 {
+		for i := range scaled(160, 40) {
 			time.Sleep(40 * time.Second)
 			off := 5 * time.Second
 			if i%20 == 19 {
