@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -50,6 +51,7 @@ type asker struct {
 	ttl        lifetimes // to register for, unless the caller says
 	own        *peerrecord.Own
 	records    *peerrecord.Cache
+	checks     *limit.Budget // of signatures, for each point
 	silence    *points.Silence
 	twins      logging.Limit
 
@@ -75,10 +77,12 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		ttl:     lifetimes{waku: DefaultTTL, standard: config.lasting},
 		own:     peerrecord.NewOwn(h, config.addrs),
 		records: peerrecord.NewCache(),
+		checks:  limit.NewBudget(checksPerSecond, checksAtOnce),
 		silence: points.NewSilence(DefaultTTL),
 
 		lasting: slices.ContainsFunc(config.protocols, lasts),
 	}
+	a.records.Pay = a.payCheck
 	for _, id := range config.protocols {
 		a.maxNamespace = max(a.maxNamespace, dialectOf(id).MaxNamespace)
 	}
@@ -434,6 +438,25 @@ func (m *acceptance) release() {
 	acceptances.Put(m)
 }
 
+// What the signatures of one point's answers may cost the client, in checks of Ed25519. It is
+// enough for ever new samples of 1000 peers, and for a first one with keys of any usual
+// kind. The check of a P-521 signature takes as long as fifty others, and a point can make a
+// new record for each.
+const (
+	checksPerSecond = 1000
+	checksAtOnce    = 4000
+)
+
+var errChecks = errors.New("signatures of the point take too long to check")
+
+// payCheck pays for the check of a signature that a point has sent.
+func (a *asker) payCheck(point peer.ID, key crypto.PubKey) error {
+	if !a.checks.Take(point, limit.Origin{}, limit.SignatureCheck(key), time.Now()) {
+		return errChecks
+	}
+	return nil
+}
+
 // accept returns the valid registrations of a point's answer, and counts the others. An
 // answer with many invalid records violates the protocol. accept ends early with ctx,
 // because a signature check may take milliseconds. The addresses are those of the cache and
@@ -460,7 +483,12 @@ func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns s
 				return nil, fmt.Errorf("verify answer: %w", err)
 			}
 			var err error
-			if record, cached, err = a.records.Open(point, r.Envelope); err != nil {
+			record, cached, err = a.records.Open(point, r.Envelope)
+			switch {
+			case errors.Is(err, errChecks):
+				ended.Invalid++
+				continue
+			case err != nil:
 				ended.Invalid++
 				if broken++; broken == maxInvalidRecords {
 					return nil, fmt.Errorf("%w: answer has %d invalid records or more, the last because: %w", ErrProtocol, broken, err)

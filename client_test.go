@@ -146,6 +146,39 @@ func TestManyBrokenRecords(t *testing.T) {
 	require.Len(t, found, 1, "up to 7 broken records are skipped")
 }
 
+// TestDearSignatures: a point sends ever new records with a key whose signatures take long to
+// check. The client checks only some in a second, and those of other points as ever.
+func TestDearSignatures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewClient(simHosts(t, 1)[0])
+		key := p521(t)
+		id, err := peer.IDFromPrivateKey(key)
+		require.NoError(t, err)
+		var dear [][]byte
+		for i := range checksAtOnce/50 + 5 {
+			dear = append(dear, seal(t, key, id, fmt.Sprint("/ip4/192.0.2.1/tcp/", 1+i)))
+		}
+		accept := func(point peer.ID, envelopes [][]byte) RequestEnded {
+			var answer []wire.Registration
+			for _, e := range envelopes {
+				answer = append(answer, wire.Registration{Namespace: []byte("n"), Envelope: e})
+			}
+			ended := RequestEnded{Point: point}
+			_, err := c.asker.accept(t.Context(), wire.Waku, point, "n", answer, &ended)
+			require.NoError(t, err)
+			return ended
+		}
+		ended := accept("hostile", dear)
+		require.Equal(t, checksAtOnce/50, ended.Checked)
+		require.Equal(t, 5, ended.Invalid)
+		require.Equal(t, 100, accept("honest", sealedRecords(t, 100)).Checked)
+		time.Sleep(time.Second)
+		ended = accept("hostile", dear)
+		require.Equal(t, checksAtOnce/50, ended.Cached, "what was checked costs nothing")
+		require.Equal(t, 5, ended.Checked)
+	})
+}
+
 // TestAcceptEndsWithItsContext: no signature is checked after the caller has given up.
 func TestAcceptEndsWithItsContext(t *testing.T) {
 	c := NewClient(newHost(t))

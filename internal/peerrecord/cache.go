@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
@@ -25,6 +26,11 @@ const (
 //
 // All methods may be called at the same time.
 type Cache struct {
+	// Pay, unless it is nil, is called right before the signature of a record from a source is
+	// checked, with the key of the record. If it returns an error, the signature is not
+	// checked, and Open returns the error unchanged. It is set before the first call of Open.
+	Pay func(source peer.ID, key crypto.PubKey) error
+
 	seed maphash.Seed
 
 	mu     sync.Mutex
@@ -65,7 +71,7 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *CachedRecord, cached b
 	if r := c.Find(nil, source, [][]byte{envelope})[0]; r != nil {
 		return r, true, nil
 	}
-	opened, err := OpenPaid(envelope, "", KindOf(envelope), nil)
+	opened, err := OpenPaid(envelope, "", KindOf(envelope), c.payer(source))
 	if err != nil {
 		return nil, false, err
 	}
@@ -74,6 +80,14 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *CachedRecord, cached b
 	defer c.mu.Unlock()
 	c.share(source).add(maphash.Bytes(c.seed, envelope), r)
 	return r, false, nil
+}
+
+// payer returns the function that pays for the signatures of a source.
+func (c *Cache) payer(source peer.ID) func(crypto.PubKey) error {
+	if c.Pay == nil {
+		return nil
+	}
+	return func(key crypto.PubKey) error { return c.Pay(source, key) }
 }
 
 // Find appends the records that the cache has of some envelopes that a source sent, and nil

@@ -47,8 +47,7 @@ var envelopeForm = message{
 }
 
 // checkForm checks that an envelope has the fields of a signed peer record and no others,
-// that it is of a kind, and that its key is the owner's, if there is one. It returns that
-// key.
+// that it is of a kind, and that its key is the owner's, if there is one. It returns the key.
 func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error) {
 	parts := make(map[protowire.Number][]byte, len(envelopeForm))
 	if !envelopeForm.matches(envelope, parts) {
@@ -57,14 +56,11 @@ func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error)
 	if !bytes.Equal(parts[envelopePayloadType], kind.payloadType()) {
 		return nil, invalid("envelope has no peer record")
 	}
-	if owner == "" {
-		return nil, nil
-	}
 	key, err := crypto.UnmarshalPublicKey(parts[envelopePublicKey])
 	if err != nil {
 		return nil, &InvalidError{"signed peer record has an invalid key", err}
 	}
-	if !owner.MatchesPublicKey(key) {
+	if owner != "" && !owner.MatchesPublicKey(key) {
 		return nil, invalid("signed peer record is not the sender's")
 	}
 	return key, nil

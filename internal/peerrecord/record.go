@@ -28,9 +28,8 @@ func Open(envelope []byte, owner peer.ID) (*Record, error) {
 	return OpenPaid(envelope, owner, Usual, nil)
 }
 
-// OpenPaid is Open for an envelope of any kind, for an owner who is charged for the check of
-// the signature. Unless pay is nil, OpenPaid calls it with the owner's key right before that
-// check. If pay returns an error, OpenPaid returns it unchanged and does not check the
+// OpenPaid is Open for an envelope of any kind, for somebody who is charged for the check of
+// the signature. Unless pay is nil, OpenPaid calls it with the key right before that check. If pay returns an error, OpenPaid returns it unchanged and does not check the
 // signature.
 func OpenPaid(envelope []byte, owner peer.ID, kind Kind, pay func(crypto.PubKey) error) (*Record, error) {
 	if err := checkSize(envelope); err != nil {
