@@ -82,8 +82,15 @@ func startStandard(ctx context.Context, h host.Host, storage Storage, metrics Me
 	return s, nil
 }
 
-// registered remembers that a peer has registered.
+// registered remembers that a peer has registered. If there are too many, it forgets one that
+// has gone: there are not as many connections.
 func (s *standard) registered(p peer.ID, kind RecordKind, deadline, now time.Time) {
+	for _, other := range s.candidates(p) {
+		if !isConnected(s.host, other) {
+			s.forget(other)
+			break
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, known := s.registrants[p]
@@ -95,6 +102,28 @@ func (s *standard) registered(p peer.ID, kind RecordKind, deadline, now time.Tim
 	}
 	r.kind, r.seen = kind, now
 	s.registrants[p] = r
+}
+
+// candidates returns some peers, of which one may have to be forgotten before p fits in.
+func (s *standard) candidates(p peer.ID) (some []peer.ID) {
+	const most = 8
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.registrants[p]; known || len(s.registrants) < maxRegistrants {
+		return nil
+	}
+	for other := range s.registrants { // in random order
+		if some = append(some, other); len(some) == most {
+			break
+		}
+	}
+	return some
+}
+
+func (s *standard) forget(p peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.registrants, p)
 }
 
 // unregister ends the registration of a peer in a namespace, or in all for "".

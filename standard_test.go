@@ -429,6 +429,27 @@ func TestForgetsRegistrants(t *testing.T) {
 	})
 }
 
+// TestRegistrantsThatHaveGone: peers that came, registered and went do not keep the point from
+// remembering one that is connected.
+func TestRegistrantsThatHaveGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, storage := simHosts(t, 2), pagingStorage(t)
+		service := startPoint(t, hosts[0], storage, WithStandardProtocol(0, 0))
+		connect(t, hosts[1], hosts[0])
+		s := service.running.requests.standard
+		now := time.Now()
+		for i := range maxRegistrants {
+			s.registered(peer.ID(fmt.Sprint("gone ", i)), KindPeerRecord, now.Add(time.Hour), now)
+		}
+		openStandard(t, hosts[1], hosts[0]).mustRegister("news", time.Hour)
+		s.mu.Lock()
+		require.Len(t, s.registrants, maxRegistrants)
+		s.mu.Unlock()
+		time.Sleep(freshTime + 2*renewInterval)
+		require.Equal(t, 1, live(t, storage, "news"), "its registration is renewed")
+	})
+}
+
 // TestRenewFails: a storage that fails or panics does not end the renewal.
 func TestRenewFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
