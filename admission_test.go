@@ -363,7 +363,7 @@ func TestAuthorizerHidesMost(t *testing.T) {
 		require.NoError(t, s.Add(t.Context(), Record{Namespace: ns, Peer: peer.ID(fmt.Sprint(i)), Envelope: []byte("e"), Deadline: time.Now().Add(time.Hour)}, Quota{}))
 	}
 	var asked map[string]int
-	q := newTestRequests(t, s, WithAuthorizer(func(_ context.Context, r Request) error {
+	q := newTestRequests(t, s, WithRateLimit(0, 0), WithAuthorizer(func(_ context.Context, r Request) error {
 		asked[r.Namespace]++
 		if r.Namespace != "" && r.Namespace != "open" {
 			return errors.New("hidden")
@@ -379,6 +379,26 @@ func TestAuthorizerHidesMost(t *testing.T) {
 			require.Equal(t, 1, n, ns)
 		}
 	}
+}
+
+// TestHiddenSamplesCost: samples that are drawn because the caller may see nothing of the ones
+// before cost it as much as requests, and end when it cannot pay.
+func TestHiddenSamplesCost(t *testing.T) {
+	s := testStorage(t)
+	for i := range maxDrawn {
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: "hidden", Peer: peer.ID(fmt.Sprint(i)), Envelope: []byte("e"), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+	}
+	q := newTestRequests(t, s, WithRateLimit(0.001, 3), WithAuthorizer(func(_ context.Context, r Request) error {
+		if r.Namespace != "" {
+			return errors.New("hidden")
+		}
+		return nil
+	}))
+	c := callerAt("p", "/ip4/192.0.2.1/tcp/1")
+	a := new(answer)
+	require.NoError(t, q.discover(t.Context(), c, &wire.Query{Limit: 1000}, nil, a))
+	require.Empty(t, a.found)
+	require.Equal(t, limit.Decline, q.rates.Charge(c.peer, c.origin, 1, time.Now()))
 }
 
 // TestRefusedStreamsCost: a stream costs a token if it is refused because the peer has too

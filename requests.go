@@ -334,6 +334,8 @@ func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *li
 	if ns == "" && q.config.authorize != nil {
 		v = &visibility{authorize: q.config.authorize, request: Request{Peer: c.peer, Addr: c.addr}, allowed: make(map[string]bool)}
 	}
+	// Pages and samples beyond the first one cost as much as a request each.
+	pay := func() bool { return q.rates.Charge(c.peer, c.origin, limit.Request, time.Now()) == limit.Serve }
 	var err error
 	switch {
 	case c.dialect == wire.Standard:
@@ -343,11 +345,11 @@ func (q *requests) discover(ctx context.Context, c *caller, r *wire.Query, d *li
 			limit:     n,
 			draw:      d,
 			visible:   v,
-			pay:       func() bool { return q.rates.Charge(c.peer, c.origin, limit.Request, time.Now()) == limit.Serve },
+			pay:       pay,
 		}, r.Cookie, (*samples.Get().(*[]wire.Found))[:0])
 		return err
 	case v != nil:
-		a.found, err = q.sampleVisible(ctx, v, n, d)
+		a.found, err = q.sampleVisible(ctx, v, n, d, pay)
 		return err
 	}
 	a.found, err = q.sample(ctx, (*samples.Get().(*[]wire.Found))[:0], ns, n, d)
@@ -363,11 +365,15 @@ const (
 
 // sampleVisible returns a sample of n across the namespaces that the caller may see. A
 // sample that is short of n because of hidden namespaces is drawn again, larger. Each
-// sample takes the place of the one before, so the last one is uniform.
-func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *limit.Draw) ([]wire.Found, error) {
+// sample takes the place of the one before, so the last one is uniform. pay charges the caller
+// for each but the first, and returns false if the caller cannot pay.
+func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *limit.Draw, pay func() bool) ([]wire.Found, error) {
 	found := (*samples.Get().(*[]wire.Found))[:0]
 	size := n
-	for range maxDraws {
+	for i := range maxDraws {
+		if i > 0 && !pay() {
+			break
+		}
 		clear(found)
 		var err error
 		if found, err = q.sample(ctx, found[:0], "", size, d); err != nil {
