@@ -181,7 +181,6 @@ type page struct {
 	found   []Registration // the valid ones; their addresses must not be modified
 	got     int            // how many there are, valid or not
 	cookie  []byte         // for the next page; empty if there is none
-	asked   int            // how many the point was asked for
 	size    int            // of all of them, in bytes
 }
 
@@ -191,8 +190,9 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, co
 		return page{}, err
 	}
 	var p page
-	asked, limited := most, false
+	limited := false
 	request := func(*wire.Dialect) wire.Request {
+		var asked int
 		asked, limited = point.AnswerLimit(most) // there is a connection now
 		return wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Cookie: cookie, Limit: int64(asked)}}
 	}
@@ -201,7 +201,7 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, co
 		return send(ctx, point, request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
 			var err error
 			p, err = a.readPage(ctx, d, answer, &ended, ns)
-			p.asked, p.size = asked, answerBytes(answer.Discover.Registrations)
+			p.size = answerBytes(answer.Discover.Registrations)
 			return err
 		})
 	})
@@ -297,59 +297,39 @@ func appendNewest(found, more []Registration) []Registration {
 	return found
 }
 
-// extent is how much of a namespace an answer has.
-type extent int
-
-const (
-	extentSample extent = iota // some may be missing by chance
-	extentAll                  // all registrations
-	extentListed               // all, and whoever is missing has unregistered or expired
-)
-
 // mostSeen is the most registrations that see can ask for.
 const mostSeen = MaxDiscoverLimit
 
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each peer in the answer.
-func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) ([]points.Sighting, extent, error) {
+// returns what all points together say of each peer in the answer. If all is true, that is
+// every peer that the point has told of and not taken back, and otherwise a sample.
+func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
 	if !a.lasting {
 		p, err := a.discover(ctx, point, ns, nil, most)
 		if err != nil {
-			return nil, extentSample, err
+			return nil, false, err
 		}
-		return a.record(point, ns, p), p.extent(), nil
+		return a.record(point, ns, p), false, nil
 	}
 	f, err := point.Follow(ctx, ns)
 	if err != nil {
-		return nil, extentSample, err
+		return nil, false, err
 	}
 	defer f.Done()
-	var seen []points.Sighting
-	of, read := extentSample, 0
+	read := 0
 	err = a.follow(ctx, point, f, ns, most, func(p page) bool {
-		seen, of = a.record(point, ns, p), p.extent()
+		seen = a.record(point, ns, p)
+		all = p.dialect == wire.Standard
 		read += len(p.found)
-		return of == extentListed && read < MaxDiscoverLimit
+		return all && read < MaxDiscoverLimit
 	})
-	if err != nil || of != extentListed {
-		return seen, of, err
+	if err != nil || !all {
+		return seen, false, err
 	}
 	if since := f.Listed(); !since.IsZero() {
 		a.points.Sightings().Listed(ns, point.ID(), since)
 	}
-	return a.points.Sightings().Said(ns, point.ID()), extentListed, nil
-}
-
-// extent returns how much of its namespace a page has, with those before it.
-func (p *page) extent() extent {
-	switch {
-	case p.dialect == wire.Standard:
-		return extentListed
-	case p.got < p.asked:
-		return extentAll
-	default:
-		return extentSample
-	}
+	return a.points.Sightings().Said(ns, point.ID()), true, nil
 }
 
 // record records the peers on a page, without the host itself. It returns what all points

@@ -127,15 +127,15 @@ func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 // askOnce asks the points once, records what each answers, and reports whether one did.
 func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		seen, extent, err := w.see(ctx, point, w.namespace, mostSeen)
+		seen, all, err := w.see(ctx, point, w.namespace, mostSeen)
 		switch {
 		case err != nil:
 			w.presence.Failed(point.ID())
 			return err
-		case extent == extentListed:
+		case all:
 			w.presence.Listed(point.ID(), seen)
 		default:
-			w.presence.Answered(point.ID(), seen, w.share(len(seen), extent))
+			w.presence.Answered(point.ID(), seen)
 		}
 		notify(w.changed)
 		return nil
@@ -149,14 +149,6 @@ func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	}
 	notify(w.changed)
 	return err == nil
-}
-
-// share returns which part of the namespace an answer with n peers had, up to 1.
-func (w *watcher) share(n int, of extent) float64 {
-	if of == extentAll {
-		return 1
-	}
-	return float64(n) / float64(max(1, n, len(w.sightings().Live(w.namespace, 0))))
 }
 
 // report sends the differences between what the reader knows and what was seen, at the

@@ -342,6 +342,37 @@ func TestWatchOverRelay(t *testing.T) {
 	}
 }
 
+// TestWatchOfShortAnswers: a point whose answers have fewer registrations than there are, and
+// than Watch asks for. Watch reports all of them, and none as gone. Then some leave.
+func TestWatchOfShortAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		storage := testStorage(t)
+		startPoint(t, hosts[0], storage, WithMaxDiscoverLimit(20))
+		fill(t, storage, "n", 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events, err := NewClient(hosts[1], WithPoints(info(hosts[0]))).Watch(ctx, "n")
+		require.NoError(t, err)
+		for begun := time.Now(); time.Since(begun) < 5*time.Minute; time.Sleep(time.Second) {
+			for _, e := range allPending(events) {
+				require.Equal(t, Joined, e.Type, "after %v", time.Since(begun))
+			}
+		}
+		visit(t, storage, "n", 20) // which leave
+		time.Sleep(15 * time.Second)
+		joined := len(allPending(events))
+		require.Positive(t, joined)
+		time.Sleep(20 * time.Minute)
+		left := allPending(events)
+		require.Len(t, left, joined)
+		require.Equal(t, Left, left[0].Type)
+		cancel()
+		for range events { // it ends
+		}
+	})
+}
+
 // visit registers n new peers for one TTL.
 func visit(t testing.TB, s Storage, ns string, n int) {
 	t.Helper()

@@ -32,8 +32,11 @@ type Presence struct {
 }
 
 // deadline is when a registration ends, on the clock of its point and on that of all
-// points.
-type deadline struct{ point, all time.Duration }
+// points, and when it ends by real time unless it is refreshed.
+type deadline struct {
+	point, all time.Duration
+	until      time.Time
+}
 
 // NewPresence returns a Presence that knows of no peer.
 func NewPresence() *Presence {
@@ -43,27 +46,68 @@ func NewPresence() *Presence {
 // Listed takes in all registrations that a point has in the namespace. Those of all other
 // peers have ended there.
 func (p *Presence) Listed(point peer.ID, all []Sighting) {
-	p.Answered(point, all, 1)
-	listed := make(map[peer.ID]struct{}, len(all))
-	for _, s := range all {
-		listed[s.Peer.ID] = struct{}{}
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.answered(point, all, 1)
+	listed := idsIn(all)
 	for id, deadlines := range p.peers {
 		d, told := deadlines[point]
 		if _, has := listed[id]; told && !has {
-			deadlines[point] = deadline{min(d.point, p.points[point].elapsed), min(d.all, p.all.elapsed)}
+			deadlines[point] = deadline{min(d.point, p.points[point].elapsed), min(d.all, p.all.elapsed), time.Time{}}
 		}
 	}
 }
 
-// Answered takes in what a point has said of the namespace. share is which part of the
-// namespace the answer had, up to 1. In a smaller part, a peer may be missing by chance,
-// so less time counts.
-func (p *Presence) Answered(point peer.ID, seen []Sighting, share float64) {
+// Answered takes in what a point has said of the namespace. The answer may be a sample.
+func (p *Presence) Answered(point peer.ID, seen []Sighting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	share := p.share(point, seen)
+	if share < 1 {
+		share *= samplePart
+	}
+	p.answered(point, seen, share)
+}
+
+const (
+	// samplePart is which part of the time counts, besides the share of a sample: a peer may
+	// be missing in several by chance. It has left when it was missing in as many as would
+	// have had it ten times.
+	samplePart = 0.25
+	// untilSlack is how much earlier a registration may end than its point said.
+	untilSlack = 1500 * time.Millisecond
+)
+
+// share returns which part of the point's registrations an answer has, judged by those that
+// the point must still have because it told of them a short while ago.
+func (p *Presence) share(point peer.ID, seen []Sighting) float64 {
+	has, by := idsIn(seen), time.Now().Add(untilSlack)
+	known, found := 0, 0
+	for id, deadlines := range p.peers {
+		if !deadlines[point].until.After(by) {
+			continue
+		}
+		known++
+		if _, is := has[id]; is {
+			found++
+		}
+	}
+	if known == 0 {
+		return 1
+	}
+	return float64(found) / float64(known)
+}
+
+func idsIn(seen []Sighting) map[peer.ID]struct{} {
+	ids := make(map[peer.ID]struct{}, len(seen))
+	for _, s := range seen {
+		ids[s.Peer.ID] = struct{}{}
+	}
+	return ids
+}
+
+// answered takes in an answer. share is which part of the time since the last one counts.
+func (p *Presence) answered(point peer.ID, seen []Sighting, share float64) {
 	now := time.Now()
 	c := p.points[point]
 	if c == nil {
@@ -77,7 +121,7 @@ func (p *Presence) Answered(point peer.ID, seen []Sighting, share float64) {
 			p.peers[s.Peer.ID] = make(map[peer.ID]deadline)
 		}
 		lives := s.Until.Sub(now)
-		p.peers[s.Peer.ID][point] = deadline{c.elapsed + lives, p.all.elapsed + lives}
+		p.peers[s.Peer.ID][point] = deadline{c.elapsed + lives, p.all.elapsed + lives, s.Until}
 	}
 }
 

@@ -22,7 +22,7 @@ func TestPresence(t *testing.T) {
 			for _, id := range ids {
 				seen = append(seen, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(ttl)})
 			}
-			p.Answered(point, seen, 1)
+			p.Answered(point, seen)
 		}
 		says("a", "peer")
 		for range 3 { // out of reach
@@ -44,16 +44,52 @@ func TestPresence(t *testing.T) {
 		require.False(t, p.Left("peer", asked), "that b does not know the peer says nothing")
 		require.True(t, p.Left("peer", nobody))
 
-		p.Answered("a", []Sighting{{Peer: peer.AddrInfo{ID: "other"}, Until: time.Now().Add(ttl)}}, 1)
-		for range 4 {
-			time.Sleep(ttl)
-			require.False(t, p.Left("other", asked))
-			p.Answered("a", nil, 0.25) // it may be among those that the answer left out
-		}
-		require.True(t, p.Left("other", asked))
 		p.Forget(nobody)
 		require.Empty(t, p.peers)
 		require.Empty(t, p.points)
+	})
+}
+
+// TestPresenceInSamples: a peer that is missing in a sample may have been left out by chance.
+func TestPresenceInSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPresence()
+		asked := func(peer.ID) bool { return true }
+		says := func(ids ...peer.ID) {
+			var seen []Sighting
+			for _, id := range ids {
+				seen = append(seen, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(ttl)})
+			}
+			p.Answered("a", seen)
+		}
+		says("goes", "1", "2")
+		begun := time.Now()
+		for !p.Left("goes", asked) { // half of those that the point must have
+			time.Sleep(ttl / 4)
+			says("1")
+			time.Sleep(ttl / 4)
+			says("2")
+			require.Less(t, time.Since(begun), 20*ttl)
+		}
+		require.GreaterOrEqual(t, time.Since(begun), 6*ttl)
+
+		says("goes", "1", "2")
+		for range 10 { // what it must have: whoever is missing then is not there any more
+			require.False(t, p.Left("goes", asked))
+			time.Sleep(ttl / 8)
+			says("goes", "1", "2")
+		}
+		time.Sleep(ttl)
+		says("1", "2")
+		require.True(t, p.Left("goes", asked))
+
+		says("goes", "1", "2")
+		begun = time.Now()
+		for !p.Left("1", asked) { // it has lost everything
+			time.Sleep(ttl / 4)
+			says()
+		}
+		require.Less(t, time.Since(begun), 3*ttl)
 	})
 }
 
