@@ -455,6 +455,35 @@ func TestConnectedPeersAreLeftOut(t *testing.T) {
 	})
 }
 
+// relayedHost is a host that is connected to others only over relays that limit connections.
+type relayedHost struct{ host.Host }
+
+type relayedNetwork struct{ network.Network }
+
+func (h relayedHost) Network() network.Network { return relayedNetwork{h.Host.Network()} }
+
+func (n relayedNetwork) Connectedness(id peer.ID) network.Connectedness {
+	if c := n.Network.Connectedness(id); c != network.Connected {
+		return c
+	}
+	return network.Limited
+}
+
+// TestRelayedPeersAreFound: gossipsub does not use a connection that a relay limits, so a peer
+// behind one is found.
+func TestRelayedPeersAreFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		startPoint(t, hosts[0], testStorage(t))
+		keep(t, NewClient(hosts[2], WithPoints(info(hosts[0]))))
+		connect(t, hosts[1], hosts[2])
+		time.Sleep(time.Second)
+		require.Empty(t, drain(t, NewClient(hosts[1], WithPoints(info(hosts[0]))), "n"))
+		c := NewClient(relayedHost{hosts[1]}, WithPoints(info(hosts[0])))
+		require.Equal(t, []peer.ID{hosts[2].ID()}, drain(t, c, "n"))
+	})
+}
+
 // TestHopelessSearchEnds: a search ends at once if all points refuse, and soon if they
 // fail.
 func TestHopelessSearchEnds(t *testing.T) {

@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"context"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/discovery"
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -161,6 +163,33 @@ func TestKeepRegisteredWithoutAddresses(t *testing.T) {
 		until(t, states, 2*time.Second, State.Findable)
 		require.Equal(t, 1, live(t, storage, "n"))
 	})
+}
+
+// TestKeepRegisteredOfADialer: a host that listens nowhere has a reason of its own, which says
+// nothing about the points.
+func TestKeepRegisteredOfADialer(t *testing.T) {
+	lines := countLogs(t)
+	point := newHost(t)
+	startPoint(t, point, testStorage(t))
+	h := newHost(t, libp2p.NoListenAddrs)
+	c := NewClient(h, WithPoints(info(point)))
+	c.registrar.created = time.Now().Add(-DefaultTTL) // it has not been registered for long
+	ctx, cancel := context.WithCancel(t.Context())
+	states, err := c.KeepRegistered(ctx, "n")
+	require.NoError(t, err)
+	s := until(t, states, 10*time.Second, func(s State) bool { return s.Namespaces[0].Err != nil })
+	require.ErrorIs(t, s.Namespaces[0].Err, ErrNoAddresses)
+	require.Eventually(t, func() bool {
+		lines.mu.Lock()
+		defer lines.mu.Unlock()
+		return len(lines.lines) > 0
+	}, 10*time.Second, 10*time.Millisecond)
+	cancel()
+	for range states { // it ends
+	}
+	require.Len(t, lines.lines, 1)
+	require.Equal(t, slog.LevelWarn, lines.lines[0].Level)
+	require.Contains(t, lines.lines[0].Message, "no address")
 }
 
 // TestKeepRegisteredAfterSleep: a machine cannot know how long it has slept. Its

@@ -129,17 +129,15 @@ type gossipNode struct {
 // connections are the largest cost of a simulation.
 func startGossip(ctx context.Context, t testing.TB, h host.Host, points ...peer.AddrInfo) *gossipNode {
 	t.Helper()
-	return startGossipOver(ctx, t, h, NewRendezvousDiscovery(h, WithPoints(points...)))
+	few := pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))
+	return startGossipOver(ctx, t, h, NewRendezvousDiscovery(h, WithPoints(points...)), few)
 }
 
 // startGossipOver starts a node that finds the others through d.
-func startGossipOver(ctx context.Context, t testing.TB, h host.Host, d discovery.Discovery) *gossipNode {
+func startGossipOver(ctx context.Context, t testing.TB, h host.Host, d discovery.Discovery, opts ...pubsub.DiscoverOpt) *gossipNode {
 	t.Helper()
 	n := &gossipNode{host: h, mesh: make(map[peer.ID]struct{})}
-	ps, err := pubsub.NewGossipSub(ctx, h,
-		pubsub.WithDiscovery(d,
-			pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))),
-		pubsub.WithEventTracer(n))
+	ps, err := pubsub.NewGossipSub(ctx, h, pubsub.WithDiscovery(d, opts...), pubsub.WithEventTracer(n))
 	require.NoError(t, err)
 	n.topic, err = ps.Join(simTopic)
 	require.NoError(t, err)
@@ -633,8 +631,8 @@ func TestSimulationGreedyPoint(t *testing.T) {
 	})
 }
 
-// TestSimulationBrokenConnection: two gossipsub nodes are connected for minutes. When the
-// connection breaks, they soon connect again.
+// TestSimulationBrokenConnection: two gossipsub nodes, set up as in the README, are connected
+// for minutes. When the connection breaks, they soon connect again.
 func TestSimulationBrokenConnection(t *testing.T) {
 	inEachProtocol(t, func(t *testing.T, p spoken) {
 		t.Helper()
@@ -673,10 +671,13 @@ func TestSimulationAddressChange(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			mover, finder := sim.hosts[2], sim.hosts[3]
-			states, err := p.client(mover, points...).KeepRegistered(ctx, "n")
+			c := p.client(mover, points...)
+			states, err := c.KeepRegistered(ctx, "n")
 			require.NoError(t, err)
+			go advertise(ctx, c, "advertised") // as gossipsub does
 			d := p.client(finder, points...)
-			for i := range 5 {
+			for i := range 6 {
+				ns := []string{"n", "advertised"}[i%2]
 				time.Sleep(7 * time.Second)
 				before := mover.Network().ListenAddresses()
 				to := ma.StringCast("/ip4/" + simnet.IntToPublicIPv4(1000+i).String() + "/udp/8000/quic-v1")
@@ -685,14 +686,14 @@ func TestSimulationAddressChange(t *testing.T) {
 				moved := time.Now()
 				for at := false; !at; {
 					require.Less(t, time.Since(moved), time.Minute)
-					peers, err := d.FindPeers(ctx, "n")
+					peers, err := d.FindPeers(ctx, ns)
 					require.NoError(t, err)
 					for found := range peers {
 						at = at || slices.ContainsFunc(found.Addrs, to.Equal)
 					}
 					time.Sleep(100 * time.Millisecond)
 				}
-				t.Logf("found at the new address after %v", time.Since(moved))
+				t.Logf("found in %q at the new address after %v", ns, time.Since(moved))
 				require.LessOrEqual(t, time.Since(moved), 3*time.Second)
 			}
 			cancel()
