@@ -231,7 +231,8 @@ func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
 //
 // DISCOVER of [RendezvousID_v001] finds a registration that was made over the standard
 // protocol for 20 seconds, and as long as its peer is connected to the point; any
-// connection of the peer counts. Registrations that outlast this may take half of
+// connection of the peer counts. To libp2p, a peer that vanishes without a word is connected
+// for about half a minute more. Registrations that outlast this may take half of
 // [WithMaxRegistrations] and half of [WithMaxRegistrationBytes].
 func WithStandardProtocol(def, most time.Duration) ServiceOption {
 	if most == 0 {

@@ -370,6 +370,31 @@ func TestFreshness(t *testing.T) {
 	})
 }
 
+// TestFreshnessOfSilentPeer: a peer that vanishes without a word is in samples for as long as
+// libp2p takes it for connected, which is half a minute, and no longer than 21 seconds afterwards.
+func TestFreshnessOfSilentPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 3, 10*time.Millisecond)
+		point, node, vanishes := sim.hosts[0], sim.hosts[1], sim.hosts[2]
+		startPoint(t, point, pagingStorage(t), WithStandardProtocol(0, 0))
+		connect(t, vanishes, point)
+		openStandard(t, vanishes, point).mustRegister("news", 2*time.Hour)
+		time.Sleep(5 * time.Minute)
+		sim.unplug(2, true)
+		gone := time.Now()
+		var connected time.Time
+		for connected.IsZero() || time.Since(connected) < 21*time.Second {
+			if connected.IsZero() && !isConnected(point, vanishes.ID()) {
+				connected = time.Now()
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Empty(t, discovered(t, node, point, "news"))
+		t.Logf("without a word: connected for %v, and in no sample after %v", connected.Sub(gone), time.Since(gone))
+		require.Less(t, time.Since(gone), time.Minute)
+	})
+}
+
 // TestFreshnessAfterRestart, in virtual time: a peer that vanished while a point was down is in no
 // sample 21 seconds later. Pages still have its registration, and cookies stay valid.
 func TestFreshnessAfterRestart(t *testing.T) {
