@@ -18,6 +18,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/protocol"
+
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
@@ -55,8 +57,15 @@ type statusData struct {
 	Crowded bool
 	Charts  []chart
 	Largest []namespaceSize
+	Served  []protocolCount
 	Refused []refusalCount
 	At      string // time of day, UTC
+}
+
+// protocolCount is how many requests came in a protocol.
+type protocolCount struct {
+	Protocol protocol.ID
+	Count    string
 }
 
 // refusalCount is how many requests were refused for a reason.
@@ -114,6 +123,7 @@ func (s *statusPage) data(ctx context.Context) statusData {
 			newChart("Requests per second", readings, func(r reading) float64 { return r.perSecond }),
 			newChart("Namespaces", readings, func(r reading) float64 { return float64(r.stored.Namespaces) }),
 		},
+		Served:  countServed(s.point.host.Mux().Protocols(), now.byProtocol),
 		Refused: countRefusals(now.refused),
 	}
 	crowd := s.point.crowds.get()
@@ -123,6 +133,17 @@ func (s *statusPage) data(ctx context.Context) statusData {
 	}
 	data.Largest = s.largest.get(ctx, now.stored.Registrations)
 	return data
+}
+
+// countServed returns the requests in each of the protocols that a point serves. Those in a
+// further ID of the standard protocol count as its own.
+func countServed(protocols []protocol.ID, requests map[protocol.ID]int) (counts []protocolCount) {
+	for _, id := range []protocol.ID{rendezvous.RendezvousID_v001, rendezvous.StandardID} {
+		if slices.Contains(protocols, id) {
+			counts = append(counts, protocolCount{id, shortNumber(float64(requests[id]))})
+		}
+	}
+	return counts
 }
 
 // countRefusals returns the reasons for which requests were refused, the most frequent

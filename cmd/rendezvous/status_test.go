@@ -40,6 +40,21 @@ func sendRefusedRequest(t testing.TB, point string) {
 	require.ErrorIs(t, err, rendezvous.ErrInvalidTTL)
 }
 
+// sendStandardRequests sends requests of the standard protocol.
+func sendStandardRequests(t testing.TB, point string, n int) {
+	t.Helper()
+	infos, err := parsePointAddrs([]string{point})
+	require.NoError(t, err)
+	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	require.NoError(t, err)
+	defer h.Close()
+	c := rendezvous.NewClient(h, rendezvous.WithPoints(infos...), rendezvous.WithProtocol(rendezvous.StandardID))
+	for range n {
+		_, err := c.Register(t.Context(), infos[0].ID, "standard", time.Hour)
+		require.NoError(t, err)
+	}
+}
+
 // registerPeer starts a peer and registers it in namespaces.
 func registerPeer(t testing.TB, point string, namespaces ...string) {
 	t.Helper()
@@ -138,11 +153,13 @@ func TestStatusPage(t *testing.T) {
 	registerPeer(t, point.addrs[0], hostileNamespace, "news")
 	registerPeer(t, point.addrs[0], "news")
 	sendRefusedRequest(t, point.addrs[0])
+	sendStandardRequests(t, point.addrs[0], 3)
 	b := newBrowser(t)
 
 	b.open(point.url)
 	require.Equal(t, "Rendezvous point", evaluate[string](b, "document.title"), "no script of a peer has run")
 	b.await(`document.querySelector("#live").innerText.includes("invalid ttl")`)
+	b.await(`[...document.querySelectorAll("tr")].some(r => r.innerText.split(/\s+/).join(" ").trim() == "/rendezvous/1.0.0 3")`)
 	rows := b.text(".tables table")
 	require.Contains(t, rows, "news")
 	require.Contains(t, rows, "<script>document.title=")

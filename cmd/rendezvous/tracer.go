@@ -6,13 +6,16 @@ import (
 	"maps"
 	"sync"
 
+	"github.com/libp2p/go-libp2p/core/protocol"
+
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 // requestCounts has numbers of requests since the start.
 type requestCounts struct {
-	requests int
-	refused  map[rendezvous.Reason]int // by reason
+	requests   int
+	byProtocol map[protocol.ID]int
+	refused    map[rendezvous.Reason]int // by reason
 }
 
 // tracer is a [rendezvous.MetricsTracer] that counts requests for the status page. Reading
@@ -26,7 +29,10 @@ type tracer struct {
 }
 
 func newTracer(inner rendezvous.MetricsTracer) *tracer {
-	return &tracer{MetricsTracer: inner, counts: requestCounts{refused: make(map[rendezvous.Reason]int)}}
+	return &tracer{MetricsTracer: inner, counts: requestCounts{
+		byProtocol: make(map[protocol.ID]int),
+		refused:    make(map[rendezvous.Reason]int),
+	}}
 }
 
 // RequestAnswered implements [rendezvous.MetricsTracer].
@@ -35,6 +41,7 @@ func (t *tracer) RequestAnswered(r rendezvous.RequestAnswered) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.counts.requests++
+	t.counts.byProtocol[r.Protocol]++
 	if r.Reason != rendezvous.NotRefused {
 		t.counts.refused[r.Reason]++
 	}
@@ -44,5 +51,5 @@ func (t *tracer) RequestAnswered(r rendezvous.RequestAnswered) {
 func (t *tracer) read() requestCounts {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return requestCounts{t.counts.requests, maps.Clone(t.counts.refused)}
+	return requestCounts{t.counts.requests, maps.Clone(t.counts.byProtocol), maps.Clone(t.counts.refused)}
 }
