@@ -173,7 +173,7 @@ func TestKeepRegisteredOfADialer(t *testing.T) {
 	startPoint(t, point, testStorage(t))
 	h := newHost(t, libp2p.NoListenAddrs)
 	c := NewClient(h, WithPoints(info(point)))
-	c.registrar.created = time.Now().Add(-DefaultTTL) // it has not been registered for long
+	c.registrar.shared.created = time.Now().Add(-DefaultTTL) // it has not been registered for long
 	ctx, cancel := context.WithCancel(t.Context())
 	states, err := c.KeepRegistered(ctx, "n")
 	require.NoError(t, err)

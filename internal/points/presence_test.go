@@ -141,11 +141,11 @@ func TestPresenceIsBounded(t *testing.T) {
 					id := peer.ID(fmt.Sprint(round, "-", i))
 					made = append(made, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(time.Second)})
 				}
-				p.Answered(point, made, 1)
+				p.Answered(point, made)
 				require.False(t, p.Left(made[0].Peer.ID, asked))
 				time.Sleep(returnTime / 2)
 				p.Failed(point)
-				p.Answered("honest point", honest, 1)
+				p.Answered("honest point", honest)
 				p.NoneAnswered()
 				p.Forget(func(peer.ID) bool { return true })
 				require.LessOrEqual(t, len(p.peers), 1+maxTold)
