@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -39,6 +41,45 @@ func TestShares(t *testing.T) {
 	writeShares(&out, r)
 	require.Contains(t, out.String(), "| REGISTER again | fresh | 60 | 70 | 250 | 7 |\n")
 	require.Equal(t, 4, strings.Count(out.String(), "\n"), out.String())
+}
+
+// TestCostOf: what the process takes while it is idle is not counted, and a request that
+// fails is an error.
+func TestCostOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		send := func(err error) func(context.Context, *requestCounter) error {
+			return func(ctx context.Context, c *requestCounter) error {
+				go func() {
+					for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+						c.add(err)
+					}
+				}()
+				return nil
+			}
+		}
+		nothing := usage{}
+		s, err := costOf(t.Context(), time.Second, nothing, send(nil))
+		require.NoError(t, err)
+		require.InDelta(t, 10, s.PerSecond, 1)
+		much := usage{cpu: time.Hour}
+		s, err = costOf(t.Context(), time.Second, much, send(nil))
+		require.NoError(t, err)
+		require.Negative(t, s.CPU)
+		_, err = costOf(t.Context(), time.Second, nothing, send(errors.New("refused")))
+		require.Error(t, err)
+		_, err = costOf(t.Context(), time.Second, nothing, func(context.Context, *requestCounter) error { return nil })
+		require.Error(t, err)
+		time.Sleep(time.Second) // until nothing is sent any more
+	})
+}
+
+// TestKept: the ratio is that of the echo to the refreshes.
+func TestKept(t *testing.T) {
+	var out strings.Builder
+	writeKept(&out, &report{})
+	require.Empty(t, out.String())
+	writeKept(&out, &report{Kept: []keptCost{{Transport: "TCP", Clients: 96, Namespaces: 10, PerSecond: 600, CPU: 50, Echo: 100}}})
+	require.Contains(t, out.String(), "| one of 96 clients, in 10 namespaces each | TCP | 600 | 50.0 | 0.0 | 0 | 100.0 | 2.00 |\n")
 }
 
 func TestSample(t *testing.T) {

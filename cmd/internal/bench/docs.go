@@ -21,6 +21,7 @@ func writeDocs(dir string, r *report) error {
 	var performance, operating bytes.Buffer
 	writeHeader(&performance, r)
 	writeTargets(&performance, r)
+	writeKeptLine(&performance, r)
 	writeHeapLine(&performance, r)
 	writeOrigin(&operating, r)
 	writeShares(&operating, r)

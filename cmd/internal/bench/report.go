@@ -18,6 +18,7 @@ type report struct {
 	Requests     []result   `json:"requests"`
 	Heap         []heap     `json:"heap,omitempty"`
 	Idle         []idleCost `json:"crowd,omitempty"`
+	Kept         []keptCost `json:"kept,omitempty"`
 }
 
 func readReport(file string) (*report, error) {

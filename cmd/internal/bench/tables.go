@@ -15,6 +15,7 @@ func writeTables(w io.Writer, r *report) {
 	writeTargets(w, r)
 	writeRequests(w, r)
 	writeShares(w, r)
+	writeKept(w, r)
 	writeHeap(w, r)
 	writeIdle(w, r)
 }
@@ -34,6 +35,27 @@ func writeShares(w io.Writer, r *report) {
 			levelDB = fmt.Sprintf("%.0f", l.CPU-echo.CPU/2)
 		}
 		fmt.Fprintf(w, "| %s | %s | %.0f | %s | %d | %d |\n", t.request, t.stream, x.CPU-echo.CPU/2, levelDB, x.RequestBytes, x.AnswerBytes)
+	}
+}
+
+// writeKept writes what clients that stay registered cost, both ends together.
+func writeKept(w io.Writer, r *report) {
+	if len(r.Kept) > 0 {
+		fmt.Fprintln(w, "\n| a refresh of a client that stays registered | transport | refreshes/s | CPU µs, both ends | allocs | bytes | CPU µs of an echo, fresh, as often | CPU ratio |\n|---|---|--:|--:|--:|--:|--:|--:|")
+	}
+	for _, k := range r.Kept {
+		fmt.Fprintf(w, "| one of %d clients, in %d namespaces each | %s | %.0f | %.1f | %.1f | %.0f | %.1f | %.2f |\n",
+			k.Clients, k.Namespaces, k.Transport, k.PerSecond, k.CPU, k.Allocs, k.Bytes, k.Echo, k.Echo/k.CPU)
+	}
+}
+
+// writeKeptLine writes what a refresh of a client that stays registered costs over TCP.
+func writeKeptLine(w io.Writer, r *report) {
+	for _, k := range r.Kept {
+		if k.Transport == "TCP" {
+			fmt.Fprintf(w, "\nA refresh of a client that stays registered in %d namespaces: %.0f µs of CPU time, both ends\n"+
+				"together. An echo over a fresh stream, as often: %.0f µs. CPU ratio: %.2f.\n", k.Namespaces, k.CPU, k.Echo, k.Echo/k.CPU)
+		}
 	}
 }
 
