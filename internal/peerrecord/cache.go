@@ -95,8 +95,8 @@ func (c *Cache) payer(source peer.ID) func(crypto.PubKey) error {
 func (c *Cache) Find(found []*CachedRecord, source peer.ID, envelopes [][]byte) []*CachedRecord {
 	first := len(found)
 	found = c.lookUp(found, source, envelopes)
-	for i, r := range found[first:] {
-		if r != nil && r.envelope != string(envelopes[i]) {
+	for i, e := range envelopes {
+		if r := found[first+i]; r != nil && r.envelope != string(e) {
 			found[first+i] = nil // it has the same hash by chance
 		}
 	}
