@@ -4,6 +4,7 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -48,6 +49,7 @@ type requests struct {
 	recent   *limit.Recent // nil: the storage is a verifier
 	standard *standard     // nil: the standard protocol is not served
 	failures logging.Limit
+	crowded  logging.Limit
 }
 
 func newRequests(s Storage, config serviceConfig) *requests {
@@ -233,6 +235,13 @@ func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k kn
 	}
 }
 
+// logCrowded logs that there is no room for a lasting registration.
+func (q *requests) logCrowded() {
+	if n, due := q.crowded.Due(); due {
+		logging.Log.Warn("no room for more registrations that last: peers are granted less time than they ask for", "ttl", freshTime, "times", n)
+	}
+}
+
 // register carries out a REGISTER. Its checks are in the order of the table in
 // docs/protocol.md.
 func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration, k known, a *answer, now time.Time) (err error) {
@@ -269,7 +278,16 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 	if lasting {
 		added.Fresh = now.Add(min(a.ttl, freshTime) + grace)
 	}
-	if err := q.add(ctx, added); err != nil {
+	err = q.add(ctx, added)
+	if lasting && added.Fresh.Before(added.Deadline) && errors.Is(err, ErrFull) {
+		// Maybe only the half for lasting registrations is full. Others may have filled it
+		// days ago, and a peer that refreshes its registration needs no more than this.
+		a.ttl = freshTime
+		added.Deadline, added.Fresh = added.Fresh, time.Time{}
+		q.logCrowded()
+		err = q.add(ctx, added)
+	}
+	if err != nil {
 		return err
 	}
 	if lasting {

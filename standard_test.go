@@ -680,21 +680,29 @@ func TestUnregisterFlood(t *testing.T) {
 	require.Equal(t, network.StreamRateLimited, resetCodeOf(t, err))
 }
 
-// TestStandardQuota: registrations of hours take half of a point's places.
+// TestStandardQuota: registrations of hours take half of a point's places. Beyond that, peers
+// are granted 20 seconds, so a peer that refreshes its registration is found at a point that
+// others have filled for days.
 func TestStandardQuota(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {
 		t.Helper()
-		point := standardPoint(t, s, WithMaxRegistrations(4))
+		point := standardPoint(t, s, WithMaxRegistrations(5))
 		p, node := joinStandard(t, point), newHost(t)
 		connect(t, node, point)
 		p.mustRegister("one", 72*time.Hour)
 		p.mustRegister("two", 72*time.Hour)
-		require.EqualValues(t, pb.Message_E_UNAVAILABLE, p.register("three", KindPeerRecord, 72*time.Hour).Status)
+		for range 2 {
+			crowded := p.register("three", KindPeerRecord, 72*time.Hour)
+			require.Zero(t, crowded.Status)
+			require.EqualValues(t, freshTime/time.Second, crowded.TTL)
+			require.Equal(t, 1, live(t, s, "three"))
+		}
 		p.mustRegister("two", 72*time.Hour)
 		for _, ns := range []string{"one", "two"} {
 			_, err := NewClient(node).Register(t.Context(), point.ID(), ns, 0)
 			require.NoError(t, err)
 		}
+		require.EqualValues(t, pb.Message_E_UNAVAILABLE, p.register("four", KindPeerRecord, 72*time.Hour).Status)
 	})
 }
 
