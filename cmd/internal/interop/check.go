@@ -17,7 +17,10 @@ func clientRows() []*row {
 	for _, storage := range storages {
 		list = append(list, &row{program: nodeClient, protocol: rendezvous.StandardID, transport: "ws", storage: storage})
 	}
-	for _, transport := range []string{"ws", "webtransport", "webrtc-direct"} {
+	for _, storage := range storages {
+		list = append(list, &row{program: pageClient, protocol: rendezvous.StandardID, transport: "ws", storage: storage})
+	}
+	for _, transport := range []string{"webtransport", "webrtc-direct"} {
 		list = append(list, &row{program: pageClient, protocol: rendezvous.StandardID, transport: transport, storage: "memory"})
 	}
 	return withSteps(list, steps)
