@@ -137,7 +137,7 @@ func TestEarlyRefreshesCost(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		ttl   func(i int) int64
-		every int // so many hundredths of a second
+		every int // in hundredths of a second
 		cheap int
 	}{
 		"each due":               {cycle(20), 500, 11},

@@ -240,8 +240,8 @@ func answerBytes(registrations []wire.Registration) (bytes int) {
 	return bytes
 }
 
-// follow reads pages from where f is, each of at most so many registrations. It calls take
-// with each, which returns whether to go on.
+// follow reads pages of up to most registrations, from where f is. It calls take with each
+// page; take returns whether to go on.
 func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follow, ns string, most int, take func(page) bool) error {
 	return f.Read(most, func(cookie []byte) (points.Page, bool, error) {
 		p, err := a.discover(ctx, point, ns, cookie, most)
@@ -259,7 +259,7 @@ func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follo
 	})
 }
 
-// discoverAll returns at most so many registrations that a point has in a namespace.
+// discoverAll returns registrations that a point has in a namespace, up to most.
 func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, most int) ([]Registration, error) {
 	most = grantLimit(int64(most), MaxDiscoverLimit)
 	if !a.lasting {
@@ -280,8 +280,8 @@ func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string,
 	return found, nil
 }
 
-// appendNewest appends registrations to found. Those of a peer that was found before replace
-// what was found.
+// appendNewest appends registrations to found. A registration of a peer that is in found
+// already replaces the one there.
 func appendNewest(found, more []Registration) []Registration {
 	if len(found) == 0 {
 		return more
@@ -301,8 +301,8 @@ func appendNewest(found, more []Registration) []Registration {
 const mostSeen = MaxDiscoverLimit
 
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each peer in the answer. If all is true, that is
-// every peer that the point has told of and not taken back, and otherwise a sample.
+// returns what all points together say of each peer in the answer. If all is true, these are
+// all peers that the point has in the namespace, and otherwise a sample.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
 	if !a.lasting {
 		p, err := a.discover(ctx, point, ns, nil, most)
@@ -380,7 +380,7 @@ func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) 
 			}()
 			d := dialectOf(id)
 			if d == wire.Standard {
-				most = MaxDiscoverLimit // a cookie skips whatever is in the answer
+				most = MaxDiscoverLimit // the next cookie is after everything in this answer
 			}
 			if err := d.ParseAnswer(answer, frame, most); err != nil {
 				return fmt.Errorf("read answer: %w", err)
@@ -397,9 +397,8 @@ func answerSize(limit int) int {
 	return min(wire.Waku.MaxAnswer, wire.Waku.MaxRequest+limit*perRegistration)
 }
 
-// maxInvalidRecords is how many invalid records an answer may have. To find out that a
-// record is invalid may cost a signature check, and an honest point has made that check
-// itself.
+// maxInvalidRecords is how many invalid records an answer may have. Each may cost the
+// client a signature check, and an honest point has made that check itself.
 const maxInvalidRecords = 8
 
 // acceptance is the memory for accepting an answer.
@@ -538,8 +537,8 @@ func copyAddrs(found []Registration) {
 	}
 }
 
-// judge says what the error of a request says about the point. To refuse this request is
-// no fault of the point.
+// judge says what the error of a request means for the point. A point that refuses a
+// request has not failed.
 func judge(err error) points.Verdict {
 	switch {
 	case errors.Is(err, ErrInvalidNamespace), errors.Is(err, ErrInvalidPeerInfo),

@@ -68,9 +68,9 @@ func (c *Client) check(ns string) error {
 }
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up to whole
-// seconds. With a ttl of 0 the point chooses. It returns the TTL that the point granted,
-// which is never more than the ttl asked for, or [DefaultTTL] for 0, or [MaxStandardTTL] for
-// 0 over [StandardID]. The registration ends then unless it is refreshed.
+// seconds. With a ttl of 0 the point chooses. It returns the TTL that the point granted, at
+// most ttl. If ttl is 0, it is at most [DefaultTTL], or [MaxStandardTTL] over [StandardID].
+// The registration ends then unless it is refreshed.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -119,14 +119,14 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // KeepRegistered registers the host in namespaces and keeps it registered until ctx
 // ends, whatever fails meanwhile. It refreshes each registration at a little over half
 // its TTL and retries failures until they succeed. It registers again at once when the
-// host's addresses change, when a point is met or comes back, and after the machine
+// host's addresses change, when the host connects to a point, and after the machine
 // slept.
 //
 // Over [StandardID], a registration of hours is refreshed every five minutes, or as often as
-// one of 20 seconds while the client searches the namespace: a host that looks for others also
-// needs to be found, and points tell others first of what is new. The host also registers again
-// when the connection to the point is lost. When ctx ends, the client unregisters, which takes a
-// second at most.
+// one of 20 seconds while the client searches the namespace: a host that searches also needs
+// to be found, and clients read the newest registrations first. The host also registers again
+// when the connection to the point is lost. When ctx ends, the client unregisters, which
+// takes a second at most.
 //
 // The channel carries the state whenever it changes. It need not be read: it holds only
 // the newest state and blocks nothing. It is closed after ctx has ended and everything
@@ -155,9 +155,9 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 // Watch reports who joins namespace ns and who leaves it, beginning with the peers that
 // are there, until ctx ends. Then it closes the channel. The host itself is left out.
 // Watch asks the namespace's points about once a second while peers come and go, and
-// down to every eighth second while none do. A peer has left when a point that told of it
-// answers and does not have it any more, up to one TTL after the peer is gone. Time in
-// which the point does not answer does not count.
+// down to every eighth second while none do. A peer has left when the point that returned
+// it answers and no longer has it, up to one TTL after the peer is gone. Time in which
+// the point does not answer does not count.
 //
 // The reader may be slow: Watch reports the difference between what the reader was told
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
@@ -188,8 +188,9 @@ func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 // Between the calls, Advertise keeps the host registered as [Client.KeepRegistered] does:
 // it registers again when the host's addresses change or a point comes back, and retries
 // what failed. A call with the same TTL as the last one sends nothing to a point where no
-// refresh is due. This ends with the ctx of the last call, or [DefaultTTL] after that call if
-// ctx does not end, or two minutes later if the call failed.
+// refresh is due. This ends with the ctx of the last call. If ctx does not end, it ends
+// [DefaultTTL] after that call, or five thirds of the returned duration if that is longer,
+// and two minutes later if the call failed.
 //
 // Calls of Advertise and KeepRegistered for one namespace share its refreshes. Over
 // [StandardID], the duration is minutes, the client asks for [discovery.TTL] unchanged up to
@@ -215,16 +216,16 @@ func (c *Client) advertise(ctx context.Context, ns string, opts []discovery.Opti
 
 // FindPeers searches for peers in namespace ns. The channel carries each peer once, as
 // points answer, and is closed when they have answered or after eight seconds; it need
-// not be read to the end. Each point has its part of the results, whichever answers first.
-// All calls at the same time share one query. The next query follows 0.75 seconds after
-// the last one ended, and later, up to 2.5 seconds, while nothing changes. Until then,
-// and when no point answers, the peers come from earlier answers, for as long as their
-// registrations live.
+// not be read to the end. Each point gets an equal part of the results, whichever answers
+// first. All calls at the same time share one query. The next query follows 0.75 seconds
+// after the last one ended, and later, up to 2.5 seconds, while nothing changes. Until
+// then, and when no point answers, the peers come from earlier answers, for as long as
+// their registrations live.
 //
-// Peers that the host is connected to are left out. gossipsub has these already, and gives
-// a peer a longer backoff each time that it is told of it. [discovery.Limit] bounds the
-// number of peers; it is 50 by default. If there is an error, the channel is closed and
-// empty.
+// Peers that the host is connected to are left out. gossipsub knows these already, and
+// lengthens a peer's backoff each time that the peer is found. [discovery.Limit] bounds
+// the number of peers; it is 50 by default. If there is an error, the channel is closed
+// and empty.
 func (c *Client) FindPeers(ctx context.Context, ns string, opts ...discovery.Option) (<-chan peer.AddrInfo, error) {
 	out, err := c.findPeers(ctx, ns, opts)
 	if err != nil {
@@ -259,8 +260,8 @@ func (c *Client) SearchErr() error {
 	return c.asker.silence.Err()
 }
 
-// SetPoints replaces the rendezvous points of [WithPoints] while the client runs. It is
-// an error to call it without a point, or on a client without WithPoints.
+// SetPoints replaces the rendezvous points of [WithPoints] while the client runs. A
+// call without a point, or on a client without WithPoints, is an error.
 func (c *Client) SetPoints(points ...peer.AddrInfo) error {
 	if err := c.setPoints(points); err != nil {
 		return fmt.Errorf("set rendezvous points: %w", err)

@@ -27,8 +27,8 @@ const (
 	// searchTimeout bounds a query, which asks points again if none answers, and the
 	// search of each caller.
 	searchTimeout = 8 * time.Second
-	// fillAfter is for how long the first point that answers gets no more than its part
-	// of the results, because the other points may answer too.
+	// fillAfter is how long a search waits after the first answer before the peers of
+	// that point may fill the parts of the points that have not answered.
 	fillAfter = time.Second
 	// defaultSearchLimit is how many peers a search returns if the caller does not say:
 	// several times what a gossipsub mesh needs.
@@ -148,7 +148,7 @@ type query struct {
 	parts    int                 // between how many points the results are shared
 	answers  [][]points.Sighting // of each point that has answered
 	progress chan struct{}       // closed and replaced when there is another answer
-	fill     bool                // whether all points have answered, or have had the time
+	fill     bool                // whether all points have answered, or fillAfter has passed
 }
 
 // idle reports whether no query is in flight.
@@ -211,8 +211,8 @@ func (s *search) join(ctx context.Context, limit int) *query {
 	return q
 }
 
-// end ends a query. After one that all callers gave up before it found anything, the next
-// may begin at once.
+// end ends a query. If all callers gave up before it found anything, the next query may
+// begin at once.
 func (s *search) end(q *query, gaveUp bool) {
 	version := s.points.Sightings().Version(s.namespace)
 	s.mu.Lock()
@@ -250,9 +250,9 @@ func (q *query) answered() bool {
 }
 
 // follow sends what the query finds to a caller, until the query or ctx ends or the
-// caller has all that it wants. Each point gets its part of what the caller wants, so that
-// the fastest one does not decide for the others. The rest is filled up from all that is
-// known once the points have answered or have had the time.
+// caller has all that it wants. Each point gets an equal part of what the caller wants, so
+// that the fastest point cannot fill all of it. Once all points have answered or fillAfter
+// has passed, the rest is filled from everything that is known.
 func (q *query) follow(ctx context.Context, c *searchCaller, known func() []points.Sighting) {
 	for next := 0; ; {
 		q.mu.Lock()
@@ -287,8 +287,8 @@ func (q *query) update(change func()) {
 	q.progress = make(chan struct{})
 }
 
-// ask asks the points of the namespace. It asks again if no point answers at which the
-// peers of the namespace meet.
+// ask asks the points of the namespace. It asks again if none of the points that peers
+// of the namespace prefer has answered.
 func (s *search) ask(ctx context.Context, q *query) {
 	var fill *time.Timer // runs from the first answer
 	defer func() {
@@ -351,8 +351,8 @@ func (s *search) toAsk(limit int) int {
 	return min(n, MaxDiscoverLimit)
 }
 
-// metAt reports whether one of the points that answered is one at which peers meet, or
-// whether all of these are gone.
+// metAt reports whether one of the preferred points has answered, or whether all of
+// these are gone.
 func (s *search) metAt(answered []*points.Point) bool {
 	there := slices.DeleteFunc(s.meeting(), (*points.Point).Gone)
 	return len(there) == 0 || slices.ContainsFunc(there, func(p *points.Point) bool { return slices.Contains(answered, p) })

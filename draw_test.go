@@ -108,8 +108,8 @@ func TestUntakenAnswersCost(t *testing.T) {
 }
 
 // TestSlowDraws: a storage that waits is asked for few large samples of all peers at a time.
-// Small samples and registrations do not wait for them, and neither does whoever comes when
-// their streams have ended.
+// Small samples and registrations do not wait for them, and neither do requests that come
+// after their streams have ended.
 func TestSlowDraws(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts, s := simHosts(t, 2+limit.MaxSlowDraws), newSlowStorage(t)

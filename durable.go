@@ -26,11 +26,11 @@ import (
 // that counts them, and ignores keys that are not its own. If reading fails, it logs the
 // error and begins with what it could read.
 //
-// If db does not take a registration, it is not made, and the previous one stays. db must
-// not lose what it has taken when the process is killed; whether it survives a power
-// failure is up to db. Only Add, Close and NewStorage wait for db. A call into db cannot
-// be cancelled: while a db hangs, Adds wait until their context ends, except the one
-// whose write hangs; it and Close wait for db.
+// If a write to db fails, Add returns the error and the previous registration stays. db
+// must not lose a completed write when the process is killed; whether writes survive a
+// power failure is up to db. Only Add, Close and NewStorage wait for db. A call into db
+// cannot be cancelled: while a db hangs, Adds wait until their context ends, except the
+// one whose write hangs; it and Close wait for db.
 //
 // db belongs to the caller, who closes it after the storage. One storage at a time owns
 // a db: a second storage over the same db would miss what the first one adds, and either
@@ -51,7 +51,7 @@ type durableStorage struct {
 	*memoryStorage
 	db DB
 	// writing holds a token while a change and its write to db are made, so that both
-	// are made in the same order. It is a lock that one can stop waiting for.
+	// are made in the same order. It is a lock that a context can stop waiting for.
 	writing   chan struct{}
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -133,8 +133,8 @@ func (s *durableStorage) add(r *Record, q Quota) error {
 	return s.locked(func() error { return s.memoryStorage.add(r, Quota{}) })
 }
 
-// nextPlace returns the place in the order of the next registration, after it is reserved in
-// db. It is 0 if no order is kept and none is needed. The caller holds the write lock.
+// nextPlace reserves the next place in the order in db, and returns it. The place is 0 if no
+// order is kept and none is needed. The caller holds the write lock.
 func (s *durableStorage) nextPlace(needed bool) (identity, sequence uint64, err error) {
 	s.mu.Lock()
 	if needed {
@@ -291,7 +291,7 @@ func (s *durableStorage) logFailure(err error) error {
 		return nil
 	}
 	if n, due := s.failures.Due(); due {
-		logging.Log.Error("database does not take writes; registrations that it does not take are refused", "error", err, "times", n)
+		logging.Log.Error("writing to the database failed; a registration that cannot be written is refused", "error", err, "times", n)
 	}
 	return err
 }
@@ -324,7 +324,7 @@ func (s *durableStorage) load() {
 		_ = s.logFailure(s.delete(key))
 	}
 	if err != nil {
-		logging.Log.Error("reading registrations from the database failed half-way", "loaded", loaded, "error", err)
+		logging.Log.Error("reading registrations from the database failed; the others are not loaded", "loaded", loaded, "error", err)
 	}
 	if len(obsolete) > 0 {
 		logging.Log.Warn("deleted registrations from the database",
@@ -352,8 +352,8 @@ func (s *durableStorage) loadOrder() {
 	}
 }
 
-// loadOne adds a registration to the memory. It has the place in the order that it had, if
-// it had one in this order, or else the last.
+// loadOne adds a registration to the memory. The registration keeps its place if it had
+// one in this order, and otherwise gets the last.
 func (s *durableStorage) loadOne(stored *dbformat.Registration) {
 	r := Record{
 		Namespace: stored.Namespace,
@@ -373,7 +373,7 @@ func (s *durableStorage) loadOne(stored *dbformat.Registration) {
 		if e.Sequence > 0 || e.NeedsOrder() {
 			s.registry.Order(s.order.Identity, s.order.Reserved+1)
 		}
-		return s.addEntry(&e, Quota{}, now) // it cannot fail: the storage is open, and without a quota
+		return s.addEntry(&e, Quota{}, now) // it cannot fail: the storage is open and there is no quota
 	})
 }
 

@@ -23,14 +23,14 @@ import (
 // (docs/protocol.md): OK, E_INVALID_NAMESPACE and so on.
 type Status = pb.Message_ResponseStatus
 
-// StatusError is a refusal: either the other side's answer, or an error found on
-// this side for which the other side would have answered the same. Two of them match
-// under [errors.Is] when their statuses do, so compare with [ErrUnavailable] and the
-// other sentinels.
+// StatusError is a refusal: the other side's answer, or an error found on this side
+// that the other side would have answered in the same way. Two of them match under
+// [errors.Is] when their statuses do, so compare with [ErrUnavailable] and the other
+// sentinels.
 type StatusError struct {
 	Status Status
-	// Text is the other side's explanation for humans. The other side chooses it:
-	// show it, do not act on it.
+	// Text is the other side's explanation for humans. The other side chooses it,
+	// so show it but do not act on it.
 	Text string
 }
 
@@ -68,13 +68,14 @@ const statusInvalidCookie Status = 103
 var (
 	// ErrInvalidNamespace: the namespace is empty, over [MaxNamespaceSize] bytes or not UTF-8.
 	ErrInvalidNamespace error = &StatusError{Status: pb.Message_E_INVALID_NAMESPACE}
-	// ErrInvalidPeerInfo: the signed peer record is missing, malformed, badly signed or another peer's.
+	// ErrInvalidPeerInfo: the signed peer record is missing, malformed, badly signed or
+	// that of another peer.
 	ErrInvalidPeerInfo error = &StatusError{Status: pb.Message_E_INVALID_PEER_INFO}
 	// ErrInvalidTTL: the TTL is negative or longer than the point grants.
 	ErrInvalidTTL error = &StatusError{Status: pb.Message_E_INVALID_TTL}
 	// ErrInvalidCookie: the point does not know the cookie of a DISCOVER over [StandardID].
-	// The client then starts over without a cookie, so only [Client.Discover] returns this
-	// error, for a point that answers it to a request without a cookie.
+	// The client then starts over without a cookie. So it returns this error only if a
+	// point answers it to a request without a cookie.
 	ErrInvalidCookie error = &StatusError{Status: statusInvalidCookie}
 	// ErrNotAuthorized: the point does not allow this peer to do that, or to do more of it.
 	ErrNotAuthorized error = &StatusError{Status: pb.Message_E_NOT_AUTHORIZED}
@@ -97,16 +98,15 @@ var (
 
 // Errors of a [Storage], beside its own failures.
 var (
-	// ErrPeerLimit: the peer holds as many registrations as it may.
+	// ErrPeerLimit: the peer is at its registration limit.
 	ErrPeerLimit = registry.ErrPeerLimit
-	// ErrOriginLimit: as many registrations came from the peer's address, or from an
-	// IPv6 network that it is in, as may come from there.
+	// ErrOriginLimit: the peer's IP address, or an IPv6 network that it is in, is at
+	// its registration limit.
 	ErrOriginLimit = registry.ErrOriginLimit
-	// ErrFull: the storage holds as many registrations, or as many bytes of them, as
-	// it may.
+	// ErrFull: the storage is at its limit of registrations or of their bytes.
 	ErrFull = registry.ErrFull
-	// ErrUnreachable: whatever is behind the storage cannot be reached now and may be
-	// later. Storages wrap it.
+	// ErrUnreachable: the database or server behind the storage cannot be reached for
+	// now. Storages wrap it.
 	ErrUnreachable = errors.New("storage out of reach")
 	// ErrClosed: the storage was closed.
 	ErrClosed = errors.New("storage is closed")
@@ -127,8 +127,8 @@ var (
 	errGone     = errors.New("the peer has gone")
 )
 
-// storageError marks an error as a storage's. Peers are told nothing of its text,
-// even where it wraps another point's answer.
+// storageError marks an error as a storage's. Peers never see its text, even if it
+// wraps another point's answer.
 type storageError struct{ error }
 
 func (e storageError) Unwrap() error { return e.error }
@@ -203,8 +203,9 @@ func refuse(s Status, text string) *StatusError {
 	return &StatusError{Status: s, Text: text}
 }
 
-// refusalOf returns what a peer is told of an error, and why, for the operator. It
-// gives away nothing of what goes on inside the point.
+// refusalOf returns the refusal with which a peer is answered because of an error,
+// and the reason for the operator. The refusal reveals nothing about the inside of
+// the point.
 func refusalOf(err error) (*StatusError, Reason) {
 	if refused, ok := asRefusal(err); ok {
 		if refused == errTooMany {
@@ -220,9 +221,9 @@ func refusalOf(err error) (*StatusError, Reason) {
 	return refuse(pb.Message_E_INTERNAL_ERROR, "internal error"), ReasonInternalError
 }
 
-// asRefusal returns the refusal that err is, if it may go to a peer as it is. An
-// invalid peer record is one. A storage's error is none, nor is a status from an
-// authorizer that the wire does not know.
+// asRefusal returns the refusal in err, if a peer may be answered with it. An
+// invalid peer record is a refusal. An error of a storage is not, nor is a status
+// that has no reason.
 func asRefusal(err error) (*StatusError, bool) {
 	if _, inside := errors.AsType[storageError](err); inside {
 		return nil, false
@@ -237,8 +238,9 @@ func asRefusal(err error) (*StatusError, bool) {
 	return refused, true
 }
 
-// concernsOperator reports whether the operator should know of a request's error: the
-// storage is full or failed. Refusals that a peer brings about are not logged.
+// concernsOperator reports whether to warn the operator of a request's error: the
+// storage is full or has failed. Refusals that the peer itself causes do not concern
+// the operator.
 func concernsOperator(err error) bool {
 	if _, refused := asRefusal(err); refused {
 		return false

@@ -18,13 +18,15 @@ import (
 
 const (
 	// minRefresh is the shortest time between two refreshes, whatever TTL points grant.
-	// No point may make a peer send requests to all others many times a second.
+	// A point must not be able to make a peer send requests to all points many times a
+	// second.
 	minRefresh = 3 * time.Second
 	// retryDelay is the shortest time before a retry after a failure.
 	retryDelay = time.Second
-	// A registration of hours is refreshed as often as if it had calmTTL, because a point
-	// may forget it and an earlier one is found later; and as often as if it had DefaultTTL
-	// while this host searches the namespace, because it then wants to be found, too.
+	// A registration of hours is refreshed as if its TTL were calmTTL, because a point may
+	// lose it and clients read the newest registrations first. While this host searches the
+	// namespace, it is refreshed as if its TTL were DefaultTTL, because the host then needs
+	// to be found soon.
 	calmTTL = 500 * time.Second
 	// unregisterTimeout bounds how long the end of a registration of hours takes.
 	unregisterTimeout = time.Second
@@ -41,8 +43,9 @@ type keeping struct {
 
 func newKeeping() *keeping { return &keeping{created: time.Now()} }
 
-// logOutcome logs that nobody finds the host, once that has been so for the life of a
-// registration. Gossipsub, for one, does not show the errors of its discovery.
+// logOutcome logs that nobody finds the host, once no registration has succeeded for
+// [DefaultTTL]. It does so because gossipsub does not show the errors of its
+// discovery.
 func (s *keeping) logOutcome(ns string, err error) {
 	if err == nil {
 		s.lastTime.Store(int64(time.Since(s.created)))
@@ -110,8 +113,8 @@ func (k *keeper) start(ctx context.Context) {
 	}()
 }
 
-// run keeps the host registered until ctx ends, and ends registrations then that would live
-// on. It begins when it is woken or asked to.
+// run keeps the host registered until ctx ends, and then ends the registrations that would
+// live on. It begins when it is woken or asked to.
 func (k *keeper) run(ctx context.Context) {
 	defer k.leave(ctx)
 	if k.before != nil {
@@ -190,7 +193,7 @@ func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, e
 	}
 	next := r.next()
 	for _, point := range k.points.Meeting(k.namespace, k.redundancy) {
-		if !slices.Contains(answered, point) { // others will search there
+		if !slices.Contains(answered, point) { // other peers search there
 			next = min(next, points.RetryAfter(point))
 		}
 	}

@@ -188,7 +188,8 @@ func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration)
 	return next, err
 }
 
-// lifetimes returns for how long to register if the caller of Advertise asks for ttl.
+// lifetimes returns the TTLs to ask points for if the caller of Advertise asks for
+// ttl.
 func (r *registrar) lifetimes(ttl time.Duration) lifetimes {
 	l := r.ttl
 	if ttl > 0 && ttl <= MaxTTL {
@@ -343,9 +344,9 @@ type PointState struct {
 	Point peer.ID
 	// Protocol is what the point spoke last, empty if there was no stream to it yet.
 	Protocol protocol.ID
-	// Until is when the registration ends that the point granted last. It is in the
-	// past if that was not refreshed, and zero if there was none or the machine has
-	// slept since.
+	// Until is when the last registration that the point granted ends. It is in the
+	// past if the registration was not refreshed, and zero if there was none or the
+	// machine has slept since.
 	Until time.Time
 	// Err is the error of the last attempt, nil if it succeeded.
 	Err error

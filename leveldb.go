@@ -37,7 +37,7 @@ type LevelDB struct {
 	db   atomic.Pointer[leveldb.DB]
 	lock chan struct{} // holds a token while db is being reopened or closed
 
-	failures, reopenings logging.Limit // to reopen, and that succeeded
+	failures, reopenings logging.Limit // attempts to reopen that failed, and reopenings
 
 	// Guarded by lock.
 	closed   bool
@@ -95,14 +95,14 @@ func (l *LevelDB) Delete(key []byte) error {
 	return l.write(func(db *leveldb.DB) error { return db.Delete(key, nil) })
 }
 
-// write calls to, and calls it again if it had to reopen the database.
-func (l *LevelDB) write(to func(*leveldb.DB) error) error {
+// write calls do, and calls it again if it had to reopen the database.
+func (l *LevelDB) write(do func(*leveldb.DB) error) error {
 	db := l.db.Load()
-	err := to(db)
+	err := do(db)
 	if err == nil || !l.reopen(db) {
 		return err
 	}
-	return to(l.db.Load())
+	return do(l.db.Load())
 }
 
 // reopen reopens the database and reports whether to try the write again. It does

@@ -25,13 +25,13 @@ const streamMemory = int64(requestMemory + discoverMemory)
 //	h, err := libp2p.New(libp2p.ResourceManager(manager))
 //
 // Without it a host has libp2p's defaults for an unknown protocol: a few hundred
-// inbound streams for all peers together. That is too few for a point, and enough for a
-// peer that only asks points.
+// inbound streams for all peers together. That is too few for a point, but enough for a
+// peer that only sends requests to points.
 //
-// Limits sets the limits of the protocols, of further IDs of [WithStandardID] and of the service, for all peers and for each
-// peer, and adds the point's share to the limits of the whole host and of streams that
-// are still being negotiated. Each stream that it allows has the memory that a request and
-// a large answer take. Call it once for each config.
+// Limits sets the limits of the protocols, of further IDs of [WithStandardID] and of the
+// service, for all peers and for each peer. It adds the same to the limits of the whole
+// host and of streams that are still being negotiated. Each stream that it allows has the
+// memory that a request and a large answer take. Call it once for each config.
 //
 // It does not change the limits on connections; [ConnLimits] does for each address. A busy
 // point needs more of them in config.SystemBaseLimit and config.SystemLimitIncrease, and
@@ -78,9 +78,9 @@ func addIncrease(to *rcmgr.BaseLimitIncrease, more rcmgr.BaseLimitIncrease) {
 // come at a rate that fills this in 40 seconds, after a burst of twice as many. Loopback
 // is exempt. These are libp2p's own proportions.
 //
-// libp2p's default is eight, which keeps most peers of an office or of a provider's NAT
-// from a point: they see their connection end, and the point logs nothing. 64 is a good
-// value for a point.
+// libp2p's default is eight, which keeps most peers behind the NAT of an office or of a
+// provider away from a point. They see their connection end, and the point logs
+// nothing. 64 is a good value for a point.
 func ConnLimits(perIP int) []rcmgr.Option {
 	perSecond := float64(perIP) / 40
 	return []rcmgr.Option{

@@ -43,7 +43,7 @@ type memoryStorage struct {
 	// evicting counts the timer that is set and the goroutine that it starts.
 	evicting sync.WaitGroup
 
-	mu       sync.Mutex // held for less than a microsecond, and never across I/O
+	mu       sync.Mutex // held briefly, and never across I/O
 	registry *registry.Registry
 	drawn    []registry.Slot   // memory of the last sample, for the next one
 	paged    []*registry.Place // memory of the last page, for the next one
@@ -138,8 +138,8 @@ func (s *memoryStorage) Sample(ctx context.Context, namespace string, n, maxByte
 	var records []Record
 	err := s.draw(ctx, namespace, n, maxBytes, func(drawn []registry.Slot, now time.Time, elapsed int64) {
 		records = make([]Record, len(drawn))
-		// This loop follows pointers. It does nothing else, so the processor loads what
-		// they point to from memory at the same time.
+		// This loop only follows pointers, so the processor loads what they point to in
+		// parallel.
 		for i := range drawn {
 			records[i].Namespace, records[i].Peer = drawn[i].Namespace(), drawn[i].Peer()
 		}

@@ -33,7 +33,7 @@ type MetricsTracer interface {
 	// StreamOpened is called for each stream, and StreamEnded when it has ended.
 	StreamOpened()
 	StreamEnded(StreamEnded)
-	// RequestAnswered is called when an answer was written, or could not be.
+	// RequestAnswered is called when an answer was written, or writing it failed.
 	RequestAnswered(RequestAnswered)
 	// StorageCalled is called after each call but Counts. The tracer of [WithMetrics]
 	// also reports its own Counts.
@@ -219,9 +219,9 @@ func newServiceMetrics() *serviceMetrics {
 	return m
 }
 
-// NewMetricsTracer returns the tracer of [WithMetrics], for a tracer that embeds it and
-// learns of the same things, such as one that counts requests for a page of its own. It
-// registers the metrics with reg, or with [prometheus.DefaultRegisterer] if reg is nil.
+// NewMetricsTracer returns the tracer of [WithMetrics]. A tracer of your own can embed
+// it, for example to count requests for a status page as well. It registers the metrics
+// with reg, or with [prometheus.DefaultRegisterer] if reg is nil.
 func NewMetricsTracer(reg prometheus.Registerer) (MetricsTracer, error) {
 	m, err := collectors.Register(reg, newServiceMetrics())
 	if err != nil {

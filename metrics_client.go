@@ -38,7 +38,7 @@ type RequestEnded struct {
 	Err error
 	// Duration includes dialling.
 	Duration time.Duration
-	// TTL is what the point granted in answer to a REGISTER.
+	// TTL is what the point granted in answer to a REGISTER, and otherwise 0.
 	TTL time.Duration
 	// Checked, Cached and Invalid count the records in an answer to DISCOVER: those
 	// whose signature was checked, those whose bytes had been verified before, and

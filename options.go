@@ -65,12 +65,13 @@ func defaultServiceConfig() serviceConfig {
 // sends ten requests when it starts, and fewer than twenty a second while it searches
 // for peers in all of them.
 //
-// A request costs a token, and the check of a record's signature as many as its key is
-// slow: 1 for Ed25519, and more for others. A refresh, which is the same record for a
-// live registration, costs a quarter token, so a peer can keep 1000 registrations alive.
-// It does so only if it is due: if it makes the registration last longer by at least a
-// quarter of the TTL, though never under 1 or over 5 seconds. An earlier one costs as much
-// as any request, and one that makes the registration end sooner costs three. A request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
+// A request costs a token. The check of a record's signature costs another one for an
+// Ed25519 key, and more for keys that take longer. A refresh, which is the same record for
+// a live registration, costs a quarter token if it is due, so a peer can keep 1000
+// registrations alive. It is due if it extends the registration by at least a quarter of
+// the TTL; the quarter counts as 1 second if it is shorter, and as 5 if it is longer. An
+// earlier refresh costs a token, and one that shortens the registration costs three. A
+// request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
 // declined request costs a quarter token; a full bucket of debt closes the stream.
 //
 // All peers of one address, as [WithMaxRegistrationsPerIP] defines it, share 20 times a
@@ -101,10 +102,10 @@ func WithRateLimit(perSecond float64, burst int) ServiceOption {
 // peers of one address share 20 times as much, and IPv6 networks more; see
 // [WithRateLimit].
 //
-// A request is charged before it is carried out, with its limit times the average size of
-// a registration, and what is too much is given back once the peer has its answer. If there is not
-// enough for it, it is answered E_UNAVAILABLE. So the largest requests are declined first.
-// An empty bucket must fill within an hour.
+// A request is charged before it is carried out, with its limit times the average size of a
+// registration. The excess is given back once the peer has its answer. A request that the
+// budget does not cover is answered E_UNAVAILABLE, so the largest requests are declined
+// first. An empty bucket must fill within an hour.
 func WithEgressLimit(bytesPerSecond, burst int) ServiceOption {
 	return func(c *serviceConfig) error {
 		switch none := bytesPerSecond == 0 && burst == 0; {
@@ -136,17 +137,17 @@ func WithMaxRegistrations(n int) ServiceOption {
 // WithMaxRegistrationBytes limits the size of the live registrations of the point's
 // storage: of the namespace, the peer ID and the signed peer record of each, in bytes. More
 // are answered E_UNAVAILABLE. A refresh is refused only if its record has grown beyond the
-// average, which is this limit by that of [WithMaxRegistrations]. So a storage holds twice
-// as much at most. 0 is no limit. The default is 1 GiB: with the records that
-// most hosts have, of 200 to 400 bytes, [WithMaxRegistrations] is reached first, but a
-// record may have 8 KiB.
+// average, which is this limit divided by that of [WithMaxRegistrations], and there is no
+// room for the growth. So a storage holds at most twice this limit. 0 is no limit. The
+// default is 1 GiB: with the records that most hosts have, of 200 to 400 bytes,
+// [WithMaxRegistrations] is reached first, but a record may have 8 KiB.
 func WithMaxRegistrationBytes(n int64) ServiceOption {
 	return setLimit("bytes of registrations", n, func(c *serviceConfig) { c.quota.Bytes = n })
 }
 
 // WithMaxRegistrationsPerIP limits the live registrations of one IPv4 address (/32) or
 // IPv6 network (/64), as seen on the connection, so that a thousand identities on one
-// machine cannot own a namespace. Because a customer of a provider may have many
+// machine cannot fill a namespace. Because a customer of a provider may have many
 // networks, an IPv6 /56 may have 4 times and a /48 16 times as many. Registrations over
 // a relayed connection count against the relay. Loopback is exempt, as in go-libp2p's
 // limiter of connections, and so is a connection without an IP address. More
@@ -154,7 +155,8 @@ func WithMaxRegistrationBytes(n int64) ServiceOption {
 // have used up the limit and may leave.
 //
 // 0 is no limit. The default is 1000, the same as for one peer. Raise it where many
-// peers share an address. The storage counts, so points that share one count together.
+// peers share an address. The storage counts registrations, so points that share a
+// storage share this limit.
 func WithMaxRegistrationsPerIP(n int) ServiceOption {
 	return setLimit("registrations per IP", n, func(c *serviceConfig) { c.quota.PerOrigin = n })
 }
@@ -201,7 +203,7 @@ type standardConfig struct {
 // isServed reports whether the point serves the standard protocol.
 func (c *standardConfig) isServed() bool { return c.maxTTL != 0 }
 
-// check checks that further IDs are those of a protocol that is served.
+// check returns an error if there are further IDs of a protocol that is not served.
 func (c *standardConfig) check() error {
 	if len(c.further) > 0 && !c.isServed() {
 		return fmt.Errorf("further ID %q of the standard protocol, which is not served: WithStandardProtocol is missing", c.further[0])
@@ -209,7 +211,7 @@ func (c *standardConfig) check() error {
 	return nil
 }
 
-// served returns what the point serves under which protocol ID.
+// served returns the dialect that the point serves under each protocol ID.
 func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
 	served := map[protocol.ID]*wire.Dialect{RendezvousID_v001: wire.Waku}
 	if c.standard.isServed() {
@@ -266,7 +268,7 @@ func WithStandardID(id protocol.ID) ServiceOption {
 
 // WithMaxDiscoverLimit sets how many registrations one answer has at most. A request for
 // more, or without a limit, gets this many. 0 stands for the protocol's 1000, which is
-// the default and the maximum. Fewer cost the point less where records are long;
+// the default and the maximum. A lower limit costs the point less if records are long;
 // gossipsub asks for 50.
 func WithMaxDiscoverLimit(n int) ServiceOption {
 	return func(c *serviceConfig) error {
@@ -282,7 +284,7 @@ func WithMaxDiscoverLimit(n int) ServiceOption {
 }
 
 // WithAuthorizer makes the service ask authorize about every request that is otherwise
-// in order; see [Authorizer]. The default, and nil, is to allow everything.
+// in order; see [Authorizer]. The default is nil, which allows everything.
 func WithAuthorizer(authorize Authorizer) ServiceOption {
 	return func(c *serviceConfig) error {
 		c.authorize = authorize
@@ -353,7 +355,8 @@ func defaultClientConfig() clientConfig {
 // WithPoints names the rendezvous points to use, which are dialled as needed.
 // [peer.AddrInfoFromString] makes one of an address that ends in /p2p/ and a peer ID. A
 // host that is one of the points leaves itself out. WithPoints without any point is an
-// error: a configuration that turned out empty must not make every stranger a point.
+// error: a configuration that turned out empty must not make a point of every peer that
+// speaks the protocol.
 //
 // Without this option a client uses every peer that its host knows to speak the
 // protocol, and remembers such a peer for an hour after it is gone.
@@ -375,16 +378,16 @@ func checkPoints(points []peer.AddrInfo) error {
 	}
 	for _, p := range points {
 		if err := p.ID.Validate(); err != nil {
-			return fmt.Errorf("rendezvous point at %v has no peer ID, which its address ends in after /p2p/: %w", p.Addrs, err)
+			return fmt.Errorf("rendezvous point at %v has no peer ID, which must be at the end of its address, after /p2p/: %w", p.Addrs, err)
 		}
 	}
 	return nil
 }
 
 // WithProtocol sets which protocols the client speaks: [RendezvousID_v001], which is the
-// default, [StandardID], or both. With each point it speaks the first of ids that the point
-// has, so a network can move from one to the other. Any other ID stands for the standard protocol
-// under another ID, such as /canvas/rendezvous/1.0.0.
+// default, [StandardID], or both. With each point it uses the first of ids that the point
+// speaks, so a network can move from one to the other. Any other ID stands for the standard
+// protocol under another ID, such as /canvas/rendezvous/1.0.0.
 //
 // Over the standard protocol, a registration lives for [WithStandardTTL] and not for 20
 // seconds, and namespaces have at most 255 bytes.
@@ -403,10 +406,10 @@ func WithProtocol(ids ...protocol.ID) ClientOption {
 	}
 }
 
-// WithStandardTTL sets for how long a client asks points to register it over [StandardID],
-// in whole seconds, [MaxStandardTTL] at most. 0 stands for [DefaultStandardTTL], which is the
-// default, because many points refuse less. If the host goes away without unregistering, points
-// hand out its registration for that long.
+// WithStandardTTL sets the TTL that a client asks for over [StandardID], in whole seconds, at
+// most [MaxStandardTTL]. 0 stands for [DefaultStandardTTL], which is the default, because
+// many points refuse less. If the host goes away without unregistering, points hand out its
+// registration for that long.
 func WithStandardTTL(ttl time.Duration) ClientOption {
 	return func(c *clientConfig) error {
 		if ttl < 0 || ttl > MaxStandardTTL || ttl%time.Second != 0 {
@@ -431,7 +434,8 @@ func WithRedundancy(n int) ClientOption {
 
 // AddrsFactory chooses which of a host's addresses are registered. Its argument is a
 // copy of the addresses that the host announces, and it may return others. It is called
-// before each registration, never concurrently, and must not call the client.
+// at least once before each registration, never concurrently, and must not call the
+// client.
 type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
 
 // WithAddrsFactory sets which addresses are registered: [AllAddrs], [PublicAddrs], or a

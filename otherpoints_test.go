@@ -539,8 +539,8 @@ func TestNewestFirst(t *testing.T) {
 	})
 }
 
-// TestEndlessPoint: a point that never comes to an end costs no more than a few requests, and
-// whoever it tells of is found.
+// TestEndlessPoint: a point whose list never ends costs no more than a few requests, and the
+// peers that it returns are found.
 func TestEndlessPoint(t *testing.T) {
 	for name, row := range map[string]struct {
 		does     habits
@@ -708,7 +708,8 @@ func TestClientUnregisters(t *testing.T) {
 	})
 }
 
-// TestManyUnregistrations: to leave many namespaces at once takes no longer.
+// TestManyUnregistrations: leaving many namespaces at once takes no longer than
+// leaving one.
 func TestManyUnregistrations(t *testing.T) {
 	point := newOtherPoint(t, newHost(t), others["canvas-js"])
 	h := newHost(t)

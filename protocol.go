@@ -82,10 +82,10 @@ const (
 // each request of the default burst.
 const maxStreamsPerPeer = 100
 
-// The memory that a stream books with the resource manager. Booking costs more than
-// answering a REGISTER does, so small requests and answers are not booked: they take
-// less than the muxer's window for the stream, which is not booked either, and the
-// limits on streams bound both.
+// The memory that a stream reserves with the resource manager. Reserving costs more
+// than answering a REGISTER, so nothing is reserved for small requests and answers.
+// They take less than the muxer's window for the stream, for which nothing is
+// reserved either. The limits on streams bound both.
 const (
 	smallRequest = 4 << 10  // bytes
 	smallSample  = 64       // registrations
@@ -97,11 +97,13 @@ const (
 	requestMemory = 16 << 10
 	// discoverMemory is reserved while a DISCOVER for more than a small sample is
 	// answered: the buffer through which an answer of any size is written, and the
-	// sample, without the envelopes. Those of a storage that copies are booked as well.
+	// sample, without the envelopes. The envelopes of a storage that copies them are
+	// reserved as well.
 	discoverMemory = largeAnswer + MaxDiscoverLimit*int(unsafe.Sizeof(wire.Found{}))
 )
 
-// checkNamespace checks a namespace of at most so many bytes that may not be empty.
+// checkNamespace checks a namespace that must not be empty and has at most the
+// given bytes.
 func checkNamespace(ns string, most int) error {
 	if ns == "" {
 		return refuse(pb.Message_E_INVALID_NAMESPACE, "namespace is missing")
@@ -121,8 +123,8 @@ func checkNamespaceSize(ns string, most int) error {
 	return nil
 }
 
-// grantTTL returns the TTL to grant for a request of the given seconds: def where the
-// request has none. A TTL over most is an error.
+// grantTTL returns the TTL to grant to a request for the given seconds: def if there
+// are none. A negative TTL is an error, and so is one over most.
 func grantTTL(seconds int64, def, most time.Duration) (time.Duration, error) {
 	switch {
 	case seconds == 0:
@@ -135,7 +137,8 @@ func grantTTL(seconds int64, def, most time.Duration) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// grantLimit returns how many registrations to answer a DISCOVER with, at most.
+// grantLimit returns the largest number of registrations to answer a DISCOVER with:
+// its limit, or most if that is out of range.
 func grantLimit(limit int64, most int) int {
 	if limit <= 0 || limit > int64(most) {
 		return most
@@ -169,8 +172,8 @@ func (l lifetimes) in(d *wire.Dialect) time.Duration {
 	return l.waku
 }
 
-// grantedTTL returns the TTL to believe when a point says that it granted so many seconds:
-// no more than were asked for.
+// grantedTTL returns the TTL to believe when a point says that it granted a number of
+// seconds: no more than the client asked for.
 func grantedTTL(d *wire.Dialect, asked, granted int64) time.Duration {
 	switch {
 	case asked > 0:
@@ -183,7 +186,7 @@ func grantedTTL(d *wire.Dialect, asked, granted int64) time.Duration {
 }
 
 // statedTTL returns the TTL to believe when a point says that a registration of another peer
-// lives for so many seconds.
+// lives for the given seconds.
 func statedTTL(d *wire.Dialect, seconds int64) time.Duration {
 	if d == wire.Standard {
 		return lastingTTL(seconds)
@@ -200,8 +203,8 @@ func lastingTTL(seconds int64) time.Duration {
 	return clampTTL(seconds, MaxStandardTTL)
 }
 
-// clampTTL returns the TTL to believe when a point states the given seconds: from a
-// second to most.
+// clampTTL returns the TTL to believe when a point states the given seconds: most
+// if they are out of range.
 func clampTTL(seconds int64, most time.Duration) time.Duration {
 	if seconds <= 0 || seconds > int64(most/time.Second) {
 		return most

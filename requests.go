@@ -1,6 +1,6 @@
 package rendezvous
 
-// Requests, whatever protocol they came in: their checks, and what they do to the storage.
+// Requests of all protocols: their checks, and what they do to the storage.
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
-// requestTimeout bounds a request at a point, from read to answer ready.
+// requestTimeout bounds the time from a request read to its answer ready.
 const requestTimeout = 10 * time.Second
 
 // caller is the peer at the other end of a connection.
@@ -73,7 +73,7 @@ func newRequests(s Storage, config serviceConfig) *requests {
 	return q
 }
 
-// sweep frees the memory of limits that no longer hold anybody back.
+// sweep frees the memory of rate limits that are unused again.
 func (q *requests) sweep(context.Context) {
 	now := time.Now()
 	q.rates.Sweep(now)
@@ -83,16 +83,16 @@ func (q *requests) sweep(context.Context) {
 	}
 }
 
-// known says what a point knows of a REGISTER before it checks it.
+// known describes the caller's earlier registration of the bytes of a REGISTER.
 type known struct {
 	namespace string        // of the request
-	verified  bool          // the peer has registered these bytes before
-	left      time.Duration // they are registered in the namespace for so long; at most 0: they are not
-	age       time.Duration // they were registered there so long ago
+	verified  bool          // the peer has registered the same bytes before
+	left      time.Duration // until they expire in the namespace; at most 0: they are not registered there
+	age       time.Duration // since they were registered there
 }
 
-// charge charges the caller for a request. A refresh that is due costs its own peer a
-// little, and nobody else can prevent it.
+// charge charges the caller for a request. A refresh that is due is cheap, and
+// charged to the peer only, so that no other peer at its address can prevent it.
 func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
 	k := q.knows(c, r, now)
 	if price := q.price(c, r.Register.TTL, &k); price != limit.Refresh {
@@ -101,18 +101,18 @@ func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, lim
 	return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
 }
 
-// Bounds of the refreshes of one registration that are cheap: so many in the TTL that they
-// ask for, or in the protocol's if that is shorter, and one a second. Clients of this
-// library send fewer than two per TTL.
+// A refresh is cheap if it extends the registration by at least the TTL that it asks for,
+// or [MaxTTL] if that is shorter, divided by refreshesPerTTL, and by at least
+// minRefreshGain. Clients of this library send fewer than two refreshes per TTL.
 const (
 	refreshesPerTTL = 4
 	minRefreshGain  = time.Second
 )
 
-// price returns the price of a REGISTER that asks for a TTL. A refresh is cheap if it extends
-// the registration by enough, so an address that is over its rate can send no more cheap ones
-// than its registrations need. A request that shortens the registration pays in advance for the
-// refreshes that then come sooner.
+// price returns the price of a REGISTER that asks for a TTL. A refresh is cheap only if it
+// extends the registration by enough, so the peers of an address that is over its rate can
+// send no more cheap refreshes than their registrations need. A request that shortens the
+// registration is charged in advance for the refreshes that are then due earlier.
 //
 // TTLs of the standard protocol can grow for days, and start again after an UNREGISTER. So at
 // a point that serves it, some time must also have passed since the last refresh.
@@ -141,7 +141,7 @@ type verifier interface {
 	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left, age time.Duration)
 }
 
-// knows returns what the point knows of a request.
+// knows looks up the caller's earlier registration of the bytes of a REGISTER.
 func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
 	if r.Kind != wire.Register || len(r.Register.Envelope) > peerrecord.MaxSize || len(r.Register.Namespace) > MaxNamespaceSize {
 		return known{}
@@ -172,8 +172,8 @@ type answer struct {
 	cookie          []byte        // of the standard protocol, for the next DISCOVER
 }
 
-// samples has slices for what a DISCOVER finds. They are garbage enough to keep the
-// collector busy.
+// samples has slices for what a DISCOVER finds. Without reuse, they would be most
+// of the garbage of a point.
 var samples = sync.Pool{New: func() any { return new([]wire.Found) }}
 
 // release returns the answer's memory.
@@ -185,8 +185,8 @@ func (a *answer) release() {
 	}
 }
 
-// answer carries out a request that was read at now, with what the point knows of a
-// REGISTER and with what a DISCOVER was given. If declined is not nil, the request is
+// answer carries out a request that was read at now. k is for a REGISTER, and d is
+// what a DISCOVER was charged and given. If declined is not nil, the request is
 // refused for that reason instead. An error means that the request gets no answer.
 func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k known, d *limit.Draw, declined error, now time.Time) (a answer, err error) {
 	switch r.Kind {
@@ -211,7 +211,7 @@ func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k kno
 	return a, nil
 }
 
-// log logs a refused request, and its error more loudly if the operator should know.
+// log logs a refused request, and warns of its error if that concerns the operator.
 func (q *requests) log(ctx context.Context, c *caller, t RequestType, err error) {
 	logging.Log.Debug("request refused", "peer", c.peer, "type", t, "error", err)
 	if !concernsOperator(err) || ctx.Err() != nil {
@@ -306,7 +306,8 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 }
 
 // checkRecord verifies that envelope is a signed peer record, of any kind, of the peer that
-// sent it. That peer is charged for the check of the signature, by the cost of its key.
+// sent it. The peer is charged for the check of the signature, whose price depends on the
+// type of its key.
 func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k known, now time.Time) (RecordCheck, error) {
 	if k.verified && peerrecord.KindOf(envelope) == kind {
 		return RecordCached, nil
@@ -382,9 +383,9 @@ const (
 )
 
 // sampleVisible returns a sample of n across the namespaces that the caller may see. A
-// sample that is short of n because of hidden namespaces is drawn again, larger. Each
-// sample takes the place of the one before, so the last one is uniform. pay charges the caller
-// for each but the first, and returns false if the caller cannot pay.
+// sample that is short of n because of hidden namespaces is drawn again, larger. Each sample
+// replaces the one before, so the last one is uniform. pay charges the caller for each but
+// the first, and returns false if the caller cannot pay.
 func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *limit.Draw, pay func() bool) ([]wire.Found, error) {
 	found := (*samples.Get().(*[]wire.Found))[:0]
 	size := n

@@ -21,8 +21,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
-// sweepInterval is how often a service frees the memory of limits that no longer hold
-// anybody back.
+// sweepInterval is how often a service frees the memory of rate limits that are
+// unused again.
 const sweepInterval = 5 * time.Second
 
 // RendezvousService is a rendezvous point. It serves the protocol on its host from Start
@@ -52,8 +52,8 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 	return service
 }
 
-// starting is held while a service looks whether its host has one already and becomes
-// it, so that of two services only one starts.
+// starting is held while a service checks that its host has no other service and
+// registers its handlers, so that only one of two services starts.
 var starting sync.Mutex
 
 // Start begins to serve. It is an error to start a service that is started, or a second
@@ -164,8 +164,8 @@ func (i *instance) stop() {
 	i.stopped()
 }
 
-// every calls f regularly until the service stops, even after a panic of f, which may call
-// the user's storage.
+// every calls f regularly until the service stops. It continues after a panic of f, which
+// may call the user's storage.
 func (i *instance) every(interval time.Duration, f func(context.Context)) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -190,9 +190,10 @@ func (i *instance) call(f func(context.Context)) {
 
 // handle serves a stream and ends it, whatever happens.
 //
-// Its callees are kept flat, and rare cases are in functions of their own: the goroutine
-// of a stream has a small stack, and growing it for each stream is half of the cost of
-// REGISTER again beyond the echo. Closing a stream goes deepest of all.
+// The call chain is kept shallow, and rare cases are in functions of their own, because
+// the goroutine of a stream starts with a small stack. Growing it for each stream is
+// half of what a refresh costs beyond an echo of the same bytes. Closing a stream needs
+// the most stack.
 func (i *instance) handle(st network.Stream, d *wire.Dialect) {
 	s, err := i.enter(st, d)
 	if err == nil {
@@ -235,7 +236,7 @@ func (i *instance) leave(s *stream) {
 	i.tasks.Done()
 }
 
-// guard attaches a stream to the service and serves it. Panics end here.
+// guard attaches a stream to the service and serves it. It recovers from panics.
 func (i *instance) guard(s *stream) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

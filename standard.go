@@ -37,8 +37,8 @@ const (
 	// maxRegistrants bounds the memory for peers to about 20 MiB. It is more than the
 	// peers that a host can be connected to.
 	maxRegistrants = 1 << 17
-	// maxPages is how many pages are read for one request, if the caller may not see what
-	// is in the first ones.
+	// maxPages is the largest number of pages that are read for one request, if the
+	// caller may see nothing of the first ones.
 	maxPages = 32
 	// identifyTime is how long identify may take on a new connection.
 	identifyTime = time.Second
@@ -63,8 +63,9 @@ type registrant struct {
 	seen     time.Time  // when it registered last
 }
 
-// startStandard serves the standard protocol from a storage, and makes it begin to keep its
-// registrations in order. A storage that is out of reach begins later.
+// startStandard serves the standard protocol from a storage, and makes the storage keep its
+// registrations in order from now on. A storage that cannot be reached starts to do so
+// later.
 func startStandard(ctx context.Context, h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
 	pager, ok := storage.(Pager)
 	if !ok {
@@ -189,9 +190,9 @@ type pageQuery struct {
 	pay func() bool
 }
 
-// page appends the registrations to found that come after a cookie, and returns the
-// cookie at their end. To a client, an answer without registrations is the end, so pages of
-// which the caller may see nothing are skipped.
+// page appends to found the registrations that come after a cookie, and returns the cookie
+// at their end. To a client, an answer without registrations is the end, so page skips
+// pages of which the caller may see nothing.
 func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found []wire.Found) ([]wire.Found, []byte, error) {
 	after := openCookie(cookie, q)
 	size := q.limit
@@ -245,7 +246,7 @@ func (s *standard) read(ctx context.Context, q *pageQuery, after Cursor, size in
 	return records, next, nil
 }
 
-// choose appends those records to found that the caller may see and can read.
+// choose appends to found the records that the caller may see and can read.
 func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Record) ([]wire.Found, error) {
 	now := time.Now()
 	for i := range records {

@@ -20,12 +20,12 @@ type Record struct {
 	// Deadline is when the registration ends. It is live before its deadline, and gone
 	// at its deadline.
 	Deadline time.Time
-	// Fresh is until when samples may contain the registration, at most its Deadline. The
-	// zero Time stands for the Deadline. The Deadline of a record that was sampled is the
-	// end of its freshness, and its Fresh may be zero.
+	// Fresh is the time until which samples may contain the registration, at most its
+	// Deadline. The zero Time stands for the Deadline. The Deadline of a record that was
+	// sampled is the end of its freshness, and its Fresh may be zero.
 	Fresh time.Time
-	// Kind is the kind of the envelope. A registration of another kind than the usual one
-	// is in no sample.
+	// Kind is the kind of the envelope. Samples contain registrations of the usual kind
+	// only.
 	Kind RecordKind
 	// Origin is the IP address that the registration came from, for
 	// [Quota].PerOrigin. The zero Addr has no limit. A point sets the address of the
@@ -46,18 +46,18 @@ const (
 )
 
 // Quota is how much a storage may hold. Zero means no limit. A quota counts live
-// registrations; replacing one that is live is not refused unless it has grown, see
+// registrations. Replacing a live registration is refused only if it has grown; see
 // [Storage].Add.
 //
 // A registration that was added with a Fresh before its Deadline is a lasting one. Lasting
-// registrations may take half of Total and half of Bytes. Replacing a registration that was
-// not lasting by a lasting one counts as a new one there, and may be refused.
+// registrations may take half of Total and half of Bytes. For that limit, a lasting
+// registration that replaces one that is not lasting is a new one, and may be refused.
 type Quota struct {
 	// PerPeer limits the registrations of one peer, over all namespaces.
 	PerPeer int
 	// PerOrigin limits the registrations that came from one IPv4 address or one IPv6
-	// /64. As customers of a provider may have a /56 or a /48, a /56 may have 4 times
-	// and a /48 16 times as many.
+	// /64. A /56 may have 4 times as many and a /48 16 times, because a customer of a
+	// provider may have a whole one.
 	PerOrigin int
 	// Total limits the registrations of all peers.
 	Total int
@@ -75,9 +75,9 @@ type Counts struct {
 
 // Storage keeps at most one [Record] per namespace and peer, each until its
 // Deadline. All methods may be called at the same time from many goroutines,
-// honour their context, and return [ErrClosed] after Close. Namespaces and peer
-// IDs are any bytes: one that is a prefix of another is still another. A
-// namespace has at least one byte.
+// honour their context, and return [ErrClosed] after Close. Namespaces and peer IDs
+// are arbitrary bytes, and one may be a prefix of another. A namespace has at least
+// one byte.
 //
 // A temporary error, such as a database that does not answer, wraps [ErrUnreachable].
 // Peers are then told to try again.
@@ -89,28 +89,29 @@ type Counts struct {
 //
 //   - The clock decides whether a record is live, at the time of the call. Sample must
 //     never return a record that has ended and is not removed yet, and a Quota must not
-//     count it. An Add after the end makes a new registration and no refresh.
-//   - A refresh that has not grown is never refused, whatever the limits are by then.
+//     count it. An Add after the end is a new registration, not a refresh.
+//   - A refresh that has not grown is never refused, even if the limits have been
+//     lowered.
 //   - Decide limits in the same step as the Add: under a lock, in a transaction, in a
 //     script.
 //   - A sample is uniform over registrations. Seeking to a random key is not uniform:
 //     peer IDs begin with the same bytes, and gaps between keys differ.
-//   - Remove records that have ended also while nobody calls.
+//   - Remove ended records even if no method is called.
 //   - The records that Sample returns must outlive the transaction that read them.
 //
 // For a database that is ordered by key, write a [DB] for [NewStorage]: that is less
-// work and faster. examples/customstorage has a whole Storage over a database of
-// another kind, on a few screens.
+// work and faster. examples/customstorage is a complete Storage over another kind of
+// database.
 type Storage interface {
 	// Add stores r until its deadline and replaces the record of the same namespace and
 	// peer. A new registration counts against q, in one step with adding it: over
 	// q.PerPeer it is refused with [ErrPeerLimit], over q.PerOrigin with
 	// [ErrOriginLimit], over q.Total or q.Bytes with [ErrFull], and over several of
 	// them with the first of these. A refresh is not refused, with one exception: if its
-	// namespace, peer ID and envelope are together larger than before, and than q.Bytes by
-	// q.Total, it needs room for what it has grown, and is otherwise refused with
-	// [ErrFull]. One that comes from another origin counts there if q.PerOrigin allows
-	// it, and otherwise where it counted before.
+	// namespace, peer ID and envelope are together larger than before, and larger than
+	// q.Bytes divided by q.Total, it needs room for the growth, and is refused with
+	// [ErrFull] if there is none. One that comes from another origin counts there if
+	// q.PerOrigin allows it, and otherwise where it counted before.
 	//
 	// When Add returns nil, r survives the process if anything in the storage does. When it
 	// returns an error, nothing has changed, with one exception: if ctx ended while
@@ -123,8 +124,9 @@ type Storage interface {
 	// The order is random too, so the first few of a sample are a sample. For n below 1
 	// it returns none. It stops before the namespaces and envelopes that it returns
 	// exceed maxBytes: it leaves out the record that would make them exceed it, and does
-	// not look for a smaller one. A maxBytes of 0 is no bound. The envelopes belong to the storage: they do not change as long
-	// as anyone holds them, also after Close, and must not be written to.
+	// not look for a smaller one. A maxBytes of 0 is no bound. The envelopes belong to
+	// the storage: they do not change as long as anyone holds them, also after Close,
+	// and must not be written to.
 	Sample(ctx context.Context, namespace string, n, maxBytes int) ([]Record, error)
 
 	// Counts returns how much the storage holds now.
@@ -137,7 +139,8 @@ type Storage interface {
 }
 
 // Pager is a [Storage] that can also list registrations in the order in which they were
-// added or last replaced, as the standard protocol needs it. See WithStandardProtocol.
+// added or last replaced, which the standard protocol needs. See
+// [WithStandardProtocol].
 //
 // The first Page may make the storage begin to keep that order, so that a point that does
 // not serve the standard protocol does not pay for it. Registrations that were there before
@@ -156,7 +159,8 @@ type Pager interface {
 	//
 	// A cursor that the storage did not make, or that it no longer understands, counts as
 	// the zero Cursor. One of another namespace or kind may count as that. If registrations
-	// survive that the storage is opened again, or if points share it, cursors do so too.
+	// survive when the storage is opened again, or if points share the storage, the same
+	// holds for cursors.
 	//
 	// The envelopes belong to the storage as those of a sample do. The records have their
 	// Deadline.
@@ -166,9 +170,9 @@ type Pager interface {
 	// namespaces for "". Ending none is no error.
 	Remove(ctx context.Context, namespace string, p peer.ID) error
 
-	// Renew makes all live registrations of the peers fresh until a time, but not beyond
-	// their Deadline, and shortens no freshness. It does not change the order. A storage
-	// need not remember it across a restart.
+	// Renew makes all live registrations of the peers fresh until the time fresh, but
+	// not beyond their Deadline. It never shortens freshness. It does not change the
+	// order. A storage need not remember it across a restart.
 	Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error
 }
 

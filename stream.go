@@ -1,6 +1,6 @@
 package rendezvous
 
-// One stream to a point: its time, its memory, and its requests one by one.
+// One stream at a point: its deadlines, its memory, and its requests one by one.
 
 import (
 	"bufio"
@@ -32,7 +32,7 @@ type stream struct {
 	dialect  *wire.Dialect
 	caller   caller
 	*streamBuffers
-	peeking       chan struct{} // closed when nobody else uses reader any more; nil: nobody does
+	peeking       chan struct{} // closed when the goroutine of peek no longer uses reader; nil: there is none
 	reserved      int           // bytes of requestMemory
 	unread        int           // size of a request that was read and not answered
 	sent          int           // bytes of the answer that is being written
@@ -77,7 +77,7 @@ func (s *stream) serve(ctx context.Context) error {
 		first := timeout == firstRequestTimeout
 		if err == nil {
 			err = s.reply(ctx)
-		} else if first { // a stream without a request costs one
+		} else if first { // a stream without a request is charged as one
 			s.requests.rates.Charge(s.caller.peer, s.caller.origin, limit.Request, time.Now())
 		}
 		switch {
@@ -188,7 +188,7 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 
 // peek calls cancel if the stream is reset before the peer sends its next request. It waits
 // for that in another goroutine, which uses reader. A peer that has sent more already, or
-// that has half-closed the stream, is not watched: it has paid for its answer anyway.
+// that has half-closed the stream, is not watched. It is charged for its answer anyway.
 func (s *stream) peek(cancel context.CancelCauseFunc) {
 	if s.reader.Buffered() > 0 {
 		return
@@ -230,7 +230,7 @@ func (s *stream) write(ctx context.Context, a *answer) error {
 }
 
 // writeAnswer writes the frame of an answer and returns how many registrations it has.
-// A short one takes the place of the request's frame.
+// A short answer is written in the memory of the request's frame.
 func (s *stream) writeAnswer(a *answer) (registrations int, err error) {
 	switch {
 	case a.Type == RequestUnregister:
@@ -270,8 +270,9 @@ func (s *stream) interrupt() {
 	setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 }
 
-// extend sets a deadline, unless the current one is less than a second earlier. A stream
-// with thousands of requests per second would set as many timers (REGISTER again, kept).
+// extend sets a deadline, unless the current one is less than a second earlier.
+// Otherwise a kept stream with thousands of requests per second would set thousands of
+// timers per second.
 func extend(current *time.Time, deadline time.Time, set func(time.Time) error) {
 	if deadline.Sub(*current) >= time.Second {
 		*current = deadline

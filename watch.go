@@ -22,8 +22,8 @@ import (
 const (
 	minWatchInterval = time.Second
 	maxWatchInterval = 8 * time.Second
-	// expirySlack is how long after a registration has ended its point is asked whether it
-	// has: TTLs are rounded, and the answer takes time.
+	// expirySlack is how long after the end of a registration its point is asked again:
+	// TTLs are rounded, and the answer takes time.
 	expirySlack = 100 * time.Millisecond
 )
 
@@ -215,8 +215,8 @@ func (w *watcher) differences() []Event {
 	return append(left, joined...)
 }
 
-// askedPoints returns a function that reports whether a point is one at which the peers of
-// the namespace meet. One that failed often is not.
+// askedPoints returns a function that reports whether a point is one that the peers of the
+// namespace prefer. A point that is gone is not.
 func (w *watcher) askedPoints() func(peer.ID) bool {
 	meeting := slices.DeleteFunc(w.points.Meeting(w.namespace, w.redundancy), (*points.Point).Gone)
 	return func(id peer.ID) bool {

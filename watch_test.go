@@ -224,8 +224,8 @@ func TestSilenceWithoutPoints(t *testing.T) {
 	})
 }
 
-// TestTwinIsLogged: another host with this host's key is logged once a minute, and a change
-// of this host's own addresses is not.
+// TestTwinIsLogged: another host with this host's key is logged once a minute. A change of
+// this host's own addresses is not logged.
 func TestTwinIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := countLogs(t)

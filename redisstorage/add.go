@@ -47,7 +47,7 @@ func addRecord(ctx context.Context, shards []*shard, r rendezvous.Record, q rend
 	return addCounted(ctx, shards, n, *a)
 }
 
-// renewReports asks the shards except n what they hold now. It leaves out a shard that has
+// renewReports asks all shards but n what they hold now. It leaves out a shard that has
 // not reported for a while, which probably cannot be reached.
 func renewReports(ctx context.Context, shards []*shard, n int) {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
@@ -87,8 +87,8 @@ func orNoLimit(limit int64) int64 {
 	return limit
 }
 
-// shardLimit returns how much of a part of a total, 1 at least, is left for shard n: the part less what the
-// other shards last reported.
+// shardLimit returns what is left for shard n of total divided by part, which
+// counts as at least 1: that share less what the other shards last reported.
 func shardLimit(shards []*shard, n int, total, part int64, amount func(report) int64) int64 {
 	if total <= 0 {
 		return noLimit

@@ -90,7 +90,7 @@ func (o origin) shard(shards int) int { return shardOfName(string(o[:min(len(o),
 // lua/lib.lua, and short, because it is stored for each prefix of an origin.
 func registrationID(ns string, p peer.ID) string {
 	member := append(binary.BigEndian.AppendUint16(nil, uint16(len(ns))), ns...)
-	sum := sha1.Sum(append(member, p...)) //nolint:gosec // as above
+	sum := sha1.Sum(append(member, p...)) //nolint:gosec // an ID, which nothing trusts
 	return hex.EncodeToString(sum[:12])
 }
 

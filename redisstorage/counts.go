@@ -11,8 +11,8 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// maxNames bounds how many names of namespaces are fetched. They are fetched to count a
-// namespace once that is in several shards.
+// maxNames bounds how many names of namespaces are fetched. They are fetched so that a
+// namespace in several shards counts once.
 const maxNames = 50_000
 
 // countAll counts registrations and namespaces in all shards. The registrations of a shard

@@ -29,8 +29,8 @@ func encodeCursor(marks []mark) rendezvous.Cursor {
 	return rendezvous.Cursor(base64.RawURLEncoding.EncodeToString(b))
 }
 
-// decodeCursor returns the mark of a cursor in each shard. Of a cursor that it does not understand
-// these are zero.
+// decodeCursor returns the mark of a cursor in each shard. The marks of a cursor that it does
+// not understand are zero.
 func decodeCursor(c rendezvous.Cursor, shards int) []mark {
 	marks := make([]mark, shards)
 	if len(c) > rendezvous.MaxCursorSize {

@@ -1,6 +1,6 @@
 package redisstorage
 
-// A cache of what is known of arrays before they are asked.
+// A cache of the lengths of arrays and the sizes of their entries.
 
 import "sync"
 

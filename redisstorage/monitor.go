@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// visitInterval is the time between two visits to a shard. So it is also how old the
-// last count of a shard is at most while the shard can be reached.
+// visitInterval is the time between two visits to a shard. So while a shard can be
+// reached, its last report is no older than that.
 const visitInterval = 250 * time.Millisecond
 
 // monitor visits every shard several times a second. A visit purges what has expired,

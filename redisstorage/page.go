@@ -86,10 +86,10 @@ type merge struct {
 
 // queue is what was fetched from a shard and is not in the page yet.
 type queue struct {
-	mark    mark // behind what is in the page
+	mark    mark // after what is in the page
 	records []sequenced
-	reached int64 // sequence number behind records
-	more    bool  // the shard may have more behind reached
+	reached int64 // sequence number after records
+	more    bool  // the shard may have more after reached
 	err     error // the shard did not answer
 }
 
@@ -99,8 +99,8 @@ type sequenced struct {
 	record rendezvous.Record
 }
 
-// fill fetches until no queue is empty of which there is more. The page has room for n more
-// registrations and a number of bytes.
+// fill fetches until every queue that may have more has a registration. The page has room
+// for n more registrations and a number of bytes.
 func (m *merge) fill(ctx context.Context, n, bytes int) error {
 	if len(m.shards) > 1 { // each has about its share
 		n, bytes = n/len(m.shards)*5/4+16, bytes/len(m.shards)*5/4+1<<12
@@ -179,7 +179,7 @@ func (m *merge) first() (rendezvous.Record, bool) {
 	return rendezvous.Record{}, false
 }
 
-// advance moves behind the first registration.
+// advance moves past the first registration.
 func (m *merge) advance() {
 	q := m.earliest()
 	q.mark.seq = q.records[0].seq
@@ -189,7 +189,7 @@ func (m *merge) advance() {
 	}
 }
 
-// cursor returns the cursor behind what is in the page.
+// cursor returns the cursor after what is in the page.
 func (m *merge) cursor() rendezvous.Cursor {
 	marks := make([]mark, len(m.queues))
 	for i, q := range m.queues {

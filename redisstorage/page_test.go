@@ -163,8 +163,8 @@ func TestPageBytes(t *testing.T) {
 	})
 }
 
-// TestPageWhileChanging checks that no reader that follows cursors misses a registration while others
-// are added, refreshed and removed at two points.
+// TestPageWhileChanging checks that a reader that follows cursors misses no
+// registration while others are added, refreshed and removed at two points.
 func TestPageWhileChanging(t *testing.T) {
 	t.Parallel()
 	onServers(t, func(t *testing.T, url string) {

@@ -17,15 +17,15 @@ const (
 	// second one if much of the namespace has expired, or if the size of its entries is
 	// not known.
 	maxRounds = 3
-	// maxAttempts bounds the rounds together with those that only learn how long the arrays
-	// are: of a namespace that was never asked for, or has grown much since.
+	// maxAttempts bounds these rounds together with those that only learn the lengths of
+	// the arrays, because the namespace is new or has grown much.
 	maxAttempts = 5
 	// overdueAfter is how long after its deadline a Sample removes an entry by its
 	// position. By then a purge should have removed it; if none did, the index or
 	// the key of the peer was lost.
 	overdueAfter = 2 * time.Second
-	// largeRound is from how many positions a round is large. Of those, maxLargeRounds run at
-	// the same time, so that the answers of the servers take a bounded amount of memory.
+	// A round of largeRound positions or more is large. At most maxLargeRounds of these run
+	// at the same time, so that the answers of the servers take a bounded amount of memory.
 	largeRound     = 256
 	maxLargeRounds = 8
 )

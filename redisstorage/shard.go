@@ -18,8 +18,8 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// How many registrations one script purges or removes, puts into the order, or renews at most, so
-// that it delays other calls by no more than a millisecond or two.
+// The largest numbers of registrations that one script purges or removes, puts into the
+// order, and renews, so that it delays other calls by no more than a millisecond or two.
 const (
 	purgeBatch = 100
 	orderBatch = 200
@@ -136,12 +136,12 @@ func (s *shard) purge(ctx context.Context, ns string, positions []int) (more boo
 	if err != nil {
 		return false, err
 	}
-	var purged, rested int64
-	if err := readInts(r.values, &purged, &rested); err != nil {
+	var purged, moved int64
+	if err := readInts(r.values, &purged, &moved); err != nil {
 		return false, err
 	}
 	s.metrics.purged.Add(purged)
-	return purged+rested == purgeBatch, nil
+	return purged+moved == purgeBatch, nil
 }
 
 // remove removes the registration of a peer in a namespace, or all of the peer's for "". It

@@ -61,9 +61,10 @@ func newStorage(ctx context.Context, client rueidis.Client, prefix string, now f
 	return s
 }
 
-// Add implements [rendezvous.Storage]. It is one atomic step of the server. The deadline
-// is sent as the remaining time and is by the server's clock from then on. A server that
-// is out of memory is [rendezvous.ErrFull].
+// Add implements [rendezvous.Storage]. It is one atomic step of the server, except that
+// a cluster counts the origin in another step. The deadline is sent as the remaining
+// time and is by the server's clock from then on. A server that is out of memory is
+// [rendezvous.ErrFull].
 func (s *Storage) Add(ctx context.Context, r rendezvous.Record, q rendezvous.Quota) error {
 	if err := s.enter(); err != nil {
 		return err
@@ -93,13 +94,13 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int)
 	return records, nil
 }
 
-// Page implements [rendezvous.Pager]. The first Page of any point makes all points of the registry
-// keep the order from then on, until the registry has been without points for a while. It also puts
-// the registrations that are there into the order, which takes some 20 seconds for a million. If
-// ctx ends meanwhile, the next Page goes on. A cursor is understood by all points of the registry. If some
-// shards of a cluster cannot be reached, the page is of the others, and later pages have what is
-// missing. After a failover that lost registrations, and after a server has lost them all, a page
-// may repeat some, but skips none.
+// Page implements [rendezvous.Pager]. The first Page of any point makes all points of the
+// registry keep the order from then on, until the registry has been without points for a
+// while. It also puts the existing registrations into the order, which takes about 20 seconds
+// for a million. If ctx ends meanwhile, the next Page continues. A cursor is understood by
+// all points of the registry. If some shards of a cluster cannot be reached, the page is of
+// the others, and later pages have what is missing. After a failover that lost registrations,
+// and after a server has lost them all, a page may repeat some, but skips none.
 func (s *Storage) Page(ctx context.Context, namespace string, kind rendezvous.RecordKind, after rendezvous.Cursor, n, maxBytes int) ([]rendezvous.Record, rendezvous.Cursor, error) {
 	if err := s.enter(); err != nil {
 		return nil, "", err

@@ -57,9 +57,9 @@ func (w *wanted) add(records []rendezvous.Record) {
 }
 
 // positions returns how many of size positions to draw in the next round, given how many
-// of them have an entry, how many a live one, and the mean size of an entry. At most twice
-// as many records are fetched as are wanted, and a few more, however many of them have
-// expired, and about as many bytes as are left.
+// of them have an entry, how many a live one, and the mean size of an entry. However many
+// records have expired, it asks for at most about twice as many as are wanted, and for
+// about as many bytes as are left.
 func (w *wanted) positions(size, length, live, entry int) int {
 	more := w.n - len(w.records)
 	k := size

@@ -132,7 +132,7 @@ func checkRenew(s *suite) {
 	s.expectUniformSample("3 of 6, four of them renewed", "", 3, 6)
 }
 
-// checkLastingTotal: lasting records may take half of the total.
+// checkLastingTotal checks that lasting records may take half of the total.
 func checkLastingTotal(s *suite) {
 	q := rendezvous.Quota{Total: 7}
 	for i := range 3 {
@@ -174,7 +174,7 @@ func (s *suite) expectRecord(want rendezvous.Record) {
 	s.Errorf("%v is not in %q", format([]rendezvous.Record{want}), want.Namespace)
 }
 
-// checkLastingOne: a storage for one record may have a lasting one.
+// checkLastingOne checks that a storage for one record may hold a lasting one.
 func checkLastingOne(s *suite) {
 	s.add(s.lasting("ns", testPeer(1)), rendezvous.Quota{Total: 1})
 	s.remove("ns", testPeer(1))
@@ -182,7 +182,7 @@ func checkLastingOne(s *suite) {
 	s.add(s.lasting("ns", testPeer(2)), rendezvous.Quota{PerPeer: 1, PerOrigin: 1})
 }
 
-// checkLastingBytes: lasting records may take half of the bytes.
+// checkLastingBytes checks that lasting records may take half of the bytes.
 func checkLastingBytes(s *suite) {
 	lasting := s.lasting("ns", testPeer(1))
 	size := int64(len(lasting.Namespace) + len(lasting.Peer) + len(lasting.Envelope))
@@ -204,8 +204,8 @@ func checkLastingBytes(s *suite) {
 	s.expectRefused(plain, rendezvous.Quota{Bytes: 4 * size}, rendezvous.ErrFull)
 }
 
-// checkStaleCounts: what is no longer fresh counts until it ends, and what is renewed is
-// lasting still.
+// checkStaleCounts checks that what is no longer fresh counts until it ends, and that
+// what is renewed is still lasting.
 func checkStaleCounts(s *suite) {
 	q := rendezvous.Quota{Total: 4}
 	var all []rendezvous.Record

@@ -48,9 +48,9 @@ func Reopen(reopen func(*testing.T, rendezvous.Storage) rendezvous.Storage) Opti
 func ApproximateLimits() Option { return func(c *config) { c.approximateLimits = true } }
 
 // MustPage says that the storage must be a [rendezvous.Pager]: if it is none, the tests of
-// pages fail. Without MustPage they are skipped then.
+// pages fail. Without MustPage, they are skipped for such a storage.
 func MustPage() Option { return func(c *config) { c.mustPage = true } }
 
-// ApproximateAll says that a sample of all namespaces may not be uniform, and pages of all
-// namespaces in another order.
+// ApproximateAll says that a sample of all namespaces need not be uniform, and that pages
+// of all namespaces may be in another order.
 func ApproximateAll() Option { return func(c *config) { c.approximateAll = true } }

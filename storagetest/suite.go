@@ -207,7 +207,7 @@ func (s *suite) expectCounts(registrations, namespaces int) {
 }
 
 // expectUniformSample checks that samples of n of the live records of a namespace are
-// checkUniform.
+// uniform.
 func (s *suite) expectUniformSample(what, ns string, n, live int) {
 	s.Helper()
 	counts := make(map[[2]string]int)

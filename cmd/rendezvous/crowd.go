@@ -1,8 +1,8 @@
 package main
 
-// How many connections come from one address. Limits by address treat a proxy, a relay or
-// an office with its peers as one, so an operator has to know about it. The address itself
-// is not a label of a metric, because peers choose it.
+// How many connections come from one address. Limits by address treat all peers behind a
+// proxy, a relay or the NAT of an office as one, so an operator has to know about such an
+// address. The address itself is not a label of a metric, because peers choose it.
 
 import (
 	"fmt"

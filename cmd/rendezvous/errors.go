@@ -101,7 +101,8 @@ func startError(err error) error {
 }
 
 // endsByItself returns the action of a command that runs until it has its answer. If the
-// user interrupts it, its error says so, instead of that a point did not answer.
+// user interrupts the command, its error says so, and does not say that a point did not
+// answer.
 func endsByItself(action cli.ActionFunc) cli.ActionFunc {
 	return func(ctx context.Context, cmd *cli.Command) error {
 		err := action(ctx, cmd)

@@ -40,8 +40,9 @@ type largestNamespaces struct {
 	sizes []namespaceSize
 }
 
-// get returns the largest namespaces, of total registrations. It returns the cached ones if they are recent, if
-// another request is updating them, or if the storage fails.
+// get returns the largest namespaces; total is the number of all registrations. It
+// returns the cached ones if they are recent, if another request is updating them,
+// or if the storage fails.
 func (l *largestNamespaces) get(ctx context.Context, total int) []namespaceSize {
 	l.mu.Lock()
 	cached, due := l.sizes, time.Since(l.asked) >= l.every

@@ -12,7 +12,7 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-// protocols are those of a point by their short names, the preferred one first.
+// protocols are the protocols that have short names, the preferred one first.
 var protocols = []struct {
 	name string
 	id   protocol.ID

@@ -22,8 +22,9 @@ import (
 const connectionMemory = 256 << 10
 
 // newResourceManager returns a resource manager with the limits of libp2p, except for
-// connections, and for the protocols, those of ids included. libp2p's defaults are for ordinary peers: they allow a few hundred
-// connections, and eight from one address.
+// connections and for the rendezvous protocols, including ids. libp2p's defaults are
+// for ordinary peers: they allow a few hundred connections, and eight from one
+// address.
 func newResourceManager(l limits, ids []protocol.ID, log *slog.Logger) (network.ResourceManager, error) {
 	config := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&config)

@@ -14,7 +14,8 @@ import (
 )
 
 // defaultListen is TCP, QUIC, and for browsers WebTransport, WebRTC and WebSocket, each
-// over IPv4 and IPv6. What runs over UDP shares one port, for which QUIC goes first.
+// over IPv4 and IPv6. The transports over UDP share one port, so QUIC, which opens it,
+// comes first.
 var defaultListen = []string{
 	"/ip4/0.0.0.0/tcp/4040", "/ip4/0.0.0.0/tcp/4041/ws",
 	"/ip4/0.0.0.0/udp/4040/quic-v1", "/ip4/0.0.0.0/udp/4040/quic-v1/webtransport", "/ip4/0.0.0.0/udp/4040/webrtc-direct",

@@ -12,9 +12,9 @@ import (
 func standardFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "standard", Usage: "also serve " + string(rendezvous.StandardID) + ", which peers of other libp2p implementations speak; --standard=false to disable", Value: true, Category: "Standard protocol"},
-		&cli.StringSliceFlag{Name: "standard-id", Usage: "also serve it under protocol `ID`, such as /canvas/rendezvous/1.0.0; repeatable", Category: "Standard protocol"},
-		&cli.DurationFlag{Name: "standard-ttl", Usage: "grant `DURATION` to its requests without a TTL; 0 means 2h", Value: rendezvous.DefaultStandardTTL, Category: "Standard protocol"},
-		&cli.DurationFlag{Name: "standard-max-ttl", Usage: "refuse its requests for a TTL above `DURATION`; 0 means 72h", Value: rendezvous.MaxStandardTTL, Category: "Standard protocol"},
+		&cli.StringSliceFlag{Name: "standard-id", Usage: "also serve the standard protocol under `ID`, such as /canvas/rendezvous/1.0.0; repeatable", Category: "Standard protocol"},
+		&cli.DurationFlag{Name: "standard-ttl", Usage: "grant `DURATION` to requests of the standard protocol without a TTL; 0 means 2h", Value: rendezvous.DefaultStandardTTL, Category: "Standard protocol"},
+		&cli.DurationFlag{Name: "standard-max-ttl", Usage: "refuse requests of the standard protocol for a TTL above `DURATION`; 0 means 72h", Value: rendezvous.MaxStandardTTL, Category: "Standard protocol"},
 	}
 }
 

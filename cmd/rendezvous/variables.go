@@ -1,6 +1,6 @@
 package main
 
-// Environment variables that look like settings and are none.
+// Environment variables that look like settings but set nothing.
 
 import (
 	"os"
@@ -21,7 +21,8 @@ func envName(flag string) string {
 // name begins with "rendezvous".
 var serviceVariable = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_(TCP|UDP).*|ENV_.*)$`)
 
-// unknownVariable is a variable that no flag has, and the one it is most like.
+// unknownVariable is a variable that no flag has, and the most similar one that a
+// flag has.
 type unknownVariable struct{ name, nearest string }
 
 // unknownVariables returns the variables of this process that look like settings and are

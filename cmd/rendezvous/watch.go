@@ -17,8 +17,9 @@ import (
 
 const watchDescription = `Prints a line whenever a peer joins or leaves a namespace, until Ctrl-C. A peer that
 goes away counts as gone when its registration expires, within 20 seconds; over
-/rendezvous/1.0.0 that may take hours, unless it unregisters. When no point
-has answered for 20 seconds, it says so on standard error, and again when one does.
+/rendezvous/1.0.0 that may take hours, unless it unregisters. A message on
+standard error says when no point has answered for 20 seconds, and another when
+one answers again.
 
    rendezvous watch --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news`
 

@@ -118,7 +118,7 @@ func enterOrder(tx *bbolt.Tx, namespace string, p peer.ID, value []byte) error {
 	return err
 }
 
-// leaveOrder takes back an enterOrder.
+// leaveOrder removes a registration from the order.
 func leaveOrder(tx *bbolt.Tx, namespace string, p peer.ID, value []byte) error {
 	err := countLasting(tx, namespace, p, value, -1)
 	for _, key := range orderKeys(namespace, value) {
@@ -127,7 +127,8 @@ func leaveOrder(tx *bbolt.Tx, namespace string, p peer.ID, value []byte) error {
 	return err
 }
 
-// countLasting adds n times a registration to what is counted, if it is a lasting one.
+// countLasting adds a registration to the sums n times, if it is a lasting one; n is 1
+// or -1.
 func countLasting(tx *bbolt.Tx, namespace string, p peer.ID, value []byte, n int) error {
 	if value[lastingAt] == 0 {
 		return nil

@@ -131,7 +131,7 @@ func (s *Storage) Sample(ctx context.Context, namespace string, n, maxBytes int)
 	return drawn, err
 }
 
-// bounded returns the first of records, which do not exceed maxBytes.
+// bounded returns the first of records that together do not exceed maxBytes.
 func bounded(records []rendezvous.Record, maxBytes int) []rendezvous.Record {
 	for i, r := range records {
 		if maxBytes -= len(r.Namespace) + len(r.Envelope); maxBytes < 0 {
@@ -295,7 +295,7 @@ const (
 	headerSize = originAt + 16
 )
 
-// recordOf returns the record that a value says.
+// recordOf returns the record in a value.
 func recordOf(namespace string, p peer.ID, value []byte) rendezvous.Record {
 	return rendezvous.Record{
 		Namespace: namespace,

@@ -6,13 +6,14 @@
 //	key     Prefix · uvarint(length of namespace) · namespace · peer ID
 //	value   deadline · lifetime · freshness · order · sequence · kind · origin · envelope · checksum
 //
-// The deadline is on the wall clock, in nanoseconds since 1970. The lifetime is what
-// was left until then when the entry was written, and the freshness what was left until
-// the end of the freshness, in nanoseconds. The order and the sequence are the identity of
-// the order in which the registration has a place and that place, or zeros if no order was
-// kept. All of these take 8 bytes. The kind of the envelope takes 1 byte. The origin is the IPv6 address that the registration counts for, in 16 bytes; an IPv4
-// address is mapped to IPv6, and zeros are no address. The checksum is the CRC-32C of the
-// key and of the value up to here, in 4 bytes. Numbers are big-endian.
+// The deadline is on the wall clock, in nanoseconds since 1970. The lifetime is what was
+// left until then when the entry was written, and the freshness what was left until the
+// end of the freshness, in nanoseconds. The order is the identity of the order in which
+// the registration has a place, and the sequence is that place; both are zero if no order
+// was kept. All of these take 8 bytes. The kind of the envelope takes 1 byte. The origin
+// is the IPv6 address that the registration counts for, in 16 bytes; an IPv4 address is
+// mapped to IPv6, and zeros are no address. The checksum is the CRC-32C of the key and of
+// the value up to here, in 4 bytes. Numbers are big-endian.
 //
 // One more entry has the order:
 //
@@ -48,7 +49,7 @@ const (
 	OrderKey  = "go-waku-rendezvous/3/o"
 )
 
-// maxSequence bounds the places in an order, so that they can be counted on.
+// maxSequence bounds the places in an order, so that the next ones do not overflow.
 const maxSequence = 1 << 62
 
 // Sizes of the parts of a value, and where they begin, in bytes.
@@ -102,8 +103,8 @@ func Key(namespace string, p peer.ID) []byte {
 }
 
 // Value returns the value of a registration that is written at now. The key is that of
-// [Key]. What has ended by now is written as ending at now. A deadline that does not fit,
-// which is one after the year 2262, is written as the latest that does.
+// [Key]. A deadline before now is written as now. A deadline after the year 2262 does
+// not fit, and is written as the latest that does.
 func Value(key []byte, r *Registration, now time.Time) []byte {
 	left := max(r.Deadline.Sub(now), 0)
 	fresh := min(max(r.Fresh.Sub(now), 0), left)

@@ -15,7 +15,7 @@ const (
 // buckets has a token bucket for each key. It is guarded by the lock of its [Budget].
 //
 // A bucket is stored as the time at which it will be full again, and a full bucket is not
-// stored at all. Prices are times, too: in which a bucket gains that many tokens.
+// stored at all. Prices are times, too: the time in which a bucket gains the tokens.
 type buckets[K comparable] struct {
 	fill   time.Duration // in which an empty bucket becomes full
 	fullAt shrinkingMap[K, time.Duration]
@@ -38,8 +38,8 @@ func (b *buckets[K]) quote(k K, price, at time.Duration) Verdict {
 	}
 }
 
-// charge takes a price from a bucket, whatever it has. The debt is a full bucket and a
-// price at most. A negative price is given back.
+// charge takes a price from a bucket, even if the bucket has less. The debt is at most
+// a full bucket and a price. A negative price is given back.
 func (b *buckets[K]) charge(k K, price, at time.Duration) {
 	missing := min(max(b.missing(k, at)+min(price, b.fill), 0), 3*b.fill)
 	if _, stored := b.fullAt.m[k]; !stored {
@@ -53,7 +53,7 @@ func (b *buckets[K]) charge(k K, price, at time.Duration) {
 	b.fullAt.set(k, at+missing)
 }
 
-// missing returns in what time the bucket of k will be full.
+// missing returns the time until the bucket of k is full.
 func (b *buckets[K]) missing(k K, at time.Duration) time.Duration {
 	fullAt, stored := b.fullAt.m[k]
 	if !stored {
@@ -62,8 +62,8 @@ func (b *buckets[K]) missing(k K, at time.Duration) time.Duration {
 	return max(0, fullAt-at)
 }
 
-// forgetOne makes any bucket full. For whoever has this many identities or addresses, the
-// debt of one is no loss.
+// forgetOne forgets an arbitrary bucket, which makes it full. Whoever has enough
+// identities or addresses to fill the map gains nothing from that.
 func (b *buckets[K]) forgetOne() {
 	for k := range b.fullAt.m {
 		delete(b.fullAt.m, k)

@@ -139,7 +139,8 @@ func TestBucketsOfAnyRate(t *testing.T) {
 	}
 }
 
-// TestBucketsAreForgotten: full ones at the next sweep, and any where there are too many.
+// TestBucketsAreForgotten: full buckets are forgotten at the next sweep, and arbitrary
+// ones if there are too many.
 func TestBucketsAreForgotten(t *testing.T) {
 	begin := time.Now()
 	b := newTestBudget(testRate, testBurst, begin)

@@ -7,13 +7,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Budget is what each peer may use of something, such as requests or bytes: so much per
-// second, and so much at once. All peers of an [Origin] together may use twenty times as
-// much, those of an IPv6 /56 four times as much as a /64, and those of a /48 sixteen
-// times.
+// Budget limits what each peer uses of something, such as requests or bytes, to a rate
+// and a burst. All peers of an [Origin] together may use twenty times as much, those of
+// an IPv6 /56 four times as much as a /64, and those of a /48 sixteen times.
 //
-// A budget remembers up to 65,536 peers and as many networks. Beyond, it forgets one for
-// each new one. Methods may be called by many goroutines at the same time.
+// A budget remembers up to 65,536 peers and as many networks. Beyond that, it forgets
+// one for each new one. Methods may be called by many goroutines at the same time.
 type Budget struct {
 	perUnit float64 // nanoseconds in which a peer's bucket gains one unit; 0: no limit
 	epoch   time.Time
@@ -65,12 +64,14 @@ func (b *Budget) Charge(p peer.ID, o Origin, price float64, now time.Time) Verdi
 // declined is what a declined request costs.
 const declined = 0.25
 
-// ChargePeer is Charge for what no neighbour can prevent: it charges the peer alone.
+// ChargePeer is Charge for the peer alone, so that other peers of its networks
+// cannot make it fail.
 func (b *Budget) ChargePeer(p peer.ID, price float64, now time.Time) Verdict {
 	return b.Charge(p, Origin{}, price, now)
 }
 
-// Take charges a peer and its networks, if all of them can pay, and else nobody.
+// Take charges a peer and its networks if all of them can pay. Otherwise it charges
+// none and returns false.
 func (b *Budget) Take(p peer.ID, o Origin, price float64, now time.Time) bool {
 	if b.perUnit == 0 {
 		return true
@@ -106,7 +107,7 @@ func (b *Budget) InDebt(p peer.ID, now time.Time) bool {
 	return b.peers.quote(p, 0, now.Sub(b.epoch)) == Drop
 }
 
-// Sweep frees the memory of what is unused again.
+// Sweep frees the memory of full buckets.
 func (b *Budget) Sweep(now time.Time) {
 	at := now.Sub(b.epoch)
 	b.mu.Lock()
@@ -128,7 +129,7 @@ func (b *Budget) quote(p peer.ID, o Origin, price float64, at time.Duration) Ver
 	return verdict
 }
 
-// charge charges the peer and its networks, whatever they have. b.mu is held.
+// charge charges the peer and its networks, even if they have less. b.mu is held.
 func (b *Budget) charge(p peer.ID, o Origin, price float64, at time.Duration) {
 	b.peers.charge(p, b.inTime(price, 1), at)
 	for n, share := range o.networks() {

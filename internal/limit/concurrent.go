@@ -18,7 +18,7 @@ type Concurrent[K comparable] struct {
 // places are what one peer or origin does now, and who waits for it to end.
 type places struct {
 	taken   int
-	waiting []chan struct{} // closed when the place of another is handed over
+	waiting []chan struct{} // closed when a place is handed over
 }
 
 // NewConcurrent returns a limit of perKey at the same time. 0 means no limit.
@@ -52,8 +52,8 @@ func (c *Concurrent[K]) enter(at *places) bool {
 	return true
 }
 
-// Wait takes a place of a key, as soon as one is free. It returns an error, and takes none, if
-// ctx ends before.
+// Wait takes a place of a key as soon as one is free. If ctx ends first, it takes none and
+// returns an error.
 func (c *Concurrent[K]) Wait(ctx context.Context, key K) error {
 	c.mu.Lock()
 	at := c.places(key)

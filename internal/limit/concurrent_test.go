@@ -34,7 +34,8 @@ func TestConcurrentWithoutLimit(t *testing.T) {
 	}
 }
 
-// TestConcurrentAtTheSameTime: of many goroutines, no more than the limit are in.
+// TestConcurrentAtTheSameTime: of many goroutines, no more than the limit have a
+// place at a time.
 func TestConcurrentAtTheSameTime(t *testing.T) {
 	const limit = 10
 	s := NewConcurrent[peer.ID](limit)

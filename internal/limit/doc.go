@@ -1,6 +1,6 @@
 // Package limit has the budgets that bound what remote peers can take from a rendezvous
-// point: requests, bytes of answers, and what a peer does at a time. Registrations are
-// limited by the quota of the storage.
+// point: requests, bytes of answers, and concurrent work. Registrations are limited by
+// the quota of the storage.
 //
 // Identities cost nothing, so a limit per peer is not enough. [Budget] also limits all peers
 // of an [Origin] together, which is the network that their connections come from.

@@ -16,17 +16,17 @@ const (
 	// largeWait at most.
 	MaxLargeDraws = 2
 	largeWait     = 5 * time.Second
-	// maxOriginDraws is how many of them all peers of one address, or of an IPv6 /64, have at
-	// a time, so that a crowd there does not keep all processors from everybody else. An
-	// answer that takes longer than crowdTime no longer counts: its peer reads slowly, which
-	// takes little of a processor and must not hold up the peer's neighbours.
+	// maxOriginDraws is how many large samples all peers of one address, or of an IPv6 /64,
+	// may have at a time, so that many peers there cannot occupy all processors. An answer
+	// that takes longer than crowdTime no longer counts. Its peer reads slowly, which takes
+	// little processor time and must not delay other peers of the address.
 	maxOriginDraws = 2 * MaxLargeDraws
 	crowdTime      = 250 * time.Millisecond
 	// MaxSlowDraws is how many large samples, of all peers together, a storage that copies is
 	// asked for at a time. A registration must not wait there behind the samples of a crowd.
 	MaxSlowDraws = 2
-	// slowDrawTime is the shortest time for which a cancelled one counts, because a database
-	// may carry it out all the same.
+	// slowDrawTime is the shortest time for which a cancelled large sample counts, because
+	// the database may not stop working on it.
 	slowDrawTime = 250 * time.Millisecond
 )
 
@@ -118,8 +118,8 @@ type Draw struct {
 }
 
 // reserve takes a place, bytes of answer and memory for n registrations. It takes the place
-// first. An answer that is larger than expected is then charged in full before a waiting one
-// is charged, so the answers that were charged too little are never more than the places.
+// first: an answer that is larger than expected is charged in full before it gives back its
+// place. So at most as many answers as there are places are charged too little at a time.
 func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
 	memory := 0
 	if n > d.draws.costs.Small {
@@ -225,7 +225,7 @@ func (d *Draw) End(sent int, taken bool, now time.Time) {
 	d.crowd.leave()
 }
 
-// crowdPlace is a place of a large answer among those of its address. It is given back after
+// crowdPlace is one of the maxOriginDraws places of an address. It is given back after
 // crowdTime at the latest.
 type crowdPlace struct {
 	once  func()

@@ -44,8 +44,8 @@ func isRelayed(addr ma.Multiaddr) bool {
 	return false
 }
 
-// OriginOf returns the origin of a connection with this remote address. It has one if it
-// has an [AddrOf].
+// OriginOf returns the origin of a connection with this remote address. It is the zero
+// Origin if [AddrOf] returns the zero Addr.
 func OriginOf(addr ma.Multiaddr) Origin {
 	ip := AddrOf(addr)
 	if !ip.IsValid() {
@@ -61,8 +61,8 @@ func OriginOf(addr ma.Multiaddr) Origin {
 // exempt reports whether no limit per origin applies.
 func (o Origin) exempt() bool { return o == Origin{} }
 
-// peersPerOrigin is how many peers' rate all peers of an origin have together. A thousand
-// identities at one address get what twenty get.
+// peersPerOrigin is how many times the budget of a peer all peers of an origin share. A
+// thousand identities at one address get what twenty get.
 const peersPerOrigin = 20
 
 // wider are the networks that an IPv6 origin is in, which a customer may have as a whole,

@@ -14,14 +14,14 @@ const (
 	// Refresh is the price of registering the same bytes again when that is due.
 	Refresh = 0.25
 	// Shortening is the price of registering the same bytes again for a shorter time than
-	// is left. Afterwards, up to eight refreshes of growing TTLs are soon due that are not
-	// charged to the address. This price includes theirs.
+	// is left. Afterwards, up to eight refreshes with growing TTLs are soon due, which are
+	// not charged to the address. This price includes them.
 	Shortening = Request + 8*Refresh
 )
 
-// Prices of the check of a signature, in tokens: about how many times as long as Ed25519
-// it takes, on the dear side. BenchmarkSignatureCheck measures them on amd64, except for
-// RSA over 4096 bits, which is four times RSA-4096 by the arithmetic of it.
+// Prices of the check of a signature, in tokens: its time relative to Ed25519, rounded
+// up. BenchmarkSignatureCheck measures them on amd64, except for RSA over 4096 bits,
+// which is estimated as four times RSA-4096.
 const (
 	checkEd25519   = 1.0
 	checkP256      = 2.0

@@ -12,7 +12,7 @@ import (
 // maxRecent bounds the memory of each generation of a [Recent] to about 9 MiB.
 const maxRecent = 1 << 16
 
-// Recent remembers what was registered lately, for storages that cannot say it. It is a
+// Recent remembers recent registrations, for storages that cannot look them up. It is a
 // two-generation cache: an entry that is registered again moves to the young generation.
 // Methods may be called by many goroutines at the same time.
 type Recent struct {
@@ -23,8 +23,9 @@ type Recent struct {
 // life is when an entry is live.
 type life struct{ since, until time.Time }
 
-// entry is the hash of a peer, an envelope and a namespace. The hash is a strong one,
-// because whoever is found in here has its signature not checked.
+// entry is the hash of a peer, an envelope and a namespace. The hash is
+// cryptographic, because the signature of an envelope that is found here is not
+// checked again.
 type entry [sha256.Size]byte
 
 // NewRecent returns an empty cache.
@@ -56,8 +57,8 @@ func (r *Recent) add(e entry, l life) {
 }
 
 // Lookup reports whether the peer has registered the envelope anywhere, so that its
-// signature was checked, how long it is still live in the namespace, at most 0 if it
-// is not, and how long ago it was registered there.
+// signature was checked. left is how long the registration in the namespace still
+// lives, and at most 0 if there is none. age is how long ago it was made.
 func (r *Recent) Lookup(namespace string, p peer.ID, envelope []byte, now time.Time) (verified bool, left, age time.Duration) {
 	v, l := entriesOf(namespace, p, envelope)
 	r.mu.Lock()

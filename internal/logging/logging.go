@@ -29,8 +29,8 @@ type Limit struct {
 	count int       // occurrences since then
 }
 
-// Due counts one occurrence. If it is time for a line, Due returns true and how often
-// it has happened since the last line, this time included.
+// Due counts one occurrence. If it is time for a line, Due returns true and the
+// number of occurrences since the last line, this one included.
 func (l *Limit) Due() (count int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

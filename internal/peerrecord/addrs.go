@@ -69,8 +69,9 @@ func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
 // peer dials all of them, so a record with hundreds would make its readers attack others.
 const maxUsable = 16
 
-// Reach says which addresses make sense to a host that is told of them: those that mean
-// the same place everywhere, those of private networks too, or also loopback addresses.
+// Reach says which addresses are useful to a host that receives them: those that mean
+// the same place everywhere, also those of private networks, or also loopback
+// addresses.
 type Reach scope
 
 // ReachOf returns the reach of a source that the host is connected to at addrs. Private

@@ -20,9 +20,9 @@ const (
 // Cache opens records and remembers the valid ones, so that it verifies the same bytes
 // only once.
 //
-// Each source has a share of bounded size. A hostile source that sends ever new records
-// displaces what is in its own share, and nothing else. There are at most 16 shares; a new
-// source takes that of the source which has not been used for the longest time.
+// Each source has a share of bounded size. A hostile source that keeps sending new records
+// displaces only what is in its own share. There are at most 16 shares; a new source takes
+// that of the source which has not been used for the longest time.
 //
 // All methods may be called at the same time.
 type Cache struct {
@@ -62,8 +62,8 @@ func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K,
 }
 
 // Open is like the function [Open], for a record of any kind and any peer that a source
-// sent. It does not verify bytes again that any source sent lately, and then returns that
-// the record was cached. The caller may reuse envelope: the record has a copy.
+// sent. If any source sent the same bytes lately, it does not verify them again and
+// returns true for cached. The caller may reuse envelope: the record has a copy.
 func (c *Cache) Open(source peer.ID, envelope []byte) (r *CachedRecord, cached bool, err error) {
 	if err := checkSize(envelope); err != nil {
 		return nil, false, err

@@ -2,7 +2,7 @@ package peerrecord
 
 // The form of an envelope. libp2p's parser skips unknown fields, so an envelope could be
 // padded with anything, and it recurses into groups, so nested groups would cost stack.
-// Only an envelope of exactly the known fields reaches it.
+// Only an envelope that has exactly the known fields reaches that parser.
 
 import (
 	"bytes"
@@ -67,7 +67,7 @@ func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error)
 }
 
 // matches reports whether b is a message of this form. It stores the bytes fields in
-// parts, unless that is nil. The depth of its recursion is that of the form.
+// parts, unless that is nil. Its recursion is no deeper than the form.
 func (m message) matches(b []byte, parts map[protowire.Number][]byte) bool {
 	var seen uint64 // bit set of field numbers
 	for len(b) > 0 {

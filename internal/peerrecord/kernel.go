@@ -11,9 +11,9 @@ import (
 // kernelInterval is how long an answer of the kernel about its addresses is used.
 const kernelInterval = time.Second
 
-// kernel knows which IP addresses the machine has had. A host remembers the addresses of
-// interfaces for a minute, so it announces old ones for that long after it has moved.
-// Its caller allows one call at a time.
+// kernel keeps track of the IP addresses that the machine has and has had. A host
+// remembers the addresses of interfaces for a minute, so it announces old ones for that
+// long after it has moved. Its caller allows one call at a time.
 type kernel struct {
 	ask   func() ([]net.Addr, error)
 	asked time.Time
@@ -27,7 +27,7 @@ func newKernel(ask func() ([]net.Addr, error)) *kernel {
 	return k
 }
 
-// look asks the kernel again, if that was not a moment ago.
+// look asks the kernel again, unless it did so within kernelInterval.
 func (k *kernel) look() {
 	if !k.asked.IsZero() && time.Since(k.asked) < kernelInterval {
 		return
@@ -46,8 +46,8 @@ func (k *kernel) look() {
 	}
 }
 
-// gone reports whether the machine has had an IP address and has it no more. It has never
-// had those that others observe behind a NAT.
+// gone reports whether the machine had an IP address and no longer has it. An address of
+// a NAT, which only other hosts observe, was never the machine's.
 func (k *kernel) gone(ip net.IP) bool {
 	for _, now := range k.now {
 		if now.Equal(ip) {
@@ -59,7 +59,7 @@ func (k *kernel) gone(ip net.IP) bool {
 }
 
 // correct returns addrs with the IP addresses that are gone replaced by those that the
-// machine has in their place. changed is whether there were any.
+// machine has in their place. changed reports whether any was replaced.
 func (k *kernel) correct(addrs []ma.Multiaddr) (corrected []ma.Multiaddr, changed bool) {
 	k.look()
 	for _, a := range addrs {

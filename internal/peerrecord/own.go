@@ -42,8 +42,8 @@ type earlierAddrs struct {
 	replaced time.Time
 }
 
-// rememberFor is for how long the points may have a record that was replaced, or that of
-// the process that had the host's key before: the TTL of a registration, and a little more.
+// rememberFor is how long points may still have a record that was replaced, or one of an
+// earlier process with the host's key: the TTL of a registration, and a little more.
 const rememberFor = 30 * time.Second
 
 // NewOwn returns the record of h. choose returns the addresses for it; its argument is a
@@ -121,9 +121,9 @@ func addrsOf(signed *record.Envelope) []ma.Multiaddr {
 	return rec.Addrs
 }
 
-// seal returns a record with these addresses: the last one if it has the same, in
-// whatever order. The sequence number of a new one is the clock's, as that of libp2p's
-// own records, so it is higher than that of any before.
+// seal returns a record with these addresses: the last one if it has the same ones in
+// any order. The sequence number of a new record is the clock's, as in libp2p's own
+// records, so it is higher than those before.
 func (o *Own) seal(addrs []ma.Multiaddr) ([]byte, error) {
 	if len(addrs) == 0 {
 		return nil, ErrNoAddresses
@@ -186,14 +186,14 @@ func encode(signed *record.Envelope) ([]byte, error) {
 	return envelope, nil
 }
 
-// Foreign reports whether a registered record of the host's peer ID with these addresses
-// must be that of another host with the same key: it has an address that none of the
-// records had that this host has made of late.
+// Foreign reports whether a registered record of the host's peer ID must be from another
+// host with the same key: one of its addresses was in none of the records that this host
+// made within rememberFor.
 func (o *Own) Foreign(addrs []ma.Multiaddr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if time.Since(o.created) < rememberFor {
-		return false // it may be from before the host was started again
+		return false // the record may be from before a restart of this host
 	}
 	mine := o.host.Addrs()
 	if o.signed != nil {

@@ -11,8 +11,8 @@ const (
 	silenceFactor = 4
 )
 
-// answerTime is how long a point usually takes to answer. It follows slower answers at
-// once, and quicker ones slowly.
+// answerTime is how long a point usually takes to answer. It rises at once to a slower
+// answer, and falls slowly.
 type answerTime time.Duration
 
 func (a *answerTime) add(d time.Duration) {

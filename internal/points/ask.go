@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// hedgeAfter is how long points may take before the next one is asked beside them.
-	// A silent point costs that long, and not a request's whole time.
+	// hedgeAfter is how long points may take before the next one is asked as well. So
+	// a silent point delays a search by that time and not by the timeout of a request.
 	hedgeAfter = time.Second
 	// askTimeout bounds asking as a whole, however many points are silent.
 	askTimeout = 8 * time.Second
@@ -70,14 +70,14 @@ func ask(ctx context.Context, points []*Point, want, enough int, request func(co
 	return answered, nil
 }
 
-// afterRefusal is when to ask a point again that has refused a request. It is as long as a
-// search may take, so that no search waits for it.
+// afterRefusal is how long to wait before a point that refused a request is asked again.
+// It is as long as a search may take, so that no search waits for it.
 const afterRefusal = 8 * time.Second
 
-// RetryAfter returns how long to wait before asking points again that did not answer:
-// until the first backoff among them ends, or a while later where it was too much. Another
-// point that is in no backoff has refused the request, and has no reason yet to change its
-// mind.
+// RetryAfter returns how long to wait before points that did not answer are asked again:
+// until the first of their backoffs ends, or until a point that was asked too often may be
+// asked again. A point without a backoff has refused the request, and is asked again after
+// afterRefusal.
 func RetryAfter(points ...*Point) time.Duration {
 	wait := afterRefusal
 	for _, p := range points {

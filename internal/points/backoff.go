@@ -7,7 +7,7 @@ import (
 
 // A point that fails is left alone for MinBackoff, and twice as long after each further
 // failure. maxBackoff is well under the TTL of a registration: a point that comes back
-// has everyone's registrations again before anyone misses them.
+// has all registrations again within a TTL.
 const (
 	// MinBackoff is the shortest time between two attempts at a point that fails.
 	MinBackoff = 500 * time.Millisecond
@@ -22,8 +22,8 @@ const goneAfter = 6
 // point has connected. A point that connects all the time stays in backoff.
 const minHurry = 5 * time.Second
 
-// backoff is for how long a point that failed is left alone. The zero value is that of a
-// point that has not failed since it last answered.
+// backoff is the state of a point after failures. The zero value means that the point
+// has not failed since it last answered.
 type backoff struct {
 	failures int       // in a row
 	since    time.Time // of the last failure

@@ -114,10 +114,10 @@ type simulation struct {
 	unplugged map[string]bool // IP addresses that no packet reaches or leaves
 }
 
-// oneProcessor has the test run on one processor. On several, the race detector of
-// Go 1.26 fails in a synctest bubble: whoever looks at a channel of a timer that is due
-// runs it there and then, under one and the same identity for the whole bubble
-// (runtime.(*timer).unlockAndRun), and two at the same time crash it.
+// oneProcessor runs the test on one processor. On several, the race detector of Go 1.26
+// crashes in a synctest bubble: a goroutine that looks at the channel of a due timer
+// runs the timer itself, under one identity for the whole bubble
+// (runtime.(*timer).unlockAndRun). Two at the same time crash the detector.
 func oneProcessor(t testing.TB) {
 	t.Helper()
 	before := runtime.GOMAXPROCS(1)
@@ -199,8 +199,8 @@ func speakerSet(h host.Host) *Set {
 	return New(c)
 }
 
-// bed is a host with a set of named points that say yes, until a test tells them
-// otherwise.
+// bed is a host with a set of named points that answer yes, until a test changes
+// their behaviour.
 type bed struct {
 	*simulation
 	client host.Host

@@ -22,28 +22,28 @@ type Config struct {
 	// AnySpeaker makes a point of every peer that the host knows to speak one of the
 	// protocols. Named is not used then.
 	AnySpeaker bool
-	// Judge says what the error of a request, which is not nil, says about the point.
+	// Judge says what the error of a request, which is not nil, means for the point.
 	// It gets errors of the stream and those of [Request].Read. It may be called from
 	// many goroutines at the same time.
 	Judge func(error) Verdict
-	// Lasting says that registrations live for long. If the connection to a point is lost,
-	// a request then has to find out whether the point still has them.
+	// Lasting says that registrations live for hours. Then a request has to find out,
+	// after the connection to a point was lost, whether the point still has them.
 	Lasting bool
 	// WallClock is the clock that a machine's sleep is noticed by. It must have no
 	// monotonic reading. Nil is the clock of the machine.
 	WallClock func() time.Time
 }
 
-// Verdict is what the outcome of a request says about the point.
+// Verdict is what the outcome of a request means for the point.
 type Verdict uint8
 
 const (
 	// Failed means that the point did not answer, or answered something useless. It
 	// is left alone for a while.
 	Failed Verdict = iota
-	// TooMuch means that the point is well and asks to be asked less often. It is left
-	// alone for a while, too.
+	// TooMuch means that the point works and wants fewer requests. The client sends
+	// fewer for a while.
 	TooMuch
-	// Answered means that the point is well, even if it refused this request.
+	// Answered means that the point works, even if it refused this request.
 	Answered
 )

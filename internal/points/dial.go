@@ -36,8 +36,8 @@ func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, 
 	return st, nil
 }
 
-// maxRefusals bounds the dials in a row that the host's black hole detector refuses. It lets
-// one in so many through.
+// maxRefusals bounds the dials in a row that the host's black hole detector refuses. The
+// detector lets one in a hundred through.
 const maxRefusals = 100
 
 // dialRefused dials a point that the host has refused to dial. After minutes without a
@@ -76,7 +76,7 @@ func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
 }
 
 // withRelays adds to the error of a dial the relays of the point that the host is not connected
-// to. The error itself may only say that the time was over.
+// to. The error itself may say only that the time was over.
 func withRelays(err error, c *Config, point peer.ID) error {
 	for _, a := range c.Host.Peerstore().Addrs(point) {
 		if relay, ok := relayOf(a); ok && c.Host.Network().Connectedness(relay) != network.Connected {
@@ -88,7 +88,7 @@ func withRelays(err error, c *Config, point peer.ID) error {
 
 // endDialBackoff ends the backoffs that the host itself keeps for addresses that did not
 // answer, those of the point and of its relays. They grow to five minutes, which would keep
-// the host from dialing a point that is back. The backoff of the point is in their place.
+// the host from dialing a point that is back. The backoff of the point replaces them.
 func endDialBackoff(c *Config, point peer.ID) {
 	dialer, ok := c.Host.Network().(interface{ Backoff() *swarm.DialBackoff })
 	if !ok {

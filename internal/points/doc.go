@@ -14,6 +14,7 @@
 // point has a bounded share of it. [Wakeups] says when something has happened on the
 // host that calls for a request now, such as a change of its addresses.
 //
-// The package knows frames, and no messages: the caller writes the request, reads the
-// answer, and judges what an error says about the point ([Config.Judge]).
+// The package reads and writes frames and does not know their messages. The caller
+// writes the request, reads the answer, and judges what an error means for the point
+// ([Config.Judge]).
 package points

@@ -31,8 +31,8 @@ type wakeups struct {
 
 // source is where wake-ups come from.
 type source interface {
-	// noticed takes in what an event of the host says about the points, and reports
-	// whether it may call for a request.
+	// noticed handles an event of the host, and reports whether a request may be
+	// needed because of it.
 	noticed(e any) bool
 	// renaming returns a channel that is closed when other points are named.
 	renaming() <-chan struct{}

@@ -13,23 +13,23 @@ import (
 )
 
 const (
-	// maxFollowed is in how many namespaces the host follows one point, and maxCookie how
-	// long a cookie may be in bytes. Together they bound the memory that a point can take.
+	// maxFollowed is in how many namespaces the host follows one point, and maxCookie is
+	// the longest cookie in bytes. Together they bound the memory that a point can take.
 	maxFollowed = 1024
 	maxCookie   = 512
 	// MaxPages is how many pages of a point are read at a time, at most.
 	MaxPages = 8
-	// listAgain is how long after its beginning a list that was read to its end is read
-	// anew: a point does not tell of peers that have unregistered.
+	// A list that was read to its end is read again from its first page listAgain after
+	// that page, because a point does not report peers that have unregistered.
 	listAgain = time.Minute
-	// newestOnly is how many registrations, the newest ones, the points hand out of which
-	// each cookie leads back to the same.
+	// newestOnly is how many registrations a point hands out if its cookies lead back to
+	// the same page: only the newest ones.
 	newestOnly = 64
 )
 
 // Follow is how far the host has read the list of the registrations in a namespace that a
-// point hands out page by page, each with a cookie for the next one. The caller of
-// [Point.Follow] has it for itself until it calls Done.
+// point hands out page by page, each with a cookie for the next one. Only one caller of
+// [Point.Follow] at a time has it, until that calls Done.
 type Follow struct {
 	point     *Point
 	namespace string
@@ -159,13 +159,13 @@ func (f *Follow) next() []byte {
 // restart makes the next page the first one.
 func (f *Follow) restart() { f.cookie = nil }
 
-// answered takes in an answer to a request for limit registrations. repeated is whether it
-// has what the page before had, though it was asked for what comes after that. It reports
-// whether to ask for another page.
+// answered records an answer to a request for limit registrations. repeated is whether it
+// is the same page as the one before, although the request asked for what comes after. It
+// reports whether to ask for another page.
 func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	switch {
 	case len(f.cookie) == 0:
-		f.asked = time.Now() // the request may have connected, which means nothing
+		f.asked = time.Now() // the request may have opened the connection, which does not mean a restart
 		f.first = p.Got
 	case f.point.ConnectedSince(f.asked):
 		f.restart()
@@ -187,8 +187,8 @@ func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	return p.Got > 0
 }
 
-// Listed returns since when the point has told of every registration that it has, or the
-// zero time if its list was not read to the end.
+// Listed returns when the reading of the list began in which the point returned every
+// registration that it has, or the zero time if the list was not read to its end.
 func (f *Follow) Listed() time.Time {
 	if f.ended {
 		return f.begun

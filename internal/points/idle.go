@@ -25,7 +25,7 @@ const (
 type idleStreams struct {
 	mu      sync.Mutex
 	streams []idleStream // the one used last is the last
-	broken  int          // kept streams in a row that were of no use
+	broken  int          // kept streams in a row that were broken
 }
 
 type idleStream struct {
@@ -81,7 +81,7 @@ func (s *idleStreams) expire(st network.Stream) {
 	}
 }
 
-// used takes in whether a kept stream was of use.
+// used records whether a request on a kept stream succeeded.
 func (s *idleStreams) used(ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

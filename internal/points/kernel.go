@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// kernelWatch tells whether the machine has other IP addresses. The host itself learns of
-// that up to a minute later.
+// kernelWatch detects that the IP addresses of the machine have changed. The host itself
+// learns of that up to a minute later.
 type kernelWatch struct {
 	ask  func() ([]net.Addr, error)
 	last []string // sorted

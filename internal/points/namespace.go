@@ -24,10 +24,10 @@ type Sighting struct {
 type namespace struct {
 	version uint64
 	said    map[peer.ID]map[peer.ID]*word // by point, then by peer
-	expiry  time.Time                     // no registration ends before
+	expiry  time.Time                     // earliest time at which one may end
 }
 
-// word is what one point says of one peer.
+// word is what one point said of one peer.
 type word struct {
 	Sighting
 	said   time.Time
@@ -36,7 +36,7 @@ type word struct {
 
 // current returns what the points say of a peer now, and when the last of the peer's
 // registrations ends. If they have different records, it has addresses of each of them.
-// All are signed by the peer, and there is no telling which is the newest: the higher
+// All are signed by the peer, and nobody can tell which is the newest: the higher
 // sequence number may be from before the peer's clock was set back, and any point can
 // repeat an old record for as long as it likes.
 func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
@@ -108,8 +108,8 @@ func (n *namespace) nextExpiry() (next time.Time) {
 }
 
 // renew updates when a registration ends if the point says the same record as before, and
-// reports whether it did. That is the usual case, and five times faster than to replace
-// the record.
+// reports whether it did. That is the usual case, and five times as fast as replacing the
+// record.
 func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool {
 	w := n.said[point][sighting.Peer.ID]
 	if w == nil || w.Seq != sighting.Seq {
@@ -120,7 +120,7 @@ func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool 
 	return true
 }
 
-// expectExpiry lets expiry be no later than at.
+// expectExpiry moves expiry to at if it is later.
 func (n *namespace) expectExpiry(at time.Time) {
 	if n.expiry.IsZero() || at.Before(n.expiry) {
 		n.expiry = at

@@ -27,11 +27,13 @@ const (
 	holdTime     = 10 * time.Second
 	doublingTime = 10 * time.Second
 	safeRate     = 0.9 // of the rate that was too much
-	// busyTime is for how long a point's requests count as waiting after one did.
+	// busyTime is how long a point's requests count as waiting after one had to
+	// wait.
 	busyTime = time.Second
 	// afterTooMuch is when to ask a point again after it said once that it is too much.
 	afterTooMuch = time.Second
-	// shareOfOthers: every so many requests, one that is not urgent goes first.
+	// One in shareOfOthers waiting requests is not an urgent one, so that urgent
+	// requests cannot starve the others.
 	shareOfOthers = 10
 )
 
@@ -41,7 +43,7 @@ type pace struct {
 	mu         sync.Mutex
 	rate       float64   // requests per second
 	ceiling    float64   // the rate to grow back to; 0 while the point has never complained
-	tokens     float64   // below 0 never
+	tokens     float64   // never below 0
 	counted    time.Time // when tokens was computed
 	cut        time.Time // when the rate was last halved
 	complaints int       // in a row: requests that were too much
@@ -124,7 +126,7 @@ func (p *pace) schedule() {
 	p.timer.Reset(in)
 }
 
-// grant lets requests through that wait, as far as there are tokens.
+// grant lets waiting requests through, as long as there are tokens.
 func (p *pace) grant() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -173,7 +175,7 @@ func (p *pace) refill(now time.Time) {
 // busy reports whether the pace makes requests wait at present.
 func (p *pace) busy() bool { return !p.waited.IsZero() && p.counted.Sub(p.waited) < busyTime }
 
-// answered takes in that the point has answered a request.
+// answered records that the point has answered a request.
 func (p *pace) answered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,9 +185,9 @@ func (p *pace) answered() {
 	}
 }
 
-// tooMuch takes in that the point has asked to be asked less often, with its answer to a
-// request that began at begun. Answers to requests from before the rate was halved do not
-// halve it again.
+// tooMuch records that the point wants fewer requests, as it answered a request that
+// began at begun. Answers to requests from before the rate was halved do not halve it
+// again.
 func (p *pace) tooMuch(begun time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -23,10 +23,10 @@ import (
 const (
 	// requestTimeout bounds a request, including the dial.
 	requestTimeout = 5 * time.Second
-	// fairTime is how long a point must have had for a request that its caller gives up
-	// to count as its failure.
+	// fairTime is how long a request must have run when its caller gives up to count as
+	// a failure of the point.
 	fairTime = time.Second
-	// maxTries is how many dead connections a request may meet.
+	// maxTries is how many dead connections a request may run into.
 	maxTries = 2
 )
 
@@ -102,7 +102,7 @@ func (p *Point) admit(ctx context.Context) (trial bool, err error) {
 			return b.failures > 0, nil
 		}
 		if b.since.After(begun) {
-			return false, b.err // which the trial has brought
+			return false, b.err // the outcome of the trial
 		}
 		wait := time.Until(b.until)
 		if deadline, has := ctx.Deadline(); wait > requestTimeout || has && wait > time.Until(deadline) {
@@ -217,8 +217,8 @@ func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request
 	return old && err != nil && st.Conn().IsClosed(), st.Protocol(), err
 }
 
-// open opens a stream. If a connection from before the request does not let it, that is
-// closed, and the error is errSilent.
+// open opens a stream. If this fails because a connection from before the request is
+// silent, that connection is closed and the error is errSilent.
 func (p *Point) open(ctx context.Context, begun time.Time) (network.Stream, error) {
 	old := p.oldConn(begun)
 	if old == nil {
@@ -293,7 +293,8 @@ func (p *Point) dropConn(c network.Conn, err error) {
 	_ = c.Close()
 }
 
-// finish keeps the stream of a request that was answered, and learns how long that takes.
+// finish keeps the stream of a request that was answered, and records how long the answer
+// took.
 func (p *Point) finish(e *exchange, st network.Stream, err error) error {
 	if err != nil {
 		return err
@@ -364,7 +365,8 @@ func (p *Point) hurry() {
 	}
 }
 
-// resting reports whether the point is in backoff.
+// resting reports whether the point is in backoff. A point that has connected since
+// its last failure may be tried now.
 func (p *Point) resting() bool {
 	b := p.currentBackoff()
 	if b.active(time.Now()) && p.ConnectedSince(b.since) {
@@ -401,21 +403,22 @@ func (p *Point) ConnectedSince(t time.Time) bool {
 	})
 }
 
-// setAddrs says where to dial the point from now on. The slice is the point's then.
+// setAddrs sets the addresses at which to dial the point. The point owns the slice
+// from then on.
 func (p *Point) setAddrs(addrs []ma.Multiaddr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.addrs = addrs
 }
 
-// setSeen says that the peerstore has the point as one at the time t.
+// setSeen records that the peerstore had the peer as a point at the time t.
 func (p *Point) setSeen(t time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.seen = t
 }
 
-// lastSeen returns when the peerstore last had the point as one.
+// lastSeen returns when the peerstore last had the peer as a point.
 func (p *Point) lastSeen() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -10,9 +10,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// returnTime is for how long a point must have answered again, after it did not, before a
-// peer that it does not have counts as gone. The peers may have been without that point
-// too, and it may have lost its registrations.
+// returnTime is how long a point must answer again, after it failed to, before a peer
+// that it does not have counts as gone. The peers may not have reached the point either,
+// and it may have lost its registrations.
 const returnTime = 10 * time.Second
 
 // maxTold bounds how many peers are remembered that one point has told of. As in
@@ -43,7 +43,7 @@ func NewPresence() *Presence {
 	return &Presence{points: make(map[peer.ID]*answerClock), peers: make(map[peer.ID]map[peer.ID]deadline)}
 }
 
-// Listed takes in all registrations that a point has in the namespace. Those of all other
+// Listed records all registrations that a point has in the namespace. Those of all other
 // peers have ended there.
 func (p *Presence) Listed(point peer.ID, all []Sighting) {
 	p.mu.Lock()
@@ -125,7 +125,7 @@ func (p *Presence) answered(point peer.ID, seen []Sighting, share float64) {
 	}
 }
 
-// Failed takes in that a point did not answer.
+// Failed records that a point did not answer.
 func (p *Presence) Failed(point peer.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +134,7 @@ func (p *Presence) Failed(point peer.ID) {
 	}
 }
 
-// NoneAnswered takes in that no point answered.
+// NoneAnswered records that no point answered.
 func (p *Presence) NoneAnswered() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -93,8 +93,8 @@ func TestPresenceInSamples(t *testing.T) {
 	})
 }
 
-// TestPresenceOfALister: a peer that a point tells of has left as soon as the point tells of
-// all that it has and not of the peer, unless the point has just come back.
+// TestPresenceOfALister: a peer has left as soon as the point that returned it returns all
+// its registrations without that peer, unless the point has just come back.
 func TestPresenceOfALister(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPresence()

@@ -9,8 +9,8 @@ const (
 	// callerDelay is how much longer than the caller of [Refresher.Ask] a refresh waits, so
 	// that the next call comes first.
 	callerDelay = time.Second
-	// LookInterval is how often to check whether a refresh that is further away should come
-	// sooner: as often as a registration of 20 seconds is refreshed.
+	// LookInterval is how often to check whether a refresh that is not due yet should come
+	// earlier. It is the refresh interval of a registration of 20 seconds.
 	LookInterval = 12 * time.Second
 	// minWake is how long after a refresh that succeeded the next one comes at the earliest
 	// because something has happened. A point may connect again and again.
@@ -25,8 +25,7 @@ type Refresher struct {
 	Refresh func(context.Context) (next time.Duration, err error)
 	// Outdated reports whether they must be refreshed after something has happened.
 	Outdated func() bool
-	// Hurry reports whether they should be refreshed now although that is not due for a
-	// while.
+	// Hurry reports whether to refresh them now, although that is not due for a while.
 	Hurry func() bool
 
 	woken chan struct{}     // holds a token when something may have happened

@@ -28,7 +28,7 @@ type Registered struct {
 	Point        peer.ID
 	Since, Until time.Time   // of the last registration granted
 	Err          error       // of the last attempt
-	Protocol     protocol.ID // of the last attempt that came so far
+	Protocol     protocol.ID // of the last attempt that opened a stream
 	envelope     []byte      // of the last registration granted
 	stale        bool        // whether it may have ended, because the machine slept
 }
@@ -60,8 +60,8 @@ func (r *Registrations) At(point peer.ID) Registered {
 	return Registered{}
 }
 
-// Live reports whether the host is registered at a point with these bytes, so that to
-// register them again is a refresh.
+// Live reports whether the host is registered at a point with these bytes, so that
+// registering them again is a refresh.
 func (r *Registrations) Live(point peer.ID, envelope []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -139,7 +139,8 @@ func (r *Registrations) end(err error, isKnown func(peer.ID) bool) (changed bool
 }
 
 // SetStale records that the registrations may have ended. The wall clock may also just
-// have been set, so they are not said to have until the next attempt has failed.
+// have been set, so the state shows them as ended only when the next attempt has
+// failed.
 func (r *Registrations) SetStale() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

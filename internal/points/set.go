@@ -34,7 +34,7 @@ type Set struct {
 	mu         sync.Mutex
 	anySpeaker bool
 	points     map[peer.ID]*Point // replaced, never written to
-	others     map[peer.ID]*Point // peers that were asked without being among points
+	others     map[peer.ID]*Point // peers that were asked and are not in points
 	scanned    time.Time          // when points was last read from the peerstore
 	outdated   bool               // whether the peerstore has changed since
 	renamed    chan struct{}      // closed and replaced when other points are named
@@ -86,8 +86,8 @@ func (s *Set) SetNamed(named []peer.AddrInfo) {
 // Sightings returns what the points have said about other peers.
 func (s *Set) Sightings() *Sightings { return s.sightings }
 
-// Point returns the point of that ID. For a peer that is not among the points, it returns
-// one that does not become one of them.
+// Point returns the point with that ID. For a peer that is not in the set, it returns a
+// Point that does not become part of the set.
 func (s *Set) Point(id peer.ID) *Point {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -168,19 +168,19 @@ func (s *Set) Choose(namespace string) []*Point {
 	})}
 }
 
-// Meeting returns the points at which the peers of a namespace meet while all is well:
-// the first n, in backoff or not.
+// Meeting returns the points that the peers of a namespace prefer: the first n in
+// order of rank, in backoff or not.
 func (s *Set) Meeting(namespace string, n int) []*Point {
 	ranked := rank(s.Known(), (*Point).ID, namespace)
 	return ranked[:min(n, len(ranked))]
 }
 
-// Ask makes a request at the best points of a namespace, at want of them at the same
-// time, and at the next best one for each that fails or is slow. It calls request in a
-// goroutine for each point, with a context that bounds the request. Ask returns the
-// points that answered: when want have, when no point is left to ask, or when enough have
-// and the slow ones got a second chance. All calls of request have then ended. If no point
-// answered, the error is [ErrNoPoints] or says what went wrong at each.
+// Ask makes a request at the first points of a namespace, at want of them at the same
+// time, and at the next one for each that fails or is slow. It calls request in a
+// goroutine for each point, with a context that bounds the request. It returns the points
+// that answered: when want have, when no point is left to ask, or when enough have and the
+// others have had up to two more times hedgeAfter. All calls of request have then ended.
+// If no point answered, the error is [ErrNoPoints] or says what went wrong at each.
 func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
 	chosen := s.Choose(namespace)
 	if len(chosen) == 0 {
@@ -210,8 +210,8 @@ func (s *Set) renaming() <-chan struct{} {
 	return s.renamed
 }
 
-// noticed implements [source]. A point that the host has just met may be tried now,
-// if it is in backoff.
+// noticed implements [source]. A point that the host has just connected to may be
+// tried now, if it is in backoff.
 func (s *Set) noticed(e any) bool {
 	switch e := e.(type) {
 	case event.EvtLocalAddressesUpdated:
@@ -235,7 +235,7 @@ func (s *Set) noticed(e any) bool {
 	}
 }
 
-// met takes in that a peer speaks protocols, and reports whether that makes it a point.
+// met records that a peer speaks protocols, and reports whether that makes it a point.
 func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
 	speaks := slices.ContainsFunc(protocols, func(p protocol.ID) bool { return slices.Contains(s.config.Protocols, p) })
 	if !speaks {

@@ -109,7 +109,8 @@ func TestPeerstoreIsScannedRarely(t *testing.T) {
 	})
 }
 
-// TestPointsAreObjects: a point stays the same one while it is known, whoever asks.
+// TestPointsAreObjects: Set returns the same Point for an ID as long as the point
+// is known.
 func TestPointsAreObjects(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := newSimulation(t, 2).hosts

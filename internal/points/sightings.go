@@ -17,9 +17,9 @@ const (
 	// share and no other.
 	maxShare = 9 << 18
 	// maxMemory bounds the memory for all points together, and maxSpeaking the number of
-	// points in one namespace. Registrations of hours outlive the points that told of them,
-	// and anybody can be a point for a moment, again and again. The points that answered
-	// longest ago are forgotten first.
+	// points in one namespace. Registrations of hours outlive the points that returned
+	// them, and anybody can be a point for a moment, again and again. The points that
+	// answered longest ago are forgotten first.
 	maxMemory   = 16 * maxShare
 	maxSpeaking = 16
 	// sweepInterval is how often namespaces that nobody asks for any more are looked
@@ -114,7 +114,8 @@ func (s *Sightings) forget(n *namespace, point peer.ID) {
 	}
 }
 
-// Said returns what a point has said of a namespace, as all points say it together.
+// Said returns the peers that a point has returned in a namespace, each as all
+// points together describe it.
 func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,8 +132,8 @@ func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
 	return said
 }
 
-// Listed takes in that a point has told of all its registrations in a namespace since a time.
-// Registrations that it told of only before that time have ended there.
+// Listed records that a point has returned all its registrations in a namespace since a time.
+// Those that it returned only before that time have ended there.
 func (s *Sightings) Listed(ns string, point peer.ID, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,8 +149,8 @@ func (s *Sightings) Listed(ns string, point peer.ID, since time.Time) {
 	s.tidy(ns)
 }
 
-// Live returns at most so many peers whose registrations have not ended, or all if most is
-// 0. Each point has an equal part of them if it knows that many.
+// Live returns up to most peers whose registrations have not ended, or all if most is 0.
+// Each point has an equal part of them if it knows enough.
 func (s *Sightings) Live(ns string, most int) []Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,8 +198,8 @@ func (s *Sightings) Version(ns string) uint64 {
 	return 0
 }
 
-// NextExpiry returns when the next registration ends that a point has told of, or the
-// zero time where there is none.
+// NextExpiry returns when the next registration in the namespace ends, or the zero
+// time if there is none.
 func (s *Sightings) NextExpiry(ns string) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,8 +212,8 @@ func (s *Sightings) NextExpiry(ns string) time.Time {
 	return n.expiry
 }
 
-// change calls f, which changes what is said of a peer, and gives the namespace a new
-// version if that makes a difference.
+// change calls f, which changes what points say of a peer, and gives the namespace a
+// new version if the peer then looks different.
 func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
 	before, was := n.current(id)
 	f()

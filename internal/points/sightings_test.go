@@ -137,8 +137,8 @@ func TestSightingsAreBounded(t *testing.T) {
 	require.Empty(t, s.namespaces)
 }
 
-// TestSightingsOfPassingPoints: however many points pass by that tell of peers for days, they
-// take a bounded memory, and leave an honest point a part of what is handed out.
+// TestSightingsOfPassingPoints: however many points return registrations of days and vanish,
+// they take a bounded memory, and leave an honest point its part of what is handed out.
 func TestSightingsOfPassingPoints(t *testing.T) {
 	s, now := clocked()
 	until := now.Add(72 * time.Hour)
@@ -332,8 +332,8 @@ func FuzzSightings(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte) { play(t, script[:min(len(script), 4000)]) })
 }
 
-// TestListed: what a point does not tell of any more, when it tells of all that it has, is
-// forgotten. What other points say stays.
+// TestListed: when a point has returned all its registrations, what it returned only
+// before is forgotten. What other points returned stays.
 func TestListed(t *testing.T) {
 	s, now := clocked()
 	until := now.Add(time.Hour)

@@ -25,8 +25,8 @@ type Silence struct {
 // that long.
 func NewSilence(after time.Duration) *Silence { return &Silence{after: after} }
 
-// Searched takes in how a search of a namespace has ended, and logs that the points are
-// silent. Gossipsub, for one, does not show the errors of its discovery.
+// Searched records how a search of a namespace has ended, and logs that the points are
+// silent, because gossipsub does not show the errors of its discovery.
 func (s *Silence) Searched(ns string, err error) {
 	silent, changed := s.update(err)
 	if changed && s.Changed != nil {

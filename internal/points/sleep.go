@@ -6,7 +6,7 @@ import "time"
 // that the machine was asleep: the monotonic clock stands still then.
 const minSleep = 2 * time.Second
 
-// sleepWatch tells by two clocks whether the machine has slept.
+// sleepWatch detects by two clocks that the machine has slept.
 type sleepWatch struct {
 	wall      func() time.Time
 	wallStart time.Time

@@ -13,8 +13,8 @@ const (
 	// which is a minute after the last connection to it ended. A point that was down
 	// for longer than that minute is still found again.
 	rememberFor = time.Hour
-	// maxRemembered bounds how many such points are remembered, and so how much memory
-	// passing peers can take that say they are points.
+	// maxRemembered bounds how many such points are remembered, and so the memory that
+	// peers can take by claiming to be points.
 	maxRemembered = 64
 	// maxAddrsSize bounds what is remembered of the addresses of one point, in bytes of
 	// binary multiaddr.
@@ -57,7 +57,7 @@ func remembered(c *Config, p *Point, now time.Time) bool {
 	return err == nil && len(others) == 0 && now.Sub(p.lastSeen()) < rememberFor
 }
 
-// firstAddrs returns as many of addrs as are remembered.
+// firstAddrs returns the first of addrs, up to maxAddrsSize bytes.
 func firstAddrs(addrs []ma.Multiaddr) []ma.Multiaddr {
 	size := 0
 	for i, a := range addrs {

@@ -29,15 +29,15 @@ type Request struct {
 	Read func(frame []byte, id protocol.ID) error
 	// Urgent requests go before others where the point's pace makes requests wait.
 	Urgent bool
-	// Price is how much of the point's pace the request takes. 0 is 1.
+	// Price is how many tokens of the point's pace the request takes. 0 means 1.
 	Price float64
 }
 
 // errSilent means that nothing came back on a connection in time.
 var errSilent = errors.New("connection is silent")
 
-// maxPooledFrame is how long a frame may have become in bytes if its buffer is to be
-// used again. Longer ones are rare.
+// maxPooledFrame is the size in bytes up to which the buffer of a frame is used
+// again. Longer frames are rare.
 const maxPooledFrame = 64 << 10
 
 // exchange is the memory for one request and its answer.
@@ -64,7 +64,7 @@ func (e *exchange) release() {
 
 // do sends a request on a stream and reads the answer into e.frame. It leaves the stream
 // open for the next request, or resets it if there is an error or ctx ends. If silence is
-// not 0 and nothing comes back for so long, the error is errSilent.
+// not 0 and nothing comes back within that time, the error is errSilent.
 //
 // The stream is never closed before the answer was read: some points reset a stream when
 // its sender closes it, and the reset overtakes the answer.

@@ -61,8 +61,8 @@ func (p *Place) size() int64 {
 	return namesSize(p.Namespace(), p.peer) + int64(len(p.envelope))
 }
 
-// tickOf returns the tick of the wheel that a time is in. A word more for each place would be
-// one more cache line.
+// tickOf returns the tick of the wheel that a time is in. Another word in each place would
+// take one more cache line.
 func tickOf(t int64) uint32 { return uint32(t >> tickBits) }
 
 // age returns for how long p has been there at now, to a tick.
@@ -94,7 +94,7 @@ func (o *order) put(r *Registration, envelope string, e *Entry, now int64) {
 	o.enter(r.place, trackKey{r.namespace, e.Kind}, e.Sequence)
 }
 
-// remove removes r. It has no place if it had expired before the order began.
+// remove removes r. r has no place if it had expired before the order began.
 func (o *order) remove(r *Registration) {
 	if r.place != nil {
 		o.leave(r.place)
@@ -125,7 +125,7 @@ func (o *order) enter(p *Place, key trackKey, sequence uint64) {
 	o.count(p, +1)
 }
 
-// leave takes back an enter.
+// leave removes a place from its tracks.
 func (o *order) leave(p *Place) {
 	o.count(p, -1)
 	o.all[p.track.key.kind].places.Delete(p.sequence)
@@ -135,7 +135,7 @@ func (o *order) leave(p *Place) {
 	}
 }
 
-// count adds n times a place to what is counted.
+// count adds a place to the sums n times; n is 1 or -1.
 func (o *order) count(p *Place, n int) {
 	o.size += int64(n * len(p.envelope))
 	if p.lasting {
@@ -171,8 +171,8 @@ func (t *track) follow(dst []*Place, after uint64, n int) []*Place {
 	return dst
 }
 
-// prefetchPlaces reads places. It does nothing else, so the processor loads all of them from
-// memory at the same time.
+// prefetchPlaces reads places and does nothing else, so the processor loads them from memory
+// in parallel.
 //
 //go:noinline
 func prefetchPlaces(places []*Place) (all uint64) {

@@ -79,7 +79,7 @@ func (x *origins) hasRoom(from, o Origin, perOrigin int) bool {
 	if !o.isIPv6() {
 		return true
 	}
-	// Divided, since a multiple of the limit might overflow.
+	// The count is divided, because a multiple of the limit might overflow.
 	wide := from.isIPv6()
 	return (wide && from.net56() == o.net56() || int(x.net56.get(o.net56()))/perNet56 < perOrigin) &&
 		(wide && from.net48() == o.net48() || int(x.net48.get(o.net48()))/perNet48 < perOrigin)
@@ -88,7 +88,7 @@ func (x *origins) hasRoom(from, o Origin, perOrigin int) bool {
 // add counts a registration from o.
 func (x *origins) add(o Origin) { x.count(o, +1) }
 
-// remove takes back an add.
+// remove uncounts a registration from o.
 func (x *origins) remove(o Origin) { x.count(o, -1) }
 
 func (x *origins) count(o Origin, n int32) {

@@ -53,7 +53,8 @@ const (
 	poolKinds
 )
 
-// add adds a slot. The array grows by a quarter: twice the room would be most of the memory of a small namespace.
+// add adds a slot. The array grows by a quarter, because doubling it would waste most of
+// the memory of a small namespace.
 func (p *pool) add(s Slot) {
 	if n := len(p.slots); n == cap(p.slots) {
 		p.slots = append(make([]Slot, 0, n+n/4+2), p.slots...)
@@ -133,10 +134,9 @@ func (p *pool) sample(dst []Slot, n int, now int64) []Slot {
 	return dst
 }
 
-// pick draws n slots, at most half of all, at random positions. It draws again for those that it has drawn
-// already or that are expired. It reads nothing but the slots, whose cache misses
-// do not wait for each other. It gives up, and reports false, if about nine in ten are
-// expired.
+// pick draws n slots, at most half of all, at random positions. It draws again if a
+// slot is drawn already or expired. It reads nothing but the slots, so their cache
+// misses overlap. It gives up, and reports false, if about nine in ten are expired.
 func (p *pool) pick(dst []Slot, n int, now int64) ([]Slot, bool) {
 	const drawn = -1 << 63 // the sign of a deadline marks slots that are drawn already
 
@@ -171,8 +171,8 @@ func (p *pool) pick(dst []Slot, n int, now int64) ([]Slot, bool) {
 	return dst, have == n
 }
 
-// prefetch reads the slots at positions. It does so little else that the processor loads them
-// from memory all at the same time.
+// prefetch reads the slots at positions and does little else, so the processor loads them
+// from memory in parallel.
 //
 //go:noinline
 func (p *pool) prefetch(positions []int32) (all int64) {

@@ -212,7 +212,8 @@ func TestErrorIsOfTheFirstLimit(t *testing.T) {
 	}
 }
 
-// An Admit looks at so many and no more. Others may use the registry before the next one.
+// An Admit evicts a bounded number of registrations. Others may use the registry before
+// the next one.
 func TestAdmitIsBehind(t *testing.T) {
 	const addr, n = "192.0.2.1", 3 * mostForOne
 	for what, q := range map[string]Quota{

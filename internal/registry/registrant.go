@@ -14,10 +14,10 @@ type registrant struct {
 	// bytes share its memory.
 	envelope string
 	// first is the peer's first registration. Most peers have no other, and need no
-	// further memory then. It is used once only, because slots point to it.
+	// further memory then. It is used only once, because slots point to it.
 	first Registration
 	// more has all registrations but first, in the order of their namespaces' names. It
-	// is nil if there are none. A slice here would be two words more for each peer.
+	// is nil if there are none. A slice would take two more words for each peer.
 	more *[]*Registration
 }
 

@@ -2,8 +2,8 @@ package registry
 
 import "strings"
 
-// Registration is a peer in a namespace. It has no use outside of the package but to be
-// passed from [Registry.Admit] to [Registry.Put].
+// Registration is a peer in a namespace. Outside of the package it is only passed from
+// [Registry.Admit] to [Registry.Put], in an [Admission].
 //
 // A million of them are most of a full point's memory, so each word counts. The envelope
 // is in the slots of the pools, where a sample finds it without reading the registration.

@@ -9,15 +9,15 @@
 // A registration is fresh for as long as it lives, or until an earlier time. What is
 // fresh and of the usual kind is sampled.
 //
-// There are three ways to a registration. A registrant is a peer with all its
-// registrations, and finds one by its namespace. A pool is an array from which samples
-// are drawn; there is one for each namespace and one for all of them together. The wheel
-// finds the registrations that may have expired. A fourth is the order, once it is needed: pages
-// of it have all that is live. What a call costs does not depend on how many registrations
-// there are, beyond a logarithm in the order.
+// A registration is found in three ways. A registrant is a peer with all its registrations,
+// and finds one by its namespace. A pool is an array from which samples are drawn; there is
+// one for each namespace and one for all of them together. The wheel finds the registrations
+// that may have expired. A fourth way is the order, once it is needed. Its pages have
+// everything that is live. What a call costs does not depend on how many registrations there
+// are, beyond a logarithm in the order.
 //
-// The package knows no lock, clock or goroutine; its owner has those. Times are numbers of
-// nanoseconds since a moment that the owner chooses. They are above zero, and now never
+// The package has no locks, clocks or goroutines; its owner has those. Times are numbers
+// of nanoseconds since a moment that the owner chooses. They are above zero, and now never
 // goes back from one call to the next.
 package registry
 
@@ -37,16 +37,16 @@ type Quota struct {
 }
 
 var (
-	// ErrPeerLimit: the peer has as many live registrations as it may have.
+	// ErrPeerLimit: the peer is at its limit of live registrations.
 	ErrPeerLimit = errors.New("peer is at its registration limit")
-	// ErrOriginLimit: as many live registrations came from the origin, or from a wider
-	// network that it is in, as may come from there.
+	// ErrOriginLimit: the origin, or a wider network that it is in, is at its limit of
+	// live registrations.
 	ErrOriginLimit = errors.New("address is at its registration limit")
-	// ErrFull: there are as many live registrations, or as many bytes of them, as there
-	// may be.
+	// ErrFull: the registry is at its limit of live registrations or of their bytes.
 	ErrFull = errors.New("storage is full")
 	// ErrBehind: a quota is reached, but registrations that have expired are still
-	// counted. The caller tries again, and may let others use the registry before.
+	// counted. The caller tries again, and may let others use the registry in
+	// between.
 	ErrBehind = errors.New("expired registrations are not evicted yet")
 )
 
@@ -79,11 +79,11 @@ func New(expired func(namespace string, p peer.ID)) *Registry {
 	return &Registry{all: pool{kind: ofAll}, wheel: wheel{sorted: inNoOrder}, expired: expired}
 }
 
-// Admit decides whether e may be registered at now. No quota refuses to refresh a live
-// registration, unless that grows, beyond the average that the quota of bytes has for each of
-// the total, and there is no room for it. A new one that would exceed q is refused with [ErrPeerLimit],
-// [ErrOriginLimit] or [ErrFull], whichever is the first in this order. The error may
-// also be [ErrBehind].
+// Admit decides whether e may be registered at now. A refresh of a live registration is
+// refused only if it grows beyond the average, which is q.Bytes divided by q.Total, and there
+// is no room for the growth. A new one that would exceed q is refused with [ErrPeerLimit],
+// [ErrOriginLimit] or [ErrFull], whichever is the first in this order. The error may also be
+// [ErrBehind].
 //
 // A refresh that comes from another origin counts there if q allows it.
 //
@@ -149,9 +149,9 @@ func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
 		q.Bytes > 0 && now.bytes+e.size() > max(1, q.Bytes/2)
 }
 
-// growsBeyond reports whether there are not enough bytes for e, which refreshes r and is larger.
-// Up to the average there is always room, so records of most hosts may grow, and the
-// registrations take twice the quota at most.
+// growsBeyond reports whether e, which refreshes r, is larger and there are not enough bytes
+// for it. Up to the average there is always room, so the records of most hosts may grow, and
+// the registrations take at most twice the quota.
 func (x *Registry) growsBeyond(r *Registration, e *Entry, q Quota) bool {
 	if q.Bytes <= 0 || q.Total <= 0 || e.size() <= q.Bytes/int64(q.Total) {
 		return false
@@ -176,7 +176,8 @@ func (x *Registry) sizeOf(r *Registration) int64 {
 	return size
 }
 
-// mostForOne is how many registrations an Admit looks at to find expired ones.
+// mostForOne is the largest number of expired registrations that one Admit or Page
+// evicts.
 const mostForOne = 256
 
 // evictFor evicts expired registrations until e exceeds no quota. It returns the error of
@@ -252,7 +253,7 @@ func (x *Registry) add(e *Entry, from Origin) *Registration {
 
 // refresh gives r, which is live, another deadline and origin.
 func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
-	// A later deadline is seen when the wheel comes to the old one.
+	// The wheel notices a later deadline when it comes to the old one.
 	move := deadline < r.deadline || x.wheel.isCurrent(deadline)
 	r.deadline = deadline
 	if move {
@@ -285,7 +286,7 @@ func (x *Registry) unsampled(r *Registration) {
 // Ordered reports whether the registry keeps the order.
 func (x *Registry) Ordered() bool { return x.order != nil }
 
-// Order begins to keep the order, with the registrations there are first, in any order.
+// Order begins to keep the order. The registrations that exist come first, in any order.
 // Next is the first sequence that is given out, above 0. The cursors of an earlier registry
 // with the same identity are understood; it gave out no sequence from next on. It does
 // nothing if the order is kept already.

@@ -14,10 +14,11 @@ const (
 	inNoOrder = -1
 )
 
-// wheel is a hashed timing wheel: a list of registrations for each tick. None is in a later tick than that of
-// its deadline. One that ends later, because it was refreshed or because it ends more
-// than a turn ahead, moves on when its tick is over. So a refresh, which is what happens
-// to most registrations all the time, does not touch the wheel.
+// wheel is a hashed timing wheel: a list of registrations for each tick. No registration
+// is in a later tick than that of its deadline. One that ends later than its tick,
+// because it was refreshed or ends more than a turn ahead, moves on when its tick is
+// over. So a refresh, which is what happens to most registrations all the time, does not
+// touch the wheel.
 type wheel struct {
 	buckets [wheelTicks]bucket
 	tick    int64 // the first that may have registrations
@@ -56,9 +57,10 @@ func (w *wheel) remove(r *Registration) {
 	r.prev, r.next = nil, nil
 }
 
-// poll looks at one of the registrations whose ticks are over at now, and reports
-// whether there was one. It returns it if it has expired; the caller must remove it
-// before the next poll. It returns nil if it is live; it has moved on then.
+// poll looks at one of the registrations whose ticks are over at now; ok is whether
+// there was one. If the registration has expired, poll returns it, and the caller
+// must remove it before the next poll. If it is live, poll moves it on and returns
+// nil.
 func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
 	current := now >> tickBits
 	w.tick = max(w.tick, current-wheelTicks) // a turn has every bucket once
@@ -81,8 +83,8 @@ func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
 // pollCurrent looks at one of the registrations whose tick is not over at now, as poll does. No
 // registration may be left to poll.
 //
-// It sorts the bucket, once in a tick, so that it costs little however often a peer
-// at a limit asks.
+// It sorts the bucket once in a tick, so that it is cheap even if a peer at a limit
+// asks often.
 func (w *wheel) pollCurrent(now int64) (expired *Registration, ok bool) {
 	b := &w.buckets[w.tick%wheelTicks]
 	if b.empty() || !w.isCurrent(now) {

@@ -10,7 +10,7 @@ import (
 type Found struct {
 	Namespace string
 	Envelope  []byte // the signed peer record; only read
-	TTL       int32  // seconds that are left of it, not negative
+	TTL       int32  // remaining seconds, not negative
 	size      int32  // bytes of its Register message, once measured
 }
 
@@ -88,12 +88,12 @@ func fit(found []Found, limit int) (fitting []Found, size int) {
 	return found, size
 }
 
-// prefetched is how many envelopes are prefetched at a time: as many as the processor
-// can wait for, and few enough to be in its caches still when they are copied.
+// prefetched is how many envelopes are prefetched at a time. The processor can wait
+// for that many at once, and they are still in its caches when they are copied.
 const prefetched = 32
 
-// prefetch reads a byte of each cache line of the envelopes, which are all over the
-// memory. Here the processor waits for many of them at the same time; while they are
+// prefetch reads a byte of each cache line of the envelopes, which are scattered
+// over the memory. The processor loads many of them in parallel here. While they are
 // copied, it would wait for one after the other.
 //
 //go:noinline

@@ -5,7 +5,7 @@ package wire
 type Registration struct {
 	Namespace []byte // UTF-8
 	Envelope  []byte // the signed peer record
-	TTL       int64  // seconds; 0 in a request: as long as the point grants
+	TTL       int64  // seconds; 0 in a request: the point's default
 }
 
 // parse adds what b says to r, as protobuf merges messages.

@@ -13,7 +13,7 @@ type Request struct {
 type Query struct {
 	Namespace []byte // UTF-8; empty: all namespaces
 	Cookie    []byte // from an earlier answer; empty: none
-	Limit     int64  // registrations; 0: as many as the point gives
+	Limit     int64  // registrations; 0: the point's maximum
 }
 
 func (r *Request) parse(n *numbers, message []byte) error {

@@ -9,9 +9,10 @@
 //
 // It exits with 1 if the point misses a limit: if an honest request fails, if the 99th
 // percentile of honest requests is above 250 ms, if the heap or the stacks grow by more than
-// 128 MiB, if attackers are sent more bytes than their budget, if anything of an attack is left a minute later, or if hostile requests fill the log.
-// The point, the honest peers and the attackers share a process and its CPUs, so honest
-// requests also wait for the attackers' own work.
+// 128 MiB, if attackers are sent more bytes than their budget, if anything of an attack is
+// left a minute later, or if hostile requests fill the log. The point, the honest peers and
+// the attackers share a process and its CPUs, so honest requests also wait for the
+// attackers' own work.
 package main
 
 import (

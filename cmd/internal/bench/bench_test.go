@@ -29,7 +29,8 @@ func TestResult(t *testing.T) {
 	require.InDelta(t, 0.9, high, 0)
 }
 
-// TestShares: the point's share is what is left when the echo's clients are taken off.
+// TestShares: the point's share is what remains after the echo's clients are
+// subtracted.
 func TestShares(t *testing.T) {
 	r := &report{Requests: []result{
 		{Request: "REGISTER again", Transport: "TCP", Stream: freshStream, Side: "echo", sample: sample{CPU: 100}},

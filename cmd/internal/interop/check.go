@@ -49,7 +49,7 @@ func checkAll(ctx context.Context, w *world) (clients, servers []*row) {
 	return clients, servers
 }
 
-// checkClient makes the steps of a client. The row's namespaces begin with name.
+// checkClient takes the steps of a client. The row's namespaces begin with name.
 func checkClient(ctx context.Context, w *world, r *row, name string) (err error) {
 	point := w.points[r.storage]
 	s := &scenario{row: r, world: w, name: name, point: point.addr(r.transport)}
@@ -69,7 +69,7 @@ func checkClient(ctx context.Context, w *world, r *row, name string) (err error)
 	return nil
 }
 
-// checkServer makes the steps of a server.
+// checkServer takes the steps of a server.
 func checkServer(ctx context.Context, w *world, r *row, name string) (err error) {
 	s := &serverScenario{row: r, world: w, name: name}
 	ctx, cancel := context.WithCancel(ctx)

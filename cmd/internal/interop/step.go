@@ -2,7 +2,7 @@ package main
 
 import "context"
 
-// step is a column of a table: a promise, which is checked with an S.
+// step is a column of a table: a promise, and how it is checked with an S.
 type step[S any] struct {
 	name   string
 	do     func(S, context.Context) error
@@ -19,7 +19,7 @@ func withSteps[S any](rows []*row, steps []step[S]) []*row {
 	return rows
 }
 
-// try makes the steps of a row in their order.
+// try takes the steps of a row in order.
 func try[S any](ctx context.Context, r *row, steps []step[S], with S) {
 	for i, s := range steps {
 		r.outcomes[i].err = s.do(with, ctx)
