@@ -159,7 +159,7 @@ func TestEarlyRefreshesCost(t *testing.T) {
 				for i := range hundredths / test.every {
 					r := registering("n", envelope)
 					r.Register.TTL = test.ttl(i)
-					k := q.knows(&caller{peer: id, dialect: wire.Waku}, r, time.Now())
+					k := q.lookUp(&caller{peer: id, dialect: wire.Waku}, r, time.Now())
 					if price := q.price(c, r.Register.TTL, &k); price == limit.Refresh {
 						cheap++
 					} else {
@@ -202,7 +202,7 @@ func TestGrowingRefreshesCost(t *testing.T) {
 					ttl += 5
 					r := registering("n", envelope)
 					r.Register.TTL = ttl
-					k := q.knows(c, r, time.Now())
+					k := q.lookUp(c, r, time.Now())
 					if q.price(c, ttl, &k) == limit.Refresh {
 						cheap++
 					}
@@ -224,7 +224,7 @@ func TestLastingRefreshes(t *testing.T) {
 		c, r := callerAt(id, "/ip4/192.0.2.1/tcp/1"), registering("n", seal(t, key, id, addr))
 		c.dialect, r.Register.TTL = wire.Standard, 7200
 		for i := range 10 {
-			k := q.knows(c, r, time.Now())
+			k := q.lookUp(c, r, time.Now())
 			require.Equal(t, i > 0, q.price(c, 7200, &k) == limit.Refresh)
 			require.NoError(t, sendAt(t, q, c, r, time.Now()))
 			time.Sleep(10 * time.Second)

@@ -69,7 +69,7 @@ func allocsOf(t testing.TB, q *requests, from peer.ID, m *pb.Message) float64 {
 	return testing.AllocsPerRun(200, func() {
 		s.frame = buf
 		require.NoError(t, wire.Waku.ParseRequest(&s.request, frame))
-		a, err := q.answer(t.Context(), &s.caller, &s.request, q.knows(&s.caller, &s.request, time.Now()), nil, nil, time.Now())
+		a, err := q.answer(t.Context(), &s.caller, &s.request, q.lookUp(&s.caller, &s.request, time.Now()), nil, nil, time.Now())
 		require.NoError(t, err)
 		require.NoError(t, s.write(t.Context(), &a))
 		a.release()

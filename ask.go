@@ -49,11 +49,11 @@ type asker struct {
 	redundancy int // at how many points a host registers in a namespace and searches it
 	points     *points.Set
 	ttl        lifetimes // to register for, unless the caller says
-	own        *peerrecord.Own
+	own        *peerrecord.HostRecord
 	records    *peerrecord.Cache
 	checks     *limit.Budget // of signatures, for each point
 	silence    *points.Silence
-	twins      logging.Limit
+	keyClashes logging.Limit
 
 	maxNamespace int  // bytes, in the protocol that allows the most
 	lasting      bool // whether some points may speak the standard protocol
@@ -75,7 +75,7 @@ func newAsker(h host.Host, config clientConfig) *asker {
 			WallClock:  config.wallClock,
 		}),
 		ttl:     lifetimes{waku: DefaultTTL, standard: config.lasting},
-		own:     peerrecord.NewOwn(h, config.addrs),
+		own:     peerrecord.NewHostRecord(h, config.addrs),
 		records: peerrecord.NewCache(),
 		checks:  limit.NewBudget(checksPerSecond, checksAtOnce),
 		silence: points.NewSilence(DefaultTTL),
@@ -326,10 +326,10 @@ func (a *asker) see(ctx context.Context, point *points.Point, ns string, most in
 	if err != nil || !all {
 		return seen, false, err
 	}
-	if since := f.Listed(); !since.IsZero() {
-		a.points.Sightings().Listed(ns, point.ID(), since)
+	if since := f.CompleteSince(); !since.IsZero() {
+		a.points.Sightings().Complete(ns, point.ID(), since)
 	}
-	return a.points.Sightings().Said(ns, point.ID()), true, nil
+	return a.points.Sightings().ReportedBy(ns, point.ID()), true, nil
 }
 
 // record records the peers on a page, without the host itself. It returns what all points
@@ -341,17 +341,17 @@ func (a *asker) record(point *points.Point, ns string, p page) []points.Sighting
 		if r.Peer.ID != a.host.ID() {
 			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
 		} else if p.dialect == wire.Waku && a.own.Foreign(r.Peer.Addrs) {
-			a.logTwin(point.ID(), r.Peer.Addrs)
+			a.logKeyClash(point.ID(), r.Peer.Addrs)
 		}
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
 	return seen
 }
 
-// logTwin logs that another host is registered under this host's peer ID. Other peers then
+// logKeyClash logs that another host is registered under this host's peer ID. Other peers then
 // find either of the two.
-func (a *asker) logTwin(point peer.ID, addrs []ma.Multiaddr) {
-	if n, due := a.twins.Due(); due {
+func (a *asker) logKeyClash(point peer.ID, addrs []ma.Multiaddr) {
+	if n, due := a.keyClashes.Due(); due {
 		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", a.host.ID(), "addresses", addrs, "point", point, "times", n)
 	}
 }

@@ -302,7 +302,7 @@ func (s *search) ask(ctx context.Context, q *query) {
 		}
 	}
 	for !s.askOnce(ctx, q, first) {
-		wait := points.RetryAfter(s.meeting()...)
+		wait := points.RetryAfter(s.preferred()...)
 		if until, _ := ctx.Deadline(); time.Until(until) < wait {
 			return
 		}
@@ -336,7 +336,7 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 	if err != nil {
 		logging.Log.Debug("no rendezvous point answered", "namespace", s.namespace, "error", err)
 	}
-	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.metAt(answered)
+	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.answeredByPreferred(answered)
 }
 
 // toAsk returns how many peers to ask a point for so that limit of them can be handed out:
@@ -351,11 +351,11 @@ func (s *search) toAsk(limit int) int {
 	return min(n, MaxDiscoverLimit)
 }
 
-// metAt reports whether one of the preferred points has answered, or whether all of
+// answeredByPreferred reports whether one of the preferred points has answered, or whether all of
 // these are gone.
-func (s *search) metAt(answered []*points.Point) bool {
-	there := slices.DeleteFunc(s.meeting(), (*points.Point).Gone)
+func (s *search) answeredByPreferred(answered []*points.Point) bool {
+	there := slices.DeleteFunc(s.preferred(), (*points.Point).Gone)
 	return len(there) == 0 || slices.ContainsFunc(there, func(p *points.Point) bool { return slices.Contains(answered, p) })
 }
 
-func (s *search) meeting() []*points.Point { return s.points.Meeting(s.namespace, s.redundancy) }
+func (s *search) preferred() []*points.Point { return s.points.Preferred(s.namespace, s.redundancy) }

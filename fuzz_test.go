@@ -91,7 +91,7 @@ func FuzzRequest(f *testing.F) {
 		before := contents(t, s)
 		q := newTestRequests(t, s)
 		from := peers[int(who)%len(peers)]
-		a, err := q.answer(t.Context(), &caller{peer: from, dialect: wire.Waku}, &r, q.knows(&caller{peer: from, dialect: wire.Waku}, &r, time.Now()), nil, nil, time.Now())
+		a, err := q.answer(t.Context(), &caller{peer: from, dialect: wire.Waku}, &r, q.lookUp(&caller{peer: from, dialect: wire.Waku}, &r, time.Now()), nil, nil, time.Now())
 		if err != nil {
 			require.ErrorIs(t, err, ErrProtocol)
 			require.Equal(t, before, contents(t, s))

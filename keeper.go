@@ -99,7 +99,7 @@ func newKeeper(a *asker, shared *keeping, ns string, u keeperUsers, before *keep
 		refresher:     points.NewRefresher(),
 		done:          make(chan struct{}),
 	}
-	k.refresher.Refresh, k.refresher.Outdated, k.refresher.Hurry = k.refresh, k.outdated, k.searching
+	k.refresher.Refresh, k.refresher.Outdated, k.refresher.Early = k.refresh, k.outdated, k.searching
 	return k
 }
 
@@ -192,7 +192,7 @@ func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, e
 		return points.RetryAfter(k.points.Known()...), err
 	}
 	next := r.next()
-	for _, point := range k.points.Meeting(k.namespace, k.redundancy) {
+	for _, point := range k.points.Preferred(k.namespace, k.redundancy) {
 		if !slices.Contains(answered, point) { // other peers search there
 			next = min(next, points.RetryAfter(point))
 		}

@@ -83,8 +83,8 @@ func (q *requests) sweep(context.Context) {
 	}
 }
 
-// known describes the caller's earlier registration of the bytes of a REGISTER.
-type known struct {
+// previous describes the caller's earlier registration of the bytes of a REGISTER.
+type previous struct {
 	namespace string        // of the request
 	verified  bool          // the peer has registered the same bytes before
 	left      time.Duration // until they expire in the namespace; at most 0: they are not registered there
@@ -93,8 +93,8 @@ type known struct {
 
 // charge charges the caller for a request. A refresh that is due is cheap, and
 // charged to the peer only, so that no other peer at its address can prevent it.
-func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (known, limit.Verdict) {
-	k := q.knows(c, r, now)
+func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (previous, limit.Verdict) {
+	k := q.lookUp(c, r, now)
 	if price := q.price(c, r.Register.TTL, &k); price != limit.Refresh {
 		return k, q.rates.Charge(c.peer, c.origin, price, now)
 	}
@@ -116,7 +116,7 @@ const (
 //
 // TTLs of the standard protocol can grow for days, and start again after an UNREGISTER. So at
 // a point that serves it, some time must also have passed since the last refresh.
-func (q *requests) price(c *caller, ttl int64, k *known) float64 {
+func (q *requests) price(c *caller, ttl int64, k *previous) float64 {
 	if k.left <= 0 {
 		return limit.Request
 	}
@@ -141,10 +141,10 @@ type verifier interface {
 	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left, age time.Duration)
 }
 
-// knows looks up the caller's earlier registration of the bytes of a REGISTER.
-func (q *requests) knows(c *caller, r *wire.Request, now time.Time) (k known) {
+// lookUp looks up the caller's earlier registration of the bytes of a REGISTER.
+func (q *requests) lookUp(c *caller, r *wire.Request, now time.Time) (k previous) {
 	if r.Kind != wire.Register || len(r.Register.Envelope) > peerrecord.MaxSize || len(r.Register.Namespace) > MaxNamespaceSize {
-		return known{}
+		return previous{}
 	}
 	k.namespace = string(r.Register.Namespace)
 	if v, ok := q.storage.(verifier); ok {
@@ -188,7 +188,7 @@ func (a *answer) release() {
 // answer carries out a request that was read at now. k is for a REGISTER, and d is
 // what a DISCOVER was charged and given. If declined is not nil, the request is
 // refused for that reason instead. An error means that the request gets no answer.
-func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k known, d *limit.Draw, declined error, now time.Time) (a answer, err error) {
+func (q *requests) answer(ctx context.Context, c *caller, r *wire.Request, k previous, d *limit.Draw, declined error, now time.Time) (a answer, err error) {
 	switch r.Kind {
 	case wire.Register:
 		a.Type = RequestRegister
@@ -222,7 +222,7 @@ func (q *requests) log(ctx context.Context, c *caller, t RequestType, err error)
 	}
 }
 
-func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k known, d *limit.Draw, a *answer, now time.Time) error {
+func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k previous, d *limit.Draw, a *answer, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	switch r.Kind {
@@ -244,7 +244,7 @@ func (q *requests) logCrowded() {
 
 // register carries out a REGISTER. Its checks are in the order of the table in
 // docs/protocol.md.
-func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration, k known, a *answer, now time.Time) (err error) {
+func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration, k previous, a *answer, now time.Time) (err error) {
 	ns := k.namespace
 	if ns == "" { // not looked up
 		ns = string(r.Namespace)
@@ -308,7 +308,7 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 // checkRecord verifies that envelope is a signed peer record, of any kind, of the peer that
 // sent it. The peer is charged for the check of the signature, whose price depends on the
 // type of its key.
-func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k known, now time.Time) (RecordCheck, error) {
+func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k previous, now time.Time) (RecordCheck, error) {
 	if k.verified && peerrecord.KindOf(envelope) == kind {
 		return RecordCached, nil
 	}

@@ -138,7 +138,7 @@ func (s *stream) readFrame() error {
 // reply answers the request that was read.
 func (s *stream) reply(ctx context.Context) error {
 	now := time.Now()
-	known, verdict := s.requests.charge(&s.caller, &s.request, now)
+	previous, verdict := s.requests.charge(&s.caller, &s.request, now)
 	var declined error
 	switch verdict {
 	case limit.Serve:
@@ -153,7 +153,7 @@ func (s *stream) reply(ctx context.Context) error {
 	case s.request.Kind == wire.Unregister && declined != nil:
 		return errRate // there is no answer that could tell the peer
 	}
-	a, err := s.requests.answer(ctx, &s.caller, &s.request, known, nil, declined, now)
+	a, err := s.requests.answer(ctx, &s.caller, &s.request, previous, nil, declined, now)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 	d, declined := s.requests.draws.Begin(ctx, s.caller.peer, s.caller.origin, s.Scope(), n, now)
 	s.sent = 0
 	defer func() { d.End(s.sent, err == nil, time.Now()) }()
-	a, err := s.requests.answer(ctx, &s.caller, &s.request, known{}, d, declined, now)
+	a, err := s.requests.answer(ctx, &s.caller, &s.request, previous{}, d, declined, now)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 			w.presence.Failed(point.ID())
 			return err
 		case all:
-			w.presence.Listed(point.ID(), seen)
+			w.presence.AnsweredAll(point.ID(), seen)
 		default:
 			w.presence.Answered(point.ID(), seen)
 		}
@@ -218,8 +218,8 @@ func (w *watcher) differences() []Event {
 // askedPoints returns a function that reports whether a point is one that the peers of the
 // namespace prefer. A point that is gone is not.
 func (w *watcher) askedPoints() func(peer.ID) bool {
-	meeting := slices.DeleteFunc(w.points.Meeting(w.namespace, w.redundancy), (*points.Point).Gone)
+	preferred := slices.DeleteFunc(w.points.Preferred(w.namespace, w.redundancy), (*points.Point).Gone)
 	return func(id peer.ID) bool {
-		return slices.ContainsFunc(meeting, func(p *points.Point) bool { return p.ID() == id })
+		return slices.ContainsFunc(preferred, func(p *points.Point) bool { return p.ID() == id })
 	}
 }

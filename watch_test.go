@@ -224,9 +224,9 @@ func TestSilenceWithoutPoints(t *testing.T) {
 	})
 }
 
-// TestTwinIsLogged: another host with this host's key is logged once a minute. A change of
+// TestKeyClashIsLogged: another host with this host's key is logged once a minute. A change of
 // this host's own addresses is not logged.
-func TestTwinIsLogged(t *testing.T) {
+func TestKeyClashIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := countLogs(t)
 		count := func() (n int) {

@@ -18,12 +18,12 @@ const (
 	largeWait     = 5 * time.Second
 	// maxOriginDraws is how many large samples all peers of one address, or of an IPv6 /64,
 	// may have at a time, so that many peers there cannot occupy all processors. An answer
-	// that takes longer than crowdTime no longer counts. Its peer reads slowly, which takes
+	// that takes longer than originPlaceTime no longer counts. Its peer reads slowly, which takes
 	// little processor time and must not delay other peers of the address.
-	maxOriginDraws = 2 * MaxLargeDraws
-	crowdTime      = 250 * time.Millisecond
+	maxOriginDraws  = 2 * MaxLargeDraws
+	originPlaceTime = 250 * time.Millisecond
 	// MaxSlowDraws is how many large samples, of all peers together, a storage that copies is
-	// asked for at a time. A registration must not wait there behind the samples of a crowd.
+	// asked for at a time. Registrations must not wait there behind many samples.
 	MaxSlowDraws = 2
 	// slowDrawTime is the shortest time for which a cancelled large sample counts, because
 	// the database may not stop working on it.
@@ -59,22 +59,22 @@ type DrawCosts struct {
 // Draws limits what the answers to all DISCOVERs of a point cost: bytes, memory, and places
 // for large samples. All of it is known before anything is drawn from the storage.
 type Draws struct {
-	costs  DrawCosts
-	egress *Budget // bytes of answers
-	large  *Concurrent[peer.ID]
-	crowds *Concurrent[Origin] // large samples of each origin
-	slow   chan struct{}       // holds a token for each large sample of a storage that copies
-	size   averageSize
+	costs     DrawCosts
+	egress    *Budget // bytes of answers
+	large     *Concurrent[peer.ID]
+	perOrigin *Concurrent[Origin] // large samples of each origin
+	slow      chan struct{}       // holds a token for each large sample of a storage that copies
+	size      averageSize
 }
 
 // NewDraws returns limits for samples of these costs.
 func NewDraws(costs DrawCosts) *Draws {
 	d := &Draws{
-		costs:  costs,
-		egress: NewBudget(float64(costs.Egress), float64(costs.Burst)),
-		large:  NewConcurrent[peer.ID](MaxLargeDraws),
-		crowds: NewConcurrent[Origin](maxOriginDraws),
-		slow:   make(chan struct{}, MaxSlowDraws),
+		costs:     costs,
+		egress:    NewBudget(float64(costs.Egress), float64(costs.Burst)),
+		large:     NewConcurrent[peer.ID](MaxLargeDraws),
+		perOrigin: NewConcurrent[Origin](maxOriginDraws),
+		slow:      make(chan struct{}, MaxSlowDraws),
 	}
 	d.size.bytes.Store(UsualSize)
 	return d
@@ -114,7 +114,7 @@ type Draw struct {
 	charged int // bytes of answer
 	memory  int // bytes
 	large   bool
-	crowd   *crowdPlace // nil: none
+	place   *originPlace // nil: none
 }
 
 // reserve takes a place, bytes of answer and memory for n registrations. It takes the place
@@ -138,7 +138,7 @@ func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
 	if d.draws.costs.Copies {
 		memory += bytes
 	}
-	return d.book(memory)
+	return d.reserveMemory(memory)
 }
 
 // takePlaces takes the places of a large sample.
@@ -152,15 +152,15 @@ func (d *Draw) takePlaces(ctx context.Context) error {
 	if d.origin == (Origin{}) {
 		return nil
 	}
-	if d.draws.crowds.Wait(ctx, d.origin) != nil {
+	if d.draws.perOrigin.Wait(ctx, d.origin) != nil {
 		return ErrLargeDraws
 	}
-	d.crowd = newCrowdPlace(func() { d.draws.crowds.Leave(d.origin) })
+	d.place = newOriginPlace(func() { d.draws.perOrigin.Leave(d.origin) })
 	return nil
 }
 
-// book reserves more memory.
-func (d *Draw) book(bytes int) error {
+// reserveMemory reserves more memory.
+func (d *Draw) reserveMemory(bytes int) error {
 	if bytes <= 0 {
 		return nil
 	}
@@ -194,7 +194,7 @@ func (d *Draw) Slowly(ctx context.Context, sample func() error) error {
 	return sample()
 }
 
-// Hold books the memory of copies of so many bytes, as far as it was not expected.
+// Hold reserves the memory of copies of the given size, as far as it was not expected.
 func (d *Draw) Hold(bytes int) error {
 	if d == nil || !d.draws.costs.Copies {
 		return nil
@@ -202,7 +202,7 @@ func (d *Draw) Hold(bytes int) error {
 	if d.large {
 		bytes += d.draws.costs.Large
 	}
-	return d.book(bytes - d.memory)
+	return d.reserveMemory(bytes - d.memory)
 }
 
 // End gives everything back and settles the charge. sent is the size of the answer. If the
@@ -222,23 +222,23 @@ func (d *Draw) End(sent int, taken bool, now time.Time) {
 	if d.large { // last, so that whoever waits pays after this
 		d.draws.large.Leave(d.peer)
 	}
-	d.crowd.leave()
+	d.place.leave()
 }
 
-// crowdPlace is one of the maxOriginDraws places of an address. It is given back after
-// crowdTime at the latest.
-type crowdPlace struct {
+// originPlace is one of the maxOriginDraws places of an address. It is given back after
+// originPlaceTime at the latest.
+type originPlace struct {
 	once  func()
 	timer *time.Timer
 }
 
-func newCrowdPlace(leave func()) *crowdPlace {
+func newOriginPlace(leave func()) *originPlace {
 	once := sync.OnceFunc(leave)
-	return &crowdPlace{once, time.AfterFunc(crowdTime, once)}
+	return &originPlace{once, time.AfterFunc(originPlaceTime, once)}
 }
 
 // leave gives the place back. A nil place is none.
-func (p *crowdPlace) leave() {
+func (p *originPlace) leave() {
 	if p != nil {
 		p.timer.Stop()
 		p.once()

@@ -3,6 +3,6 @@
 //
 // [Open] verifies an envelope of the usual [Kind], [OpenPaid] one of any kind. [Cache] does
 // so once for the same bytes, because peers register the same bytes again and again and
-// points hand them out as often. [Own] makes a host's own envelope, whose bytes stay the
+// points hand them out as often. [HostRecord] makes a host's own envelope, whose bytes stay the
 // same until its addresses change. [Public] and [Fit] choose addresses.
 package peerrecord

@@ -18,9 +18,9 @@ const (
 // then been at its longest twice.
 const goneAfter = 6
 
-// minHurry is the shortest time between two attempts that are made early because the
+// minRetryNow is the shortest time between two attempts that are made early because the
 // point has connected. A point that connects all the time stays in backoff.
-const minHurry = 5 * time.Second
+const minRetryNow = 5 * time.Second
 
 // backoff is the state of a point after failures. The zero value means that the point
 // has not failed since it last answered.
@@ -28,7 +28,7 @@ type backoff struct {
 	failures int       // in a row
 	since    time.Time // of the last failure
 	until    time.Time
-	hurried  time.Time // when the next attempt was last brought forward
+	retried  time.Time // when the next attempt was last brought forward
 	err      error     // of the last failure
 }
 
@@ -43,13 +43,13 @@ func (b *backoff) fail(begun, now time.Time, err error) {
 	b.since, b.until, b.err = now, now.Add(Jitter(wait)), err
 }
 
-// hurry lets the next attempt be made now, and reports whether that is earlier than it
+// retryNow lets the next attempt be made now, and reports whether that is earlier than it
 // would have been. It does not shorten the backoffs after that.
-func (b *backoff) hurry(now time.Time) bool {
-	if !b.active(now) || !b.hurried.IsZero() && now.Sub(b.hurried) < minHurry {
+func (b *backoff) retryNow(now time.Time) bool {
+	if !b.active(now) || !b.retried.IsZero() && now.Sub(b.retried) < minRetryNow {
 		return false
 	}
-	b.until, b.hurried = now, now
+	b.until, b.retried = now, now
 	return true
 }
 

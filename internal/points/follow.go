@@ -187,9 +187,9 @@ func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	return p.Got > 0
 }
 
-// Listed returns when the reading of the list began in which the point returned every
+// CompleteSince returns when the reading of the list began in which the point returned every
 // registration that it has, or the zero time if the list was not read to its end.
-func (f *Follow) Listed() time.Time {
+func (f *Follow) CompleteSince() time.Time {
 	if f.ended {
 		return f.begun
 	}

@@ -55,9 +55,9 @@ func TestFollow(t *testing.T) {
 			}
 			require.Equal(t, step.more, f.answered(100, Page{Got: step.got, Cookie: []byte(step.cookie)}, false), step.name)
 			if step.listed {
-				require.Equal(t, begun, f.Listed(), step.name)
+				require.Equal(t, begun, f.CompleteSince(), step.name)
 			} else {
-				require.Zero(t, f.Listed(), step.name)
+				require.Zero(t, f.CompleteSince(), step.name)
 			}
 			f.Done()
 		}

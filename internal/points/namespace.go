@@ -23,12 +23,12 @@ type Sighting struct {
 // namespace is what the points have said about one namespace.
 type namespace struct {
 	version uint64
-	said    map[peer.ID]map[peer.ID]*word // by point, then by peer
-	expiry  time.Time                     // earliest time at which one may end
+	said    map[peer.ID]map[peer.ID]*report // by point, then by peer
+	expiry  time.Time                       // earliest time at which one may end
 }
 
-// word is what one point said of one peer.
-type word struct {
+// report is what one point said of one peer.
+type report struct {
 	Sighting
 	said   time.Time
 	memory int // bytes

@@ -355,22 +355,22 @@ func (p *Point) count(ctx context.Context, begun time.Time, err error) {
 	}
 }
 
-// hurry lets the point be tried now if it is in backoff, because it has connected. Only
+// retryNow lets the point be tried now if it is in backoff, because it has connected. Only
 // an answer ends the backoff.
-func (p *Point) hurry() {
+func (p *Point) retryNow() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.backoff.hurry(time.Now()) {
+	if p.backoff.retryNow(time.Now()) {
 		p.announce()
 	}
 }
 
-// resting reports whether the point is in backoff. A point that has connected since
+// inBackoff reports whether the point is in backoff. A point that has connected since
 // its last failure may be tried now.
-func (p *Point) resting() bool {
+func (p *Point) inBackoff() bool {
 	b := p.currentBackoff()
 	if b.active(time.Now()) && p.ConnectedSince(b.since) {
-		p.hurry()
+		p.retryNow()
 		b = p.currentBackoff()
 	}
 	return b.active(time.Now())

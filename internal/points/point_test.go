@@ -96,7 +96,7 @@ func TestUselessAnswers(t *testing.T) {
 				b.behave(row.does, p)
 				err := sayHello(t.Context(), p)
 				require.ErrorIs(t, err, row.want)
-				require.True(t, p.resting())
+				require.True(t, p.inBackoff())
 				time.Sleep(idleTime + time.Second)
 				for _, c := range b.client.Network().Conns() {
 					require.Empty(t, c.GetStreams())
@@ -117,7 +117,7 @@ func TestJudgement(t *testing.T) {
 		}{{refusal, false}, {tooMuch, false}, {refusal, false}, {"nonsense", true}, {yes, false}} {
 			b.behave(answering(row.answer), p)
 			_ = sayHello(t.Context(), p)
-			require.Equal(t, row.resting, p.resting(), row.answer)
+			require.Equal(t, row.resting, p.inBackoff(), row.answer)
 			time.Sleep(time.Millisecond)
 		}
 	})
@@ -137,7 +137,7 @@ func TestSilentPoint(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.ErrorContains(t, err, "wait for answer")
 		require.Equal(t, requestTimeout, time.Since(begun))
-		require.True(t, p.resting())
+		require.True(t, p.inBackoff())
 
 		time.Sleep(maxBackoff)
 		begun = time.Now()
@@ -145,12 +145,12 @@ func TestSilentPoint(t *testing.T) {
 		time.AfterFunc(fairTime/2, cancel)
 		require.ErrorIs(t, sayHello(ctx, p), context.Canceled)
 		require.Equal(t, fairTime/2, time.Since(begun))
-		require.False(t, p.resting(), "it had no time")
+		require.False(t, p.inBackoff(), "it had no time")
 
 		ctx, cancel = context.WithTimeout(t.Context(), fairTime+minSilence/4) // so that only one timer is due
 		defer cancel()
 		require.ErrorIs(t, sayHello(ctx, p), context.DeadlineExceeded)
-		require.True(t, p.resting(), "it had some")
+		require.True(t, p.inBackoff(), "it had some")
 		time.Sleep(time.Second)
 		require.Zero(t, b.streams(p))
 	})
@@ -166,7 +166,7 @@ func TestUnreachablePoint(t *testing.T) {
 		err := sayHello(t.Context(), p)
 		require.ErrorContains(t, err, "open stream")
 		require.LessOrEqual(t, time.Since(begun), requestTimeout)
-		require.True(t, p.resting())
+		require.True(t, p.inBackoff())
 	})
 }
 

@@ -43,9 +43,9 @@ func NewPresence() *Presence {
 	return &Presence{points: make(map[peer.ID]*answerClock), peers: make(map[peer.ID]map[peer.ID]deadline)}
 }
 
-// Listed records all registrations that a point has in the namespace. Those of all other
+// AnsweredAll records all registrations that a point has in the namespace. Those of all other
 // peers have ended there.
-func (p *Presence) Listed(point peer.ID, all []Sighting) {
+func (p *Presence) AnsweredAll(point peer.ID, all []Sighting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answered(point, all, 1)

@@ -105,7 +105,7 @@ func TestPresenceOfALister(t *testing.T) {
 			for _, id := range ids {
 				all = append(all, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(2 * time.Hour)})
 			}
-			p.Listed("a", all)
+			p.AnsweredAll("a", all)
 		}
 		lists("stays", "goes")
 		require.False(t, p.Left("goes", asked))

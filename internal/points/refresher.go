@@ -25,8 +25,8 @@ type Refresher struct {
 	Refresh func(context.Context) (next time.Duration, err error)
 	// Outdated reports whether they must be refreshed after something has happened.
 	Outdated func() bool
-	// Hurry reports whether to refresh them now, although that is not due for a while.
-	Hurry func() bool
+	// Early reports whether to refresh them now, although that is not due for a while.
+	Early func() bool
 
 	woken chan struct{}     // holds a token when something may have happened
 	asks  chan chan outcome // calls that want a refresh now
@@ -126,7 +126,7 @@ func (r *Refresher) rest() time.Duration {
 	switch {
 	case left <= 2*LookInterval:
 		return max(0, left)
-	case r.Hurry():
+	case r.Early():
 		return 0
 	default:
 		return LookInterval

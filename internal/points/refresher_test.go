@@ -24,7 +24,7 @@ func TestRefresher(t *testing.T) {
 			refreshes.Add(1)
 			return time.Duration(next.Load()), failure
 		}
-		r.Outdated, r.Hurry = outdated.Load, hurry.Load
+		r.Outdated, r.Early = outdated.Load, hurry.Load
 		next.Store(int64(10 * time.Second))
 		outdated.Store(true)
 		go r.Run(ctx)
@@ -79,7 +79,7 @@ func TestRefresherIsWokenRarely(t *testing.T) {
 			refreshes++
 			return time.Hour, nil
 		}
-		r.Outdated, r.Hurry = func() bool { return true }, func() bool { return false }
+		r.Outdated, r.Early = func() bool { return true }, func() bool { return false }
 		go r.Run(ctx)
 		for range 1000 {
 			r.Wake()

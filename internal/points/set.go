@@ -159,7 +159,7 @@ func (s *Set) setOutdated(outdated bool) {
 // left out. If all are, it returns the one whose backoff ends first.
 func (s *Set) Choose(namespace string) []*Point {
 	known := s.Known()
-	ready := slices.DeleteFunc(slices.Clone(known), (*Point).resting)
+	ready := slices.DeleteFunc(slices.Clone(known), (*Point).inBackoff)
 	if len(ready) > 0 || len(known) == 0 {
 		return rank(ready, (*Point).ID, namespace)
 	}
@@ -168,9 +168,9 @@ func (s *Set) Choose(namespace string) []*Point {
 	})}
 }
 
-// Meeting returns the points that the peers of a namespace prefer: the first n in
+// Preferred returns the points that the peers of a namespace prefer: the first n in
 // order of rank, in backoff or not.
-func (s *Set) Meeting(namespace string, n int) []*Point {
+func (s *Set) Preferred(namespace string, n int) []*Point {
 	ranked := rank(s.Known(), (*Point).ID, namespace)
 	return ranked[:min(n, len(ranked))]
 }
@@ -228,7 +228,7 @@ func (s *Set) noticed(e any) bool {
 		if e.Connectedness == network.NotConnected {
 			return s.config.Lasting
 		}
-		point.hurry()
+		point.retryNow()
 		return true
 	default:
 		return false
@@ -246,7 +246,7 @@ func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
 	s.outdated = true
 	s.mu.Unlock()
 	if point != nil {
-		point.hurry()
+		point.retryNow()
 	}
 	return point != nil || anySpeaker
 }

@@ -139,8 +139,8 @@ func TestChooseLeavesOutBackoff(t *testing.T) {
 		s := namedSet(h, peer.AddrInfo{ID: randomID(t)}, peer.AddrInfo{ID: randomID(t)})
 		order := s.Choose("n")
 		require.Len(t, order, 2)
-		require.Equal(t, order, s.Meeting("n", 5))
-		require.Equal(t, order[:1], s.Meeting("n", 1))
+		require.Equal(t, order, s.Preferred("n", 5))
+		require.Equal(t, order[:1], s.Preferred("n", 1))
 
 		require.Error(t, sayHello(t.Context(), order[0]))
 		require.Equal(t, order[1:], s.Choose("n"))
@@ -157,7 +157,7 @@ func TestChooseLeavesOutBackoff(t *testing.T) {
 			first = order[1]
 		}
 		require.Equal(t, []*Point{first}, s.Choose("n"), "with all in backoff, whose ends first")
-		require.Equal(t, order, s.Meeting("n", 2))
+		require.Equal(t, order, s.Preferred("n", 2))
 	})
 }
 
@@ -222,7 +222,7 @@ func TestOnlyItselfNamed(t *testing.T) {
 		s := namedSet(hosts[0], info(hosts[0]))
 		require.Empty(t, s.Known())
 		require.Empty(t, s.Choose("n"))
-		require.Empty(t, s.Meeting("n", 2))
+		require.Empty(t, s.Preferred("n", 2))
 	})
 }
 

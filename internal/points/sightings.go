@@ -58,7 +58,7 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.makeRoom(point)
 	n := s.namespaces[ns]
 	if n == nil {
-		n = &namespace{said: make(map[peer.ID]map[peer.ID]*word)}
+		n = &namespace{said: make(map[peer.ID]map[peer.ID]*report)}
 		s.namespaces[ns] = n
 	}
 	if n.said[point] == nil && len(n.said) >= maxSpeaking {
@@ -114,9 +114,9 @@ func (s *Sightings) forget(n *namespace, point peer.ID) {
 	}
 }
 
-// Said returns the peers that a point has returned in a namespace, each as all
+// ReportedBy returns the peers that a point has returned in a namespace, each as all
 // points together describe it.
-func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
+func (s *Sightings) ReportedBy(ns string, point peer.ID) []Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(ns)
@@ -132,9 +132,9 @@ func (s *Sightings) Said(ns string, point peer.ID) []Sighting {
 	return said
 }
 
-// Listed records that a point has returned all its registrations in a namespace since a time.
+// Complete records that a point has returned all its registrations in a namespace since a time.
 // Those that it returned only before that time have ended there.
-func (s *Sightings) Listed(ns string, point peer.ID, since time.Time) {
+func (s *Sightings) Complete(ns string, point peer.ID, since time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.namespaces[ns]
@@ -229,12 +229,12 @@ func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
 func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	id := sighting.Peer.ID
 	s.remove(n, point, id)
-	w := &word{sighting, s.now(), memoryOf(sighting)}
+	w := &report{sighting, s.now(), memoryOf(sighting)}
 	if s.shares[point]+w.memory > maxShare {
 		return
 	}
 	if n.said[point] == nil {
-		n.said[point] = make(map[peer.ID]*word)
+		n.said[point] = make(map[peer.ID]*report)
 	}
 	n.said[point][id] = w
 	n.expectExpiry(w.Until)

@@ -167,7 +167,7 @@ func TestSightingsOfPassingPoints(t *testing.T) {
 		require.LessOrEqual(t, len(s.namespaces["n"].said), maxSpeaking)
 		require.Len(t, s.answered, len(s.shares))
 	}
-	require.Len(t, s.Said("n", "honest"), 20)
+	require.Len(t, s.ReportedBy("n", "honest"), 20)
 	honest := 0
 	for _, one := range s.Live("n", 50) {
 		if strings.HasPrefix(string(one.Peer.ID), "peer ") {
@@ -348,28 +348,28 @@ func TestListed(t *testing.T) {
 	}
 	s.say("n", "other", "goes here", 1, until)
 	s.say("another", "point", "goes", 1, until)
-	require.ElementsMatch(t, []string{"stays", "goes", "goes here"}, ids(s.Said("n", "point")))
+	require.ElementsMatch(t, []string{"stays", "goes", "goes here"}, ids(s.ReportedBy("n", "point")))
 	version := s.Version("n")
 
 	*now = now.Add(time.Minute)
 	since := *now
 	s.say("n", "point", "stays", 1, until)
 	s.say("n", "point", "new", 1, until)
-	s.Listed("n", "point", since)
-	require.ElementsMatch(t, []string{"stays", "new"}, ids(s.Said("n", "point")))
-	require.Equal(t, []string{"goes here"}, ids(s.Said("n", "other")))
-	require.Equal(t, []string{"goes"}, ids(s.Said("another", "point")))
+	s.Complete("n", "point", since)
+	require.ElementsMatch(t, []string{"stays", "new"}, ids(s.ReportedBy("n", "point")))
+	require.Equal(t, []string{"goes here"}, ids(s.ReportedBy("n", "other")))
+	require.Equal(t, []string{"goes"}, ids(s.ReportedBy("another", "point")))
 	require.ElementsMatch(t, []string{"stays", "new", "goes here"}, ids(s.Live("n", 0)))
 	require.NotEqual(t, version, s.Version("n"))
 
 	version = s.Version("n")
-	s.Listed("n", "point", since)
+	s.Complete("n", "point", since)
 	require.Equal(t, version, s.Version("n"), "nothing new")
-	s.Listed("n", "point", now.Add(1))
-	s.Listed("n", "other", now.Add(1))
-	s.Listed("another", "point", now.Add(1))
-	s.Listed("unknown", "point", now.Add(1))
-	require.Empty(t, s.Said("n", "point"))
+	s.Complete("n", "point", now.Add(1))
+	s.Complete("n", "other", now.Add(1))
+	s.Complete("another", "point", now.Add(1))
+	s.Complete("unknown", "point", now.Add(1))
+	require.Empty(t, s.ReportedBy("n", "point"))
 	require.Empty(t, s.namespaces)
 	require.Empty(t, s.shares)
 }

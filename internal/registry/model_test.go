@@ -393,7 +393,7 @@ func (p *play) step(t *testing.T) bool {
 		p.unusual = !p.unusual
 	case op == 62: // more than one Admit can evict
 		c := p.content("", p.duration())
-		for i := range mostForOne + 20 {
+		for i := range maxEvictions + 20 {
 			p.register(t, key{"crowd", numberedPeer(i)}, c, unlimited)
 		}
 	default: // many of one peer, all with the same deadline
@@ -433,7 +433,7 @@ func (p *play) register(t *testing.T, k key, c content, q Quota) {
 // are few calls.
 func (p *play) admit(t *testing.T, e *Entry, q Quota) (Admission, error) {
 	t.Helper()
-	for most := 2 + 4*p.Len()/mostForOne; ; most-- {
+	for most := 2 + 4*p.Len()/maxEvictions; ; most-- {
 		a, err := p.Admit(e, q, p.now)
 		if !errors.Is(err, ErrBehind) {
 			return a, err
@@ -506,7 +506,7 @@ func (p *play) page(t *testing.T, w *walker, n, maxBytes int) {
 // pageOf calls Page until it is no longer behind.
 func (p *play) pageOf(t *testing.T, namespace string, kind Kind, after string, n, maxBytes int) ([]*Place, string) {
 	t.Helper()
-	for most := 2 + p.Len()/mostForOne; ; most-- {
+	for most := 2 + p.Len()/maxEvictions; ; most-- {
 		before := &Place{deadline: 42}
 		got, cursor, err := p.Page([]*Place{before}, namespace, kind, after, n, maxBytes, p.now)
 		require.Same(t, before, got[0], "what was in dst")

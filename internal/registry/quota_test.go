@@ -215,7 +215,7 @@ func TestErrorIsOfTheFirstLimit(t *testing.T) {
 // An Admit evicts a bounded number of registrations. Others may use the registry before
 // the next one.
 func TestAdmitIsBehind(t *testing.T) {
-	const addr, n = "192.0.2.1", 3 * mostForOne
+	const addr, n = "192.0.2.1", 3 * maxEvictions
 	for what, q := range map[string]Quota{
 		"origin": {PerOrigin: 1},
 		"total":  {Total: 1},
@@ -230,7 +230,7 @@ func TestAdmitIsBehind(t *testing.T) {
 			f.now += 10 * second
 			for calls := 1; calls < 3; calls++ {
 				require.ErrorIs(t, f.registerFrom(addr, "n", "p", second, q), ErrBehind)
-				require.Len(t, f.expired, calls*mostForOne)
+				require.Len(t, f.expired, calls*maxEvictions)
 				checkInvariants(t, f.Registry, f.now)
 				require.Len(t, f.Sample(nil, "n", 10, 0, f.now), 1)
 			}

@@ -176,14 +176,14 @@ func (x *Registry) sizeOf(r *Registration) int64 {
 	return size
 }
 
-// mostForOne is the largest number of expired registrations that one Admit or Page
+// maxEvictions is the largest number of expired registrations that one Admit or Page
 // evicts.
-const mostForOne = 256
+const maxEvictions = 256
 
 // evictFor evicts expired registrations until e exceeds no quota. It returns the error of
 // exceeded if none is left to evict, and [ErrBehind] if that takes long.
 func (x *Registry) evictFor(r *Registration, e *Entry, q Quota, now int64) error {
-	for range mostForOne {
+	for range maxEvictions {
 		err := x.exceeded(r, e, q)
 		if err == nil || !x.evictOne(now) {
 			return err
@@ -358,7 +358,7 @@ func cutPage(places []*Place, n int, namespace string, maxBytes int) []*Place {
 // It evicts what it finds expired, and returns ErrBehind if that is much.
 func (x *Registry) follow(dst []*Place, t *track, after uint64, n int, now int64) ([]*Place, error) {
 	var expired []*Place
-	for n > 0 && len(expired) < mostForOne {
+	for n > 0 && len(expired) < maxEvictions {
 		before := len(dst)
 		dst = t.follow(dst, after, min(n, longestStep))
 		found := dst[before:]
@@ -380,7 +380,7 @@ func (x *Registry) follow(dst []*Place, t *track, after uint64, n int, now int64
 	for _, p := range expired {
 		x.evict(x.registrants.get(p.peer).find(p.Namespace()))
 	}
-	if len(expired) >= mostForOne {
+	if len(expired) >= maxEvictions {
 		return dst, ErrBehind
 	}
 	return dst, nil

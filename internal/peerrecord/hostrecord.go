@@ -19,10 +19,10 @@ import (
 // register yet.
 var ErrNoAddresses = errors.New("host has no addresses to register")
 
-// Own makes the signed peer record of a host. Its bytes stay the same until the host's
+// HostRecord makes the signed peer record of a host. Its bytes stay the same until the host's
 // addresses change, so that points and peers need not verify them again. It is safe for
 // concurrent use.
-type Own struct {
+type HostRecord struct {
 	host   host.Host
 	choose func([]ma.Multiaddr) []ma.Multiaddr
 
@@ -46,21 +46,21 @@ type earlierAddrs struct {
 // earlier process with the host's key: the TTL of a registration, and a little more.
 const rememberFor = 30 * time.Second
 
-// NewOwn returns the record of h. choose returns the addresses for it; its argument is a
+// NewHostRecord returns the record of h. choose returns the addresses for it; its argument is a
 // copy of the addresses that h announces, with those of interfaces that are gone replaced
 // by those that the machine has, and it is never called concurrently. If choose
 // is nil, the record is the one that h itself has.
-func NewOwn(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *Own {
-	return &Own{host: h, choose: choose, created: time.Now(), kernel: newKernel(net.InterfaceAddrs)}
+func NewHostRecord(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *HostRecord {
+	return &HostRecord{host: h, choose: choose, created: time.Now(), kernel: newKernel(net.InterfaceAddrs)}
 }
 
 // Envelope returns the current record, which must not be modified, or [ErrNoAddresses].
-func (o *Own) Envelope() ([]byte, error) {
+func (o *HostRecord) Envelope() ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	addrs, moved := o.kernel.correct(o.host.Addrs())
 	if o.choose == nil {
-		if signed := o.hostRecord(); signed != nil && !moved {
+		if signed := o.certified(); signed != nil && !moved {
 			return o.use(signed)
 		}
 		return o.seal(Fit(addrs))
@@ -70,7 +70,7 @@ func (o *Own) Envelope() ([]byte, error) {
 
 // EnvelopeOf returns the current record as one of another kind, which must not be modified, or
 // [ErrNoAddresses].
-func (o *Own) EnvelopeOf(kind Kind) ([]byte, error) {
+func (o *HostRecord) EnvelopeOf(kind Kind) ([]byte, error) {
 	envelope, err := o.Envelope()
 	if err != nil || kind == Usual {
 		return envelope, err
@@ -96,8 +96,8 @@ func (o *Own) EnvelopeOf(kind Kind) ([]byte, error) {
 	return o.routing, err
 }
 
-// hostRecord returns the host's own record, if it has one that fits.
-func (o *Own) hostRecord() *record.Envelope {
+// certified returns the host's own record, if it has one that fits.
+func (o *HostRecord) certified() *record.Envelope {
 	book, ok := peerstore.GetCertifiedAddrBook(o.host.Peerstore())
 	if !ok {
 		return nil
@@ -124,7 +124,7 @@ func addrsOf(signed *record.Envelope) []ma.Multiaddr {
 // seal returns a record with these addresses: the last one if it has the same ones in
 // any order. The sequence number of a new record is the clock's, as in libp2p's own
 // records, so it is higher than those before.
-func (o *Own) seal(addrs []ma.Multiaddr) ([]byte, error) {
+func (o *HostRecord) seal(addrs []ma.Multiaddr) ([]byte, error) {
 	if len(addrs) == 0 {
 		return nil, ErrNoAddresses
 	}
@@ -138,7 +138,7 @@ func (o *Own) seal(addrs []ma.Multiaddr) ([]byte, error) {
 	return o.use(signed)
 }
 
-func (o *Own) sign(r record.Record) (*record.Envelope, error) {
+func (o *HostRecord) sign(r record.Record) (*record.Envelope, error) {
 	key := o.host.Peerstore().PrivKey(o.host.ID())
 	if key == nil {
 		return nil, fmt.Errorf("seal own peer record: the host's peerstore has no private key for %s", o.host.ID())
@@ -158,7 +158,7 @@ func sameAddrs(a, b []ma.Multiaddr) bool {
 }
 
 // use encodes a record, unless it is the last one.
-func (o *Own) use(signed *record.Envelope) ([]byte, error) {
+func (o *HostRecord) use(signed *record.Envelope) ([]byte, error) {
 	if signed.Equal(o.signed) {
 		return o.envelope, nil
 	}
@@ -189,7 +189,7 @@ func encode(signed *record.Envelope) ([]byte, error) {
 // Foreign reports whether a registered record of the host's peer ID must be from another
 // host with the same key: one of its addresses was in none of the records that this host
 // made within rememberFor.
-func (o *Own) Foreign(addrs []ma.Multiaddr) bool {
+func (o *HostRecord) Foreign(addrs []ma.Multiaddr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if time.Since(o.created) < rememberFor {
