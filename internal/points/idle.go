@@ -21,16 +21,20 @@ const (
 )
 
 // idleStreams are the streams to one point on which a request was answered, and which the
-// next requests use. A timer closes each of them, so there is nothing to close.
+// next requests use. A timer closes those that nobody uses, so there is nothing to close.
 type idleStreams struct {
 	mu      sync.Mutex
 	streams []idleStream // the one used last is the last
 	broken  int          // kept streams in a row that were broken
+	// expiry calls expire when the first of streams has been kept for idleTime, or earlier.
+	// It is nil if no stream was kept since it last did. A timer for each stream would be set and
+	// stopped with each request, which costs both ends 2 % of a REGISTER.
+	expiry *time.Timer
 }
 
 type idleStream struct {
 	network.Stream
-	expiry *time.Timer
+	since time.Time
 }
 
 // take returns the stream that was used last, of those on connections that are usable, or
@@ -41,7 +45,6 @@ func (s *idleStreams) take(usable func(network.Conn) bool) network.Stream {
 	for len(s.streams) > 0 {
 		last := s.streams[len(s.streams)-1]
 		s.streams = s.streams[:len(s.streams)-1]
-		last.expiry.Stop()
 		if usable(last.Conn()) {
 			return last.Stream
 		}
@@ -63,22 +66,35 @@ func (s *idleStreams) keep(st network.Stream) bool {
 	if len(s.streams) == MaxIdleStreams || s.broken >= maxBrokenStreams {
 		return false
 	}
-	s.streams = append(s.streams, idleStream{st, time.AfterFunc(idleTime, func() { s.expire(st) })})
+	s.streams = append(s.streams, idleStream{st, time.Now()})
+	if s.expiry == nil {
+		s.expiry = time.AfterFunc(idleTime, s.expire)
+	}
 	return true
 }
 
-// expire closes a stream unless it was taken meanwhile.
-func (s *idleStreams) expire(st network.Stream) {
-	s.mu.Lock()
-	is := func(other idleStream) bool { return other.Stream == st }
-	i := slices.IndexFunc(s.streams, is)
-	if i >= 0 {
-		s.streams = slices.Delete(s.streams, i, i+1)
-	}
-	s.mu.Unlock()
-	if i >= 0 {
+// expire closes the streams that were kept for idleTime.
+func (s *idleStreams) expire() {
+	for _, st := range s.expired() {
 		_ = st.Close()
 	}
+}
+
+// expired removes the streams that were kept for idleTime, and returns them.
+func (s *idleStreams) expired() (expired []idleStream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.streams) && time.Since(s.streams[n].since) >= idleTime {
+		n++
+	}
+	expired = slices.Clone(s.streams[:n])
+	s.streams = slices.Delete(s.streams, 0, n)
+	s.expiry = nil
+	if len(s.streams) > 0 {
+		s.expiry = time.AfterFunc(idleTime-time.Since(s.streams[0].since), s.expire)
+	}
+	return expired
 }
 
 // used records whether a request on a kept stream succeeded.

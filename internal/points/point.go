@@ -338,9 +338,10 @@ func (p *Point) count(ctx context.Context, begun time.Time, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case verdict != Failed:
+	case verdict != Failed && p.backoff.failures > 0:
 		p.backoff = backoff{}
 		p.announce()
+	case verdict != Failed:
 	case ctx.Err() != nil && time.Since(begun) < fairTime:
 		// The caller gave up at once, which says nothing about the point.
 	default:
