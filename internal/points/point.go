@@ -156,15 +156,9 @@ func (p *Point) announce() {
 func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error {
 	e := newExchange()
 	defer e.release()
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	id, err := p.reuse(ctx, e, r)
-	for try := 0; err != nil && ctx.Err() == nil; try++ {
-		var again bool
-		again, id, err = p.try(ctx, begun, e, r)
-		if !again || try == maxTries {
-			break
-		}
+	if err != nil && ctx.Err() == nil {
+		id, err = p.renew(ctx, begun, e, r, err)
 	}
 	if err != nil {
 		return err
@@ -182,7 +176,11 @@ func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID,
 	if st == nil {
 		return "", errNoStream
 	}
+	st.timeout.Reset(requestTimeout)
 	err := e.do(ctx, st, p.maxSilence(), r)
+	if !st.timeout.Stop() && err != nil {
+		err = fmt.Errorf("wait for answer: %w", context.DeadlineExceeded)
+	}
 	if errors.Is(err, errSilent) {
 		p.dropConn(st.Conn(), err)
 		return "", err
@@ -191,6 +189,21 @@ func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID,
 		p.idle.used(err == nil)
 	}
 	return st.Protocol(), p.finish(e, st, err)
+}
+
+// renew makes a request on a new stream, in what is left of the request's time. err is why it
+// was not made on a kept one.
+func (p *Point) renew(ctx context.Context, begun time.Time, e *exchange, r Request, err error) (protocol.ID, error) {
+	ctx, cancel := context.WithDeadline(ctx, begun.Add(requestTimeout))
+	defer cancel()
+	var id protocol.ID
+	for try := 0; ctx.Err() == nil; try++ {
+		var again bool
+		if again, id, err = p.try(ctx, begun, e, r); !again || try == maxTries {
+			break
+		}
+	}
+	return id, err
 }
 
 // try makes a request on a new stream, and on a new connection if there is none. again is
