@@ -238,7 +238,7 @@ func TestAllPointsGone(t *testing.T) {
 		require.Len(t, drain(t, db, "n"), 1)
 
 		service.Stop()
-		time.Sleep(2 * time.Second)
+		time.Sleep(MaxTTL / 2) // until the registration is due to be refreshed
 		require.Equal(t, []peer.ID{a.ID()}, drain(t, db, "n"), "the peers of the last answer")
 		next, err := da.Advertise(t.Context(), "n")
 		require.Error(t, err)
