@@ -17,6 +17,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
@@ -28,29 +29,32 @@ import (
 const hostileNamespace = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">{{.PeerID}}\u202e\x1b[2J\n" +
 	"and on and on and on and on and on and on and on and on"
 
-// sendRefusedRequest sends a request that the point refuses.
-func sendRefusedRequest(t testing.TB, point string) {
+// newPointClient starts a host and returns its client of a point, and the point's peer ID. The
+// host is closed when the test ends.
+func newPointClient(t testing.TB, point string, opts ...rendezvous.ClientOption) (*rendezvous.Client, peer.ID) {
 	t.Helper()
 	infos, err := parsePointAddrs([]string{point})
 	require.NoError(t, err)
 	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	require.NoError(t, err)
-	defer h.Close()
-	_, err = rendezvous.NewClient(h, rendezvous.WithPoints(infos...)).Register(t.Context(), infos[0].ID, "news", time.Hour)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	return rendezvous.NewClient(h, append(opts, rendezvous.WithPoints(infos...))...), infos[0].ID
+}
+
+// sendRefusedRequest sends a request that the point refuses.
+func sendRefusedRequest(t testing.TB, point string) {
+	t.Helper()
+	c, id := newPointClient(t, point)
+	_, err := c.Register(t.Context(), id, "news", time.Hour)
 	require.ErrorIs(t, err, rendezvous.ErrInvalidTTL)
 }
 
 // sendStandardRequests sends requests of the standard protocol.
 func sendStandardRequests(t testing.TB, point string, n int) {
 	t.Helper()
-	infos, err := parsePointAddrs([]string{point})
-	require.NoError(t, err)
-	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	require.NoError(t, err)
-	defer h.Close()
-	c := rendezvous.NewClient(h, rendezvous.WithPoints(infos...), rendezvous.WithProtocol(rendezvous.StandardID))
+	c, id := newPointClient(t, point, rendezvous.WithProtocol(rendezvous.StandardID))
 	for range n {
-		_, err := c.Register(t.Context(), infos[0].ID, "standard", time.Hour)
+		_, err := c.Register(t.Context(), id, "standard", time.Hour)
 		require.NoError(t, err)
 	}
 }
@@ -58,14 +62,9 @@ func sendStandardRequests(t testing.TB, point string, n int) {
 // registerPeer starts a peer and registers it in namespaces.
 func registerPeer(t testing.TB, point string, namespaces ...string) {
 	t.Helper()
-	infos, err := parsePointAddrs([]string{point})
-	require.NoError(t, err)
-	h, err := newClientHost(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, h.Close()) })
-	client := rendezvous.NewClient(h, rendezvous.WithPoints(infos...))
+	client, id := newPointClient(t, point)
 	for _, ns := range namespaces {
-		_, err := client.Register(t.Context(), infos[0].ID, ns, 0)
+		_, err := client.Register(t.Context(), id, ns, 0)
 		require.NoError(t, err)
 	}
 }
