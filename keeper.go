@@ -235,7 +235,7 @@ func (r *refresh) at(ctx context.Context, point *points.Point) error {
 	return err
 }
 
-// take takes in what a point has granted.
+// take records what a point has granted.
 func (r *refresh) take(g grant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -243,7 +243,7 @@ func (r *refresh) take(g grant) {
 	r.asked = min(r.asked, r.ttl.in(dialectOf(g.protocol)))
 }
 
-// leave takes in that a registration was left alone, because it is due at a time.
+// leave records that a registration was left alone, because it is due only later.
 func (r *refresh) leave(due time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -50,7 +50,7 @@ type requests struct {
 	recent   *limit.Recent // nil: the storage is a verifier
 	standard *standard     // nil: the standard protocol is not served
 	failures logging.Limit
-	crowded  logging.Limit
+	noRoom   logging.Limit
 }
 
 func newRequests(s Storage, config serviceConfig) *requests {
@@ -242,9 +242,9 @@ func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k pr
 	}
 }
 
-// logCrowded logs that there is no room for a lasting registration.
-func (q *requests) logCrowded() {
-	if n, due := q.crowded.Due(); due {
+// logNoRoom logs that there is no room for a lasting registration.
+func (q *requests) logNoRoom() {
+	if n, due := q.noRoom.Due(); due {
 		logging.Log.Warn("no room for more registrations that last: peers are granted less time than they ask for", "ttl", freshTime, "times", n)
 	}
 }
@@ -291,7 +291,7 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 		// days ago, and a peer that refreshes its registration needs no more than this.
 		a.ttl = freshTime
 		added.Deadline, added.Fresh = added.Fresh, time.Time{}
-		q.logCrowded()
+		q.logNoRoom()
 		err = q.add(ctx, added)
 	}
 	if err != nil {

@@ -86,7 +86,7 @@ func (d *Draws) Copies() bool { return d.costs.Copies }
 // Sweep frees the memory of peers that no longer owe anything.
 func (d *Draws) Sweep(now time.Time) { d.egress.Sweep(now) }
 
-// Sent takes in that an answer of n registrations had so many bytes.
+// Sent records the size of an answer with n registrations, in bytes.
 func (d *Draws) Sent(bytes, n int) { d.size.add(bytes, n) }
 
 // Begin charges a peer for the answer to a DISCOVER of n registrations, and gives it what that

@@ -288,7 +288,7 @@ func (p *Point) AnswerLimit(most int) (limit int, limited bool) {
 	return p.registrationSize.fit(budget, most), true
 }
 
-// LimitedAnswer takes in what came of AnswerLimit: the size of an answer with n registrations,
+// LimitedAnswer records what came of AnswerLimit: the size of an answer with n registrations,
 // or that it has failed to come through.
 func (p *Point) LimitedAnswer(n, bytes int, failed bool) {
 	p.mu.Lock()

@@ -58,7 +58,7 @@ func (p *Presence) AnsweredAll(point peer.ID, all []Sighting) {
 	}
 }
 
-// Answered takes in what a point has said of the namespace. The answer may be a sample.
+// Answered records what a point has returned for the namespace. The answer may be a sample.
 func (p *Presence) Answered(point peer.ID, seen []Sighting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,7 +106,7 @@ func idsIn(seen []Sighting) map[peer.ID]struct{} {
 	return ids
 }
 
-// answered takes in an answer. share is which part of the time since the last one counts.
+// answered records an answer. share is which part of the time since the last one counts.
 func (p *Presence) answered(point peer.ID, seen []Sighting, share float64) {
 	now := time.Now()
 	c := p.points[point]
@@ -191,8 +191,8 @@ func (p *Presence) longestSilent(points map[peer.ID]int) (silent peer.ID) {
 	return silent
 }
 
-// forgetEarly forgets what a point has told, but for so many of the peers whose registrations
-// there end last.
+// forgetEarly forgets what a point has told, except about the peers whose registrations there end
+// last: no more than most of them are kept.
 func (p *Presence) forgetEarly(point peer.ID, most int) {
 	var ids []peer.ID
 	for id, deadlines := range p.peers {

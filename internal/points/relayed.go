@@ -31,12 +31,12 @@ func (s *registrationSize) fit(bytes, most int) int {
 	return min(most, max(1, bytes/max(usualRegistration, int(*s))))
 }
 
-// add takes in the size of an answer with n registrations.
+// add records the size of an answer with n registrations.
 func (s *registrationSize) add(n, bytes int) {
 	if n > 0 {
 		*s = registrationSize(bytes / n)
 	}
 }
 
-// grow takes in that an answer did not come through. It may have been too long.
+// grow records that an answer did not come through. It may have been too long.
 func (s *registrationSize) grow() { *s = min(maxRegistration, 2*max(usualRegistration, *s)) }
