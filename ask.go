@@ -371,6 +371,7 @@ func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) 
 		},
 		MaxAnswer: size,
 		Urgent:    ended.Type == RequestRegister,
+		Batch:     price == limit.Refresh,
 		Price:     price,
 		Read: func(frame []byte, id protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)

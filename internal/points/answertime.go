@@ -22,3 +22,8 @@ func (a *answerTime) add(d time.Duration) {
 func (a *answerTime) silence() time.Duration {
 	return min(maxSilence, max(minSilence, silenceFactor*time.Duration(*a)))
 }
+
+// within returns how many answers come in a time, one after the other.
+func (a *answerTime) within(d time.Duration) int {
+	return int(d / max(time.Duration(*a), time.Millisecond))
+}

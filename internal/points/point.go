@@ -33,11 +33,12 @@ const (
 // Point is one rendezvous point. Its methods may be called from many goroutines at the
 // same time.
 type Point struct {
-	config *Config
-	id     peer.ID
-	pace   *pace
-	idle   idleStreams
-	turns  chan struct{} // holds a token for each call of InTurn that has its turn
+	config  *Config
+	id      peer.ID
+	pace    *pace
+	idle    idleStreams
+	batches batches
+	turns   chan struct{} // holds a token for each call of InTurn that has its turn
 
 	mu               sync.Mutex
 	addrs            []ma.Multiaddr // to dial; replaced, never written to
@@ -156,7 +157,11 @@ func (p *Point) announce() {
 func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error {
 	e := newExchange()
 	defer e.release()
-	id, err := p.reuse(ctx, e, r)
+	reuse := p.reuse
+	if r.Batch {
+		reuse = p.join
+	}
+	id, err := reuse(ctx, e, r)
 	if err != nil && ctx.Err() == nil {
 		id, err = p.renew(ctx, begun, e, r, err)
 	}
@@ -171,24 +176,69 @@ var errNoStream = errors.New("no idle stream")
 
 // reuse makes a request on a kept stream. Its error says nothing about the point.
 func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
-	direct := p.connected()
-	st := p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && (!direct || !c.Stat().Limited) })
+	st := p.keptStream()
 	if st == nil {
 		return "", errNoStream
 	}
+	return st.Protocol(), p.onKept(ctx, e, st, func() error { return e.do(ctx, st, p.maxSilence(), r) })
+}
+
+// join makes a request in a batch. Its error says nothing about the point.
+func (p *Point) join(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
+	b, own, first := p.batches.join(r, p.maxBatch(), p.keptStream)
+	if b == nil {
+		return p.reuse(ctx, e, r)
+	}
+	if first {
+		p.batches.collect(ctx, b)
+		p.send(ctx, e, b)
+	}
+	select {
+	case a := <-own:
+		e.frame = append(e.frame[:0], a.frame...)
+		return b.stream.Protocol(), a.err
+	case <-ctx.Done():
+		return "", fmt.Errorf("wait for answer: %w", ctx.Err())
+	}
+}
+
+// send sends a batch.
+func (p *Point) send(ctx context.Context, e *exchange, b *batch) {
+	answered := 0
+	err := p.onKept(ctx, e, b.stream, func() error {
+		return onStream(ctx, b.stream, func() (err error) {
+			answered, err = b.exchange(e, p.maxSilence())
+			return err
+		})
+	})
+	if ctx.Err() == nil && answered > 0 {
+		p.idle.used(true)
+		p.batches.sent(err == nil)
+	}
+	b.fail(answered, err)
+}
+
+// keptStream returns a stream to use again, or nil.
+func (p *Point) keptStream() *keptStream {
+	direct := p.connected()
+	return p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && (!direct || !c.Stat().Limited) })
+}
+
+// onKept makes a request on a kept stream.
+func (p *Point) onKept(ctx context.Context, e *exchange, st *keptStream, request func() error) error {
 	st.timeout.Reset(requestTimeout)
-	err := e.do(ctx, st, p.maxSilence(), r)
+	err := request()
 	if !st.timeout.Stop() && err != nil {
 		err = fmt.Errorf("wait for answer: %w", context.DeadlineExceeded)
 	}
 	if errors.Is(err, errSilent) {
 		p.dropConn(st.Conn(), err)
-		return "", err
+		return err
 	}
 	if ctx.Err() == nil && !st.Conn().IsClosed() {
 		p.idle.used(err == nil)
 	}
-	return st.Protocol(), p.finish(e, st, err)
+	return p.finish(e, st, err)
 }
 
 // renew makes a request on a new stream, in what is left of the request's time. err is why it
@@ -321,6 +371,13 @@ func (p *Point) finish(e *exchange, st network.Stream, err error) error {
 		_ = st.Reset()
 	}
 	return nil
+}
+
+// maxBatch returns how many requests to send together.
+func (p *Point) maxBatch() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(MaxIdleStreams, p.answerTime.within(batchTime))
 }
 
 func (p *Point) maxSilence() time.Duration {

@@ -29,6 +29,9 @@ type Request struct {
 	Read func(frame []byte, id protocol.ID) error
 	// Urgent requests go before others where the point's pace makes requests wait.
 	Urgent bool
+	// Batch requests are sent together with others that come at the same time, and wait a
+	// few milliseconds for them.
+	Batch bool
 	// Price is how many tokens of the point's pace the request takes. 0 means 1.
 	Price float64
 }
@@ -44,7 +47,8 @@ const maxPooledFrame = 64 << 10
 type exchange struct {
 	reader *bufio.Reader
 	frame  []byte
-	took   time.Duration // from the request to the first byte of the answer
+	sent   time.Time     // when the request was sent
+	took   time.Duration // from then to the answer, the first one if there are several
 }
 
 var exchanges = sync.Pool{
@@ -62,16 +66,27 @@ func (e *exchange) release() {
 	exchanges.Put(e)
 }
 
-// do sends a request on a stream and reads the answer into e.frame. It leaves the stream
-// open for the next request, or resets it if there is an error or ctx ends. If silence is
-// not 0 and nothing comes back within that time, the error is errSilent.
+// do makes a request on a stream and reads the answer into e.frame. If silence is not 0 and
+// nothing comes back within that time, the error is errSilent.
+func (e *exchange) do(ctx context.Context, st network.Stream, silence time.Duration, r Request) error {
+	return onStream(ctx, st, func() error {
+		e.frame = r.Append(e.frame[:0], st.Protocol())
+		if err := e.send(st, e.frame); err != nil {
+			return err
+		}
+		return e.receive(st, silence, r.MaxAnswer)
+	})
+}
+
+// onStream calls request. It leaves the stream open for the next request, or resets it if
+// there is an error or ctx ends.
 //
 // The stream is never closed before the answer was read: some points reset a stream when
 // its sender closes it, and the reset overtakes the answer.
-func (e *exchange) do(ctx context.Context, st network.Stream, silence time.Duration, r Request) error {
+func onStream(ctx context.Context, st network.Stream, request func() error) error {
 	stop := context.AfterFunc(ctx, func() { _ = st.Reset() })
 	defer stop()
-	err := e.sendAndReceive(st, silence, r)
+	err := request()
 	if err == nil {
 		return nil
 	}
@@ -82,25 +97,26 @@ func (e *exchange) do(ctx context.Context, st network.Stream, silence time.Durat
 	return err
 }
 
-func (e *exchange) sendAndReceive(st network.Stream, silence time.Duration, r Request) error {
-	begun := time.Now()
-	if silence > 0 { // a stream that takes no deadline, such as a mock, has none
-		_ = st.SetReadDeadline(begun.Add(silence))
-	}
-	e.frame = r.Append(e.frame[:0], st.Protocol())
-	if _, err := st.Write(e.frame); err != nil {
+// send sends one request or more.
+func (e *exchange) send(st network.Stream, requests []byte) error {
+	e.reader.Reset(st)
+	e.sent, e.took = time.Now(), 0
+	if _, err := st.Write(requests); err != nil {
 		return fmt.Errorf("send request: %w", err)
 	}
-	e.reader.Reset(st)
-	_, err := e.reader.Peek(1)
-	if timeout := net.Error(nil); silence > 0 && errors.As(err, &timeout) && timeout.Timeout() {
-		return fmt.Errorf("%w: no answer within %s", errSilent, silence)
+	return nil
+}
+
+// receive reads the next answer into e.frame. If silence is not 0 and nothing comes back
+// within that time, the error is errSilent.
+func (e *exchange) receive(st network.Stream, silence time.Duration, maxAnswer int) error {
+	if err := e.await(st, silence); err != nil {
+		return fmt.Errorf("%w: no answer within %s", err, silence)
 	}
-	e.took = time.Since(begun)
-	if silence > 0 {
-		_ = st.SetReadDeadline(time.Time{})
+	if e.took == 0 {
+		e.took = time.Since(e.sent)
 	}
-	frame, err := wire.ReadFrame(e.reader, e.frame, r.MaxAnswer)
+	frame, err := wire.ReadFrame(e.reader, e.frame, maxAnswer)
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF
 	}
@@ -108,6 +124,21 @@ func (e *exchange) sendAndReceive(st network.Stream, silence time.Duration, r Re
 		return fmt.Errorf("read answer: %w", err)
 	}
 	e.frame = frame
+	return nil
+}
+
+// await waits for the next byte. Its only error is errSilent; reading the byte shows others.
+func (e *exchange) await(st network.Stream, silence time.Duration) error {
+	if silence == 0 || e.reader.Buffered() > 0 {
+		_, _ = e.reader.Peek(1)
+		return nil
+	}
+	_ = st.SetReadDeadline(time.Now().Add(silence)) // a stream that takes no deadline, such as a mock, has none
+	_, err := e.reader.Peek(1)
+	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+		return errSilent
+	}
+	_ = st.SetReadDeadline(time.Time{})
 	return nil
 }
 
