@@ -96,19 +96,25 @@ type grant struct {
 	protocol protocol.ID
 }
 
-// register sends a REGISTER to a point and returns what the point granted. A refresh is a
-// registration of the same bytes while they are live.
-func (a *asker) register(ctx context.Context, point *points.Point, ns string, ttl lifetimes, refresh bool) (grant, error) {
+// registerOnce sends a REGISTER that is no refresh.
+func (a *asker) registerOnce(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (grant, error) {
 	if err := checkNamespace(ns, a.maxNamespace); err != nil {
 		return grant{}, err
 	}
-	if ttl.waku < 0 {
+	if ttl < 0 {
 		return grant{}, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
 	}
 	envelope, err := a.own.Envelope()
 	if err != nil {
 		return grant{}, err
 	}
+	return a.register(ctx, point, ns, envelope, lifetimes{ttl, ttl}, false)
+}
+
+// register sends a REGISTER of the host's current record to a point and returns what the
+// point granted. A refresh is a registration of the same bytes while they are live. It is sent
+// together with others.
+func (a *asker) register(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl lifetimes, refresh bool) (grant, error) {
 	price := limit.Request
 	if refresh {
 		price = limit.Refresh

@@ -75,7 +75,7 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if c.err != nil {
 		return 0, c.err
 	}
-	granted, err := c.asker.register(ctx, c.asker.points.Point(point), ns, lifetimes{ttl, ttl}, false)
+	granted, err := c.asker.registerOnce(ctx, c.asker.points.Point(point), ns, ttl)
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}

@@ -225,7 +225,7 @@ func (r *refresh) at(ctx context.Context, point *points.Point) error {
 	}
 	var granted grant
 	err := point.InTurn(ctx, func() (err error) {
-		granted, err = r.register(ctx, point, r.namespace, r.ttl, r.registrations.Live(point.ID(), r.envelope))
+		granted, err = r.register(ctx, point, r.namespace, r.envelope, r.ttl, r.registrations.Live(point.ID(), r.envelope))
 		return err
 	})
 	r.registrations.Set(point.ID(), granted.protocol, r.envelope, granted.ttl, err)

@@ -3,7 +3,6 @@ package peerrecord
 import (
 	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"sync"
 	"time"
@@ -13,6 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 // ErrNoAddresses: the host has no address that others could use, so there is nothing to
@@ -51,7 +52,7 @@ const rememberFor = 30 * time.Second
 // by those that the machine has, and it is never called concurrently. If choose
 // is nil, the record is the one that h itself has.
 func NewHostRecord(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *HostRecord {
-	return &HostRecord{host: h, choose: choose, created: time.Now(), kernel: newKernel(net.InterfaceAddrs)}
+	return &HostRecord{host: h, choose: choose, created: time.Now(), kernel: newKernel(ifaddrs.Get)}
 }
 
 // Envelope returns the current record, which must not be modified, or [ErrNoAddresses].

@@ -2,23 +2,19 @@ package peerrecord
 
 import (
 	"net"
-	"time"
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// kernelInterval is how long an answer of the kernel about its addresses is used.
-const kernelInterval = time.Second
-
 // kernel keeps track of the IP addresses that the machine has and has had. A host
 // remembers the addresses of interfaces for a minute, so it announces old ones for that
 // long after it has moved. Its caller allows one call at a time.
 type kernel struct {
-	ask   func() ([]net.Addr, error)
-	asked time.Time
-	now   []net.IP
-	had   map[string]struct{} // by net.IP.String
+	ask  func() ([]net.Addr, error)
+	last []net.Addr // the kernel's last answer
+	now  []net.IP
+	had  map[string]struct{} // by net.IP.String
 }
 
 func newKernel(ask func() ([]net.Addr, error)) *kernel {
@@ -27,16 +23,16 @@ func newKernel(ask func() ([]net.Addr, error)) *kernel {
 	return k
 }
 
-// look asks the kernel again, unless it did so within kernelInterval.
+// look asks the kernel again.
 func (k *kernel) look() {
-	if !k.asked.IsZero() && time.Since(k.asked) < kernelInterval {
-		return
-	}
-	k.asked = time.Now()
 	addrs, err := k.ask()
 	if err != nil {
 		return // the last answer is better than none
 	}
+	if len(addrs) > 0 && len(addrs) == len(k.last) && &addrs[0] == &k.last[0] {
+		return // it is the same one
+	}
+	k.last = addrs
 	k.now = nil
 	for _, a := range addrs {
 		if n, ok := a.(*net.IPNet); ok {

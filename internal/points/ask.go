@@ -3,6 +3,7 @@ package points
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -14,60 +15,115 @@ const (
 	askTimeout = 8 * time.Second
 )
 
-// ask makes a request at points, the first ones first. See [Set.Ask].
+// asking is a call of [Set.Ask].
+type asking struct {
+	ctx          context.Context
+	cancel       context.CancelFunc
+	want, enough int
+	request      func(context.Context, *Point) error
+	others       sync.WaitGroup // goroutines besides that of the call
+
+	mu       sync.Mutex
+	left     []*Point // that have not been asked, the best first
+	running  int      // requests
+	hedges   int      // how many points to ask beyond want, because some are slow
+	waited   int      // times hedgeAfter since enough have answered
+	answered []*Point
+	failures []error
+	slow     *time.Timer // calls hedge; nil when asking has ended
+}
+
+// ask makes a request at points, the first ones first. See [Set.Ask]. The goroutine of the
+// call makes one of the requests, so a refresh at one point needs no other one.
 func ask(ctx context.Context, points []*Point, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	type result struct {
-		point *Point
-		err   error
-	}
-	results := make(chan result)
-	slow := time.NewTicker(hedgeAfter)
-	defer slow.Stop()
+	a := &asking{ctx: ctx, cancel: cancel, want: want, enough: enough, request: request, left: points}
+	a.work(a.begin())
+	a.others.Wait()
+	return a.end()
+}
 
-	var (
-		running  int
-		hedges   int // how many points to ask beyond want, because some are slow
-		waited   int // ticks since enough have answered
-		answered []*Point
-		failures []error
-	)
-	for {
-		for len(points) > 0 && len(answered) < want && len(answered)+running < want+hedges && ctx.Err() == nil {
-			point := points[0]
-			points = points[1:]
-			running++
-			go func() { results <- result{point, request(ctx, point)} }()
-		}
-		if running == 0 {
-			break
-		}
-		select {
-		case r := <-results:
-			running--
-			if r.err != nil {
-				failures = append(failures, r.err)
-				continue
-			}
-			answered = append(answered, r.point)
-			if len(answered) == enough {
-				slow.Reset(hedgeAfter)
-			}
-		case <-slow.C:
-			hedges++
-			if len(answered) >= enough {
-				waited++
-			}
-			if waited == 2 || len(answered) >= want {
-				cancel()
-			}
-		}
+// begin starts all requests that are wanted but the first, and returns the point for that.
+func (a *asking) begin() *Point {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slow = time.AfterFunc(hedgeAfter, a.hedge)
+	first := a.next()
+	a.start()
+	return first
+}
+
+// next returns the next point to ask, or nil if no more are wanted now. a.mu is held.
+func (a *asking) next() *Point {
+	asked := len(a.answered) + a.running
+	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= a.want+a.hedges || a.ctx.Err() != nil {
+		return nil
 	}
-	if len(answered) == 0 {
-		return nil, errors.Join(append(failures, ctx.Err())...)
+	point := a.left[0]
+	a.left = a.left[1:]
+	a.running++
+	return point
+}
+
+// start starts all requests that are wanted now. a.mu is held.
+func (a *asking) start() {
+	for point := a.next(); point != nil; point = a.next() {
+		a.others.Go(func() { a.work(point) })
 	}
-	return answered, nil
+}
+
+// work makes a request at a point, and at the next one if it fails.
+func (a *asking) work(point *Point) {
+	for point != nil {
+		point = a.ended(point, a.request(a.ctx, point))
+	}
+}
+
+// ended records the outcome of a request, and returns the next point to ask, or nil.
+func (a *asking) ended(point *Point, err error) *Point {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running--
+	if err != nil {
+		a.failures = append(a.failures, err)
+		return a.next()
+	}
+	a.answered = append(a.answered, point)
+	if len(a.answered) == a.enough && a.slow != nil {
+		a.slow.Reset(hedgeAfter)
+	}
+	return nil
+}
+
+// hedge asks one more point, or gives up those that are slow if enough have answered.
+func (a *asking) hedge() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.slow == nil || a.running == 0 {
+		return
+	}
+	a.slow.Reset(hedgeAfter)
+	a.hedges++
+	if len(a.answered) >= a.enough {
+		a.waited++
+	}
+	if a.waited == 2 || len(a.answered) >= a.want {
+		a.cancel()
+	}
+	a.start()
+}
+
+// end returns the outcome.
+func (a *asking) end() ([]*Point, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.slow.Stop()
+	a.slow = nil
+	if len(a.answered) == 0 {
+		return nil, errors.Join(append(a.failures, a.ctx.Err())...)
+	}
+	return a.answered, nil
 }
 
 // afterRefusal is how long to wait before a point that refused a request is asked again.

@@ -2,12 +2,13 @@ package points
 
 import (
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+
+	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 const (
@@ -48,7 +49,7 @@ func newWakeups(h host.Host, s source, wall func() time.Time) (*wakeups, error) 
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
 	}
-	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(net.InterfaceAddrs)}, nil
+	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(ifaddrs.Get)}, nil
 }
 
 // run calls wake a moment after something has happened, once for all that happens

@@ -176,9 +176,8 @@ func (s *Set) Preferred(namespace string, n int) []*Point {
 }
 
 // Ask makes a request at the first points of a namespace, at want of them at the same
-// time, and at the next one for each that fails or is slow. It calls request in a
-// goroutine for each point, with a context that bounds the request. It returns the points
-// that answered: when want have, when no point is left to ask, or when enough have and the
+// time, and at the next one for each that fails or is slow. It calls request from several
+// goroutines, with a context that bounds the request. It returns the points that answered: when want have, when no point is left to ask, or when enough have and the
 // others have had up to two more times hedgeAfter. All calls of request have then ended.
 // If no point answered, the error is [ErrNoPoints] or says what went wrong at each.
 func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
