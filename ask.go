@@ -89,59 +89,78 @@ func newAsker(h host.Host, config clientConfig) *asker {
 	return a
 }
 
-// grant is what a point has granted, and in which protocol. The protocol is empty if there
-// was no stream.
-type grant struct {
-	ttl      time.Duration
-	protocol protocol.ID
+// registerCall is a REGISTER and its outcome.
+type registerCall struct {
+	namespace string
+	envelope  []byte // the host's current record
+	ttl       lifetimes
+	refresh   bool // whether these bytes are registered already
+
+	granted  time.Duration
+	protocol protocol.ID // empty if there was no stream
+	err      error
 }
 
 // registerOnce sends a REGISTER that is no refresh.
-func (a *asker) registerOnce(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (grant, error) {
+func (a *asker) registerOnce(ctx context.Context, point *points.Point, ns string, ttl time.Duration) (time.Duration, error) {
 	if err := checkNamespace(ns, a.maxNamespace); err != nil {
-		return grant{}, err
+		return 0, err
 	}
 	if ttl < 0 {
-		return grant{}, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
+		return 0, refuse(pb.Message_E_INVALID_TTL, "ttl is negative")
 	}
 	envelope, err := a.own.Envelope()
 	if err != nil {
-		return grant{}, err
+		return 0, err
 	}
-	return a.register(ctx, point, ns, envelope, lifetimes{ttl, ttl}, false)
+	r := &registerCall{namespace: ns, envelope: envelope, ttl: lifetimes{ttl, ttl}}
+	a.register(ctx, point, r)
+	return r.granted, r.err
 }
 
-// register sends a REGISTER of the host's current record to a point and returns what the
-// point granted. A refresh is a registration of the same bytes while they are live. It is sent
-// together with others.
-func (a *asker) register(ctx context.Context, point *points.Point, ns string, envelope []byte, ttl lifetimes, refresh bool) (grant, error) {
+// register sends REGISTERs to a point, together.
+func (a *asker) register(ctx context.Context, point *points.Point, all ...*registerCall) {
+	requests := make([]points.Request, len(all))
+	ended := make([]RequestEnded, len(all))
+	for i, call := range all {
+		ended[i] = RequestEnded{Type: RequestRegister, Point: point.ID()}
+		requests[i] = a.registerMessage(call, &ended[i])
+	}
+	begun := time.Now()
+	errs := point.RoundTrips(ctx, requests)
+	for i := range ended {
+		e := &ended[i]
+		e.Err, e.Duration = errs[i], time.Since(begun)
+		if e.Err != nil {
+			e.TTL = 0
+		}
+		all[i].granted, all[i].protocol, all[i].err = e.TTL, e.Protocol, e.Err
+		if !errors.Is(e.Err, points.ErrNotMade) {
+			a.metrics.RequestEnded(*e)
+		}
+	}
+}
+
+func (a *asker) registerMessage(call *registerCall, ended *RequestEnded) points.Request {
 	price := limit.Request
-	if refresh {
+	if call.refresh {
 		price = limit.Refresh
 	}
 	request := func(d *wire.Dialect) wire.Request {
-		r := wire.Registration{Namespace: []byte(ns), Envelope: envelope, TTL: wireSeconds(ttl.in(d))}
+		r := wire.Registration{Namespace: []byte(call.namespace), Envelope: call.envelope, TTL: wireSeconds(call.ttl.in(d))}
 		if d == wire.Standard {
-			r.Envelope = a.envelopeFor(point.ID(), envelope)
+			r.Envelope = a.envelopeFor(ended.Point, call.envelope)
 		}
 		return wire.Request{Kind: wire.Register, Register: r}
 	}
-	ended := RequestEnded{Type: RequestRegister, Point: point.ID()}
-	ended.Err = a.request(&ended, func() error {
-		return send(ctx, point, request, price, wire.Waku.MaxRequest, 0, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
-			r := &answer.Register
-			if answer.Kind != wire.RegisterResponse || !r.Present {
-				return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
-			}
-			ended.TTL = grantedTTL(d, wireSeconds(ttl.in(d)), r.TTL)
-			return statusError(r.Status, r.Text)
-		})
+	return message(request, price, wire.Waku.MaxRequest, 0, ended, func(d *wire.Dialect, answer *wire.Answer) error {
+		r := &answer.Register
+		if answer.Kind != wire.RegisterResponse || !r.Present {
+			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)
+		}
+		ended.TTL = grantedTTL(d, wireSeconds(call.ttl.in(d)), r.TTL)
+		return statusError(r.Status, r.Text)
 	})
-	if ended.Err != nil {
-		ended.TTL = 0
-	}
-	a.metrics.RequestEnded(ended)
-	return grant{ended.TTL, ended.Protocol}, ended.Err
 }
 
 // envelopeFor returns the host's record in the form that a point of the standard protocol
@@ -204,12 +223,12 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, co
 	}
 	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
 	ended.Err = a.request(&ended, func() error {
-		return send(ctx, point, request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
+		return point.RoundTrip(ctx, message(request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
 			var err error
 			p, err = a.readPage(ctx, d, answer, &ended, ns)
 			p.size = answerBytes(answer.Discover.Registrations)
 			return err
-		})
+		}))
 	})
 	if limited && ctx.Err() == nil {
 		point.LimitedAnswer(p.got, p.size, ended.Err != nil && judge(ended.Err) == points.Failed)
@@ -362,14 +381,14 @@ func (a *asker) logKeyClash(point peer.ID, addrs []ma.Multiaddr) {
 	}
 }
 
-// answers has memory for the answers that send parses.
+// answers has memory for the answers to messages.
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
-// send sends a request to a point in the protocol that the point speaks. price is what the
-// point charges for it. send calls read with the answer, which has at most size bytes, and of
-// which it parses no more than most registrations. The answer is valid until read returns.
-func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) error {
-	return point.RoundTrip(ctx, points.Request{
+// message returns a request in the protocol that the point speaks. price is what the point
+// charges for it. read is called with the answer, which has at most size bytes, and of which no
+// more than most registrations are parsed. The answer is valid until read returns.
+func message(request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) points.Request {
+	return points.Request{
 		Append: func(dst []byte, id protocol.ID) []byte {
 			ended.Protocol = id
 			r := request(dialectOf(id))
@@ -377,7 +396,6 @@ func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) 
 		},
 		MaxAnswer: size,
 		Urgent:    ended.Type == RequestRegister,
-		Batch:     price == limit.Refresh,
 		Price:     price,
 		Read: func(frame []byte, id protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)
@@ -394,7 +412,7 @@ func send(ctx context.Context, point *points.Point, request func(*wire.Dialect) 
 			}
 			return read(d, answer)
 		},
-	})
+	}
 }
 
 // answerSize returns the size of the longest answer to a DISCOVER with a limit, in

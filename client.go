@@ -79,7 +79,7 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 	if err != nil {
 		return 0, fmt.Errorf("register in %q at rendezvous point %s: %w", ns, point, err)
 	}
-	return granted.ttl, nil
+	return granted, nil
 }
 
 // Unregister ends the host's registration in namespace ns at one point that speaks

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
@@ -35,13 +36,16 @@ const (
 // keeping is what the keepers of all namespaces share.
 type keeping struct {
 	refreshes points.Refreshes
+	together  *points.Gatherer[*refresh]
 
 	created               time.Time
 	lastTime              atomic.Int64 // when a registration last succeeded, in nanoseconds since created
 	failures, addressless logging.Limit
 }
 
-func newKeeping() *keeping { return &keeping{created: time.Now()} }
+func newKeeping() *keeping {
+	return &keeping{created: time.Now(), together: points.NewGatherer(refreshTogether)}
+}
 
 // logOutcome logs that nobody finds the host, once no registration has succeeded for
 // [DefaultTTL]. It does so because gossipsub does not show the errors of its
@@ -182,9 +186,9 @@ func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, e
 		return retryDelay, err
 	}
 	k.registrations.Begin(envelope)
-	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortest: calmTTL, asked: calmTTL}
+	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), failed: make(map[*points.Point]error), shortestTTL: calmTTL, askedTTL: calmTTL}
 	k.asked = ttl
-	answered, err := k.points.Ask(ctx, k.namespace, k.redundancy, k.redundancy, r.at)
+	answered, err := r.run(ctx)
 	switch {
 	case errors.Is(err, ErrNoPoints):
 		return retryDelay, err
@@ -208,58 +212,178 @@ type refresh struct {
 	all      bool // whether to register at each point, due or not
 	begun    time.Time
 
-	mu              sync.Mutex
-	shortest, asked time.Duration // TTLs that points granted and that they were asked for, calmTTL at most
-	due             time.Time     // when the first is due of the registrations that were left alone; zero if none was
+	due []*points.Point // where the host is registered, and the registration is due
+
+	mu                    sync.Mutex
+	failed                map[*points.Point]error // outcomes of refreshing together
+	interrupted           bool                    // whether refreshing together was
+	shortestTTL, askedTTL time.Duration           // that points granted and that they were asked for, calmTTL at most
+	latest                time.Time               // when the first is due of the registrations that were left alone; zero if none was
+}
+
+// run refreshes the registrations of the namespace, or makes them. It returns the points where
+// the host is registered.
+func (r *refresh) run(ctx context.Context) ([]*points.Point, error) {
+	if at := r.together(ctx); at != nil {
+		return at, nil
+	}
+	return r.points.Ask(ctx, r.namespace, r.redundancy, r.redundancy, r.at)
+}
+
+// together refreshes the registrations together with those of other namespaces, if there is one
+// at each point of the namespace. It returns these points, or nil if one of them needs more than
+// that.
+func (r *refresh) together(ctx context.Context) []*points.Point {
+	chosen := r.chosen()
+	for _, point := range chosen {
+		since, lives := r.lives(point, r.envelope)
+		if lives == 0 || point.Failing() {
+			return nil
+		}
+		if !r.isEarly(since, lives) {
+			r.due = append(r.due, point)
+		}
+	}
+	if len(r.due) > 0 {
+		r.shared.together.Do(ctx, r)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(chosen) == 0 || len(r.failed) > 0 || r.interrupted {
+		return nil
+	}
+	return chosen
+}
+
+// refreshTogether refreshes the registrations of several namespaces that are due, all that are
+// at one point in one go.
+func refreshTogether(ctx context.Context, all []*refresh) {
+	at := make(map[*points.Point][]*refresh)
+	for _, r := range all {
+		for _, point := range r.due {
+			at[point] = append(at[point], r)
+		}
+	}
+	var running sync.WaitGroup
+	defer running.Wait()
+	for point, due := range at {
+		if len(at) == 1 {
+			refreshAtPoint(ctx, point, due)
+			return
+		}
+		running.Go(func() { refreshAtPoint(ctx, point, due) })
+	}
+}
+
+func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
+	all := make([]*registerCall, len(due))
+	for i, r := range due {
+		all[i] = r.newCall(point)
+	}
+	err := point.InTurn(ctx, func() error {
+		due[0].register(ctx, point, all...)
+		return nil
+	})
+	for i, r := range due {
+		if err != nil {
+			all[i].err = err
+		}
+		r.refreshed(ctx, point, all[i])
+	}
+}
+
+// refreshed records the outcome of a refresh that was made together with others. It says nothing
+// if ctx ended first, which ends with the first namespace that is left.
+func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
+	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.interrupted = true
+		return
+	}
+	if err := r.registered(point, call); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.failed[point] = err
+	}
 }
 
 // at registers at a point, unless that is not due yet. So a point that makes the client
 // refresh more often than it would, does so for itself only.
 func (r *refresh) at(ctx context.Context, point *points.Point) error {
-	if since, lives := r.lives(point, r.envelope); lives > 0 && !r.all {
-		earliest, latest := points.RefreshWindow(lives)
-		if r.begun.Before(since.Add(earliest)) {
-			r.leave(since.Add(latest))
-			return nil
-		}
+	if since, lives := r.lives(point, r.envelope); lives > 0 && r.isEarly(since, lives) {
+		return nil
 	}
-	var granted grant
-	err := point.InTurn(ctx, func() (err error) {
-		granted, err = r.register(ctx, point, r.namespace, r.envelope, r.ttl, r.registrations.Live(point.ID(), r.envelope))
-		return err
+	if err := r.failure(point); err != nil {
+		return err // it was asked together with others
+	}
+	call := r.newCall(point)
+	err := point.InTurn(ctx, func() error {
+		r.register(ctx, point, call)
+		return nil
 	})
-	r.registrations.Set(point.ID(), granted.protocol, r.envelope, granted.ttl, err)
-	if err == nil {
-		r.take(granted)
+	if err != nil {
+		call.err = err
 	}
-	return err
+	return r.registered(point, call)
+}
+
+// isEarly reports whether a registration since then, which needs no refresh for as long as it
+// lives, is not due yet.
+func (r *refresh) isEarly(since time.Time, lives time.Duration) bool {
+	earliest, latest := points.RefreshWindow(lives)
+	if r.all && !since.After(r.begun) || !r.begun.Before(since.Add(earliest)) {
+		return false
+	}
+	r.skip(since.Add(latest))
+	return true
+}
+
+// newCall returns the REGISTER for a point.
+func (r *refresh) newCall(point *points.Point) *registerCall {
+	return &registerCall{namespace: r.namespace, envelope: r.envelope, ttl: r.ttl, refresh: r.registrations.Live(point.ID(), r.envelope)}
+}
+
+// registered records the outcome of a REGISTER, and returns its error.
+func (r *refresh) registered(point *points.Point, call *registerCall) error {
+	r.registrations.Set(point.ID(), call.protocol, r.envelope, call.granted, call.err)
+	if call.err == nil {
+		r.take(call.granted, call.protocol)
+	}
+	return call.err
+}
+
+func (r *refresh) failure(point *points.Point) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed[point]
 }
 
 // take records what a point has granted.
-func (r *refresh) take(g grant) {
+func (r *refresh) take(ttl time.Duration, id protocol.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shortest = min(r.shortest, g.ttl)
-	r.asked = min(r.asked, r.ttl.in(dialectOf(g.protocol)))
+	r.shortestTTL = min(r.shortestTTL, ttl)
+	r.askedTTL = min(r.askedTTL, r.ttl.in(dialectOf(id)))
 }
 
-// leave records that a registration was left alone, because it is due only later.
-func (r *refresh) leave(due time.Time) {
+// skip records that a registration was left alone, because it is due only later.
+func (r *refresh) skip(latest time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.due.IsZero() || due.Before(r.due) {
-		r.due = due
+	if r.latest.IsZero() || latest.Before(r.latest) {
+		r.latest = latest
 	}
 }
 
 // next returns how long to wait before the next refresh.
 func (r *refresh) next() time.Duration {
-	next := r.shared.refreshes.After(r.begun, r.shortest)
-	if r.shortest < r.asked {
-		next = max(next, min(minRefresh, points.Jitter(r.asked*3/5))-time.Since(r.begun))
+	next := r.shared.refreshes.After(r.begun, r.shortestTTL)
+	if r.shortestTTL < r.askedTTL {
+		next = max(next, min(minRefresh, points.Jitter(r.askedTTL*3/5))-time.Since(r.begun))
 	}
-	if !r.due.IsZero() {
-		next = min(next, time.Until(r.due))
+	if !r.latest.IsZero() {
+		next = min(next, time.Until(r.latest))
 	}
 	return next
 }

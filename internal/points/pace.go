@@ -79,13 +79,28 @@ func (p *pace) wait(ctx context.Context, urgent bool, price float64) error {
 	}
 }
 
+// try pays the price if no request has to wait now, and reports whether it did.
+func (p *pace) try(price float64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pay(price)
+}
+
+// pay is try; mu is held.
+func (p *pace) pay(price float64) bool {
+	p.refill(time.Now())
+	if len(p.urgent)+len(p.others) > 0 || p.tokens < price {
+		return false
+	}
+	p.tokens -= price
+	return true
+}
+
 // enter pays the price and returns nil, or returns the turn to wait for.
 func (p *pace) enter(urgent bool, price float64) *turn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refill(time.Now())
-	if len(p.urgent)+len(p.others) == 0 && p.tokens >= price {
-		p.tokens -= price
+	if p.pay(price) {
 		return nil
 	}
 	p.waited = p.counted

@@ -33,12 +33,11 @@ const (
 // Point is one rendezvous point. Its methods may be called from many goroutines at the
 // same time.
 type Point struct {
-	config  *Config
-	id      peer.ID
-	pace    *pace
-	idle    idleStreams
-	batches batches
-	turns   chan struct{} // holds a token for each call of InTurn that has its turn
+	config *Config
+	id     peer.ID
+	pace   *pace
+	idle   idleStreams
+	turns  chan struct{} // holds a token for each call of InTurn that has its turn
 
 	mu               sync.Mutex
 	addrs            []ma.Multiaddr // to dial; replaced, never written to
@@ -47,6 +46,7 @@ type Point struct {
 	trying           bool          // whether a request finds out if the backoff can end
 	changed          chan struct{} // closed and replaced when the backoff changes
 	answerTime       answerTime
+	brokenBatches    int // in a row
 	registrationSize registrationSize
 	follows          *simplelru.LRU[string, *Follow] // by namespace
 }
@@ -72,11 +72,94 @@ func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 		p.endTrial(trial)
 		return err
 	}
-	begun := time.Now()
-	err = p.exchange(ctx, begun, r)
-	p.count(ctx, begun, err)
+	err = p.request(ctx, r)
 	p.endTrial(trial)
 	return err
+}
+
+// request makes a request now, and counts how it ends.
+func (p *Point) request(ctx context.Context, r Request) error {
+	begun := time.Now()
+	err := p.exchange(ctx, begun, r)
+	p.count(ctx, begun, err)
+	return err
+}
+
+// RoundTrips makes requests as RoundTrip does, and sends several together on a kept stream, in
+// one write. It returns the errors of the requests. If there are several, it neither waits for
+// the point's pace nor makes a request again on another stream: the error of those that it has
+// not made is [ErrNotMade].
+func (p *Point) RoundTrips(ctx context.Context, requests []Request) []error {
+	if len(requests) == 1 {
+		return []error{p.RoundTrip(ctx, requests[0])}
+	}
+	errs := p.together(ctx, requests[:p.letThrough(requests)])
+	return append(errs, slices.Repeat([]error{ErrNotMade}, len(requests)-len(errs))...)
+}
+
+// letThrough returns how many of the requests may be sent together now.
+func (p *Point) letThrough(requests []Request) int {
+	if p.Failing() {
+		return 0
+	}
+	for n, most := 0, min(len(requests), p.maxBatch()); ; n++ {
+		if n == most || !p.pace.try(cmp.Or(requests[n].Price, 1)) {
+			return n
+		}
+	}
+}
+
+// together makes requests on a kept stream. If none is kept, the first request opens it. It
+// returns the errors of the requests that were answered, and of the first.
+func (p *Point) together(ctx context.Context, requests []Request) (errs []error) {
+	for len(requests) > 0 {
+		if st := p.keptStream(); st != nil {
+			return append(errs, p.batch(ctx, st, requests)...)
+		}
+		if len(errs) > 0 {
+			break
+		}
+		errs = append(errs, p.request(ctx, requests[0]))
+		requests = requests[1:]
+	}
+	return errs
+}
+
+// batch makes requests in one write. It returns the errors of those that were answered.
+func (p *Point) batch(ctx context.Context, st *keptStream, requests []Request) []error {
+	begun := time.Now()
+	e := newExchange()
+	defer e.release()
+	b := &batch{stream: st, requests: requests}
+	err := p.onKept(ctx, e, st, func() error {
+		return onStream(ctx, st, func() error { return b.exchange(e, p.maxSilence()) })
+	})
+	for _, err := range b.errs {
+		p.count(ctx, begun, err)
+	}
+	if len(requests) > 1 && len(b.errs) > 0 && ctx.Err() == nil {
+		p.batchEnded(err == nil)
+	}
+	return b.errs
+}
+
+// maxBatch returns how many requests to send together.
+func (p *Point) maxBatch() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.brokenBatches >= maxBrokenBatches {
+		return 1
+	}
+	return min(maxBatch, max(1, p.answerTime.within(batchTime)))
+}
+
+// batchEnded records whether all requests of a batch were answered, after the first was.
+func (p *Point) batchEnded(whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.brokenBatches++; whole {
+		p.brokenBatches = 0
+	}
 }
 
 // InTurn calls request, which makes a request at the point, when fewer than [MaxIdleStreams]
@@ -157,11 +240,7 @@ func (p *Point) announce() {
 func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error {
 	e := newExchange()
 	defer e.release()
-	reuse := p.reuse
-	if r.Batch {
-		reuse = p.join
-	}
-	id, err := reuse(ctx, e, r)
+	id, err := p.reuse(ctx, e, r)
 	if err != nil && ctx.Err() == nil {
 		id, err = p.renew(ctx, begun, e, r, err)
 	}
@@ -183,41 +262,6 @@ func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID,
 	return st.Protocol(), p.onKept(ctx, e, st, func() error { return e.do(ctx, st, p.maxSilence(), r) })
 }
 
-// join makes a request in a batch. Its error says nothing about the point.
-func (p *Point) join(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
-	b, own, first := p.batches.join(r, p.maxBatch(), p.keptStream)
-	if b == nil {
-		return p.reuse(ctx, e, r)
-	}
-	if first {
-		p.batches.collect(ctx, b)
-		p.send(ctx, e, b)
-	}
-	select {
-	case a := <-own:
-		e.frame = append(e.frame[:0], a.frame...)
-		return b.stream.Protocol(), a.err
-	case <-ctx.Done():
-		return "", fmt.Errorf("wait for answer: %w", ctx.Err())
-	}
-}
-
-// send sends a batch.
-func (p *Point) send(ctx context.Context, e *exchange, b *batch) {
-	answered := 0
-	err := p.onKept(ctx, e, b.stream, func() error {
-		return onStream(ctx, b.stream, func() (err error) {
-			answered, err = b.exchange(e, p.maxSilence())
-			return err
-		})
-	})
-	if ctx.Err() == nil && answered > 0 {
-		p.idle.used(true)
-		p.batches.sent(err == nil)
-	}
-	b.fail(answered, err)
-}
-
 // keptStream returns a stream to use again, or nil.
 func (p *Point) keptStream() *keptStream {
 	direct := p.connected()
@@ -236,7 +280,7 @@ func (p *Point) onKept(ctx context.Context, e *exchange, st *keptStream, request
 		return err
 	}
 	if ctx.Err() == nil && !st.Conn().IsClosed() {
-		p.idle.used(err == nil)
+		p.idle.used(err == nil || errors.Is(err, errBatch))
 	}
 	return p.finish(e, st, err)
 }
@@ -373,13 +417,6 @@ func (p *Point) finish(e *exchange, st network.Stream, err error) error {
 	return nil
 }
 
-// maxBatch returns how many requests to send together.
-func (p *Point) maxBatch() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return min(MaxIdleStreams, p.answerTime.within(batchTime))
-}
-
 func (p *Point) maxSilence() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -452,6 +489,9 @@ func (p *Point) currentBackoff() backoff {
 	defer p.mu.Unlock()
 	return p.backoff
 }
+
+// Failing reports whether the last request at the point has failed.
+func (p *Point) Failing() bool { return p.currentBackoff().failures > 0 }
 
 // Gone reports whether the point has failed so often in a row that other peers, too,
 // will have gone on to the next point.

@@ -29,9 +29,6 @@ type Request struct {
 	Read func(frame []byte, id protocol.ID) error
 	// Urgent requests go before others where the point's pace makes requests wait.
 	Urgent bool
-	// Batch requests are sent together with others that come at the same time, and wait a
-	// few milliseconds for them.
-	Batch bool
 	// Price is how many tokens of the point's pace the request takes. 0 means 1.
 	Price float64
 }
