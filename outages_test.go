@@ -17,19 +17,19 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	relayclient "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
-	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
-	"github.com/quic-go/quic-go"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/fx"
+
+	"github.com/status-im/go-waku-rendezvous/internal/nat"
 )
 
-// unreachable is a socket that fails at once while there is no network.
+// unreachable is a socket that fails at once while down is true, as if there were no network.
 type unreachable struct {
 	net.PacketConn
 	down *atomic.Bool
@@ -42,39 +42,26 @@ func (u unreachable) WriteTo(b []byte, to net.Addr) (int, error) {
 	return u.PacketConn.WriteTo(b, to)
 }
 
-// fixedSource always leaves from one address.
-type fixedSource net.IP
-
-func (s fixedSource) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
-	return net.IP(s), nil
-}
-
 // addedHost is the number of the host that is added to a simulation.
 const addedHost = 100
 
 // addHost adds a host with go-libp2p's own resource manager and dialer to a simulation of
-// fewer than 100 hosts. While down is true, it has no network: everything that it sends
-// fails at once.
-func (s *simulation) addHost(t testing.TB, down *atomic.Bool, opts ...libp2p.Option) host.Host {
+// fewer than 100 hosts. Unless it is nil, wrap is called for the host's socket.
+func (s *simulation) addHost(t testing.TB, wrap func(net.PacketConn) net.PacketConn, opts ...libp2p.Option) host.Host {
 	t.Helper()
 	source := simnet.IntToPublicIPv4(addedHost)
 	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
-	reuse := []quicreuse.Option{
-		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return fixedSource(source), nil }),
-		quicreuse.OverrideListenUDP(func(_ string, addr *net.UDPAddr) (net.PacketConn, error) {
-			return unreachable{s.net.NewEndpoint(addr, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}), down}, nil
-		}),
+	listen := func(addr *net.UDPAddr) net.PacketConn {
+		socket := s.net.NewEndpoint(addr, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link})
+		if wrap == nil {
+			return socket
+		}
+		return wrap(socket)
 	}
 	opts = append([]libp2p.Option{
 		libp2p.ListenAddrStrings("/ip4/" + source.String() + "/udp/8000/quic-v1"),
 		libp2p.DisableIdentifyAddressDiscovery(),
-		libp2p.QUICReuse(func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
-			m, err := quicreuse.NewConnManager(reset, token, opts...)
-			if err == nil {
-				l.Append(fx.StopHook(m.Close))
-			}
-			return m, err
-		}, reuse...),
+		nat.QUIC(source, listen),
 	}, opts...)
 	h, err := libp2p.New(opts...)
 	require.NoError(t, err)
@@ -100,7 +87,7 @@ func TestNetworkUnreachable(t *testing.T) {
 		sim := newSimulation(t, 2, 10*time.Millisecond)
 		infos, storages := storagesOf(t, sim.hosts)
 		var down atomic.Bool
-		h := sim.addHost(t, &down)
+		h := sim.addHost(t, func(c net.PacketConn) net.PacketConn { return unreachable{c, &down} })
 		c := NewClient(h, WithPoints(infos...))
 		ctx, cancel := context.WithCancel(t.Context())
 		all := namespaces(10)
@@ -163,7 +150,7 @@ func TestPointBehindRelay(t *testing.T) {
 				}
 				reserve()
 				sim.separate(1, addedHost)
-				h := sim.addHost(t, new(atomic.Bool), opts...)
+				h := sim.addHost(t, nil, opts...)
 				circuit := ma.StringCast(relayHost.Addrs()[0].String() + "/p2p/" + relayHost.ID().String() + "/p2p-circuit")
 				states := keep(t, NewClient(h, WithPoints(peer.AddrInfo{ID: point.ID(), Addrs: []ma.Multiaddr{circuit}})))
 				until(t, states, 10*time.Second, State.Findable)
@@ -190,7 +177,7 @@ func TestPointsAwayForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 2, 10*time.Millisecond)
 		infos, storages := storagesOf(t, sim.hosts)
-		h := sim.addHost(t, new(atomic.Bool))
+		h := sim.addHost(t, nil)
 		states := keep(t, NewClient(h, WithPoints(infos...)))
 		until(t, states, 5*time.Second, State.Findable)
 		for range scaled(3, 1) {
@@ -289,7 +276,7 @@ func (p *freezingProxy) freeze() {
 
 // TestDeadTCPConnection: a TCP connection dies without a word, and libp2p goes on to say that
 // the host is connected for half a minute. The next request goes over a new one, whether it
-// uses a kept stream or opens one.
+// uses a kept stream or opens one, as a new client does.
 func TestDeadTCPConnection(t *testing.T) {
 	// The point tells nobody its address, so that no connection goes past the proxy.
 	point := newHost(t, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil }))
@@ -302,24 +289,172 @@ func TestDeadTCPConnection(t *testing.T) {
 	proxy := newFreezingProxy(t, "127.0.0.1:"+port)
 	h := newHost(t)
 	through := ma.StringCast("/ip4/127.0.0.1/tcp/" + proxyPort(t, proxy))
-	c := NewClient(h, WithPoints(peer.AddrInfo{ID: point.ID(), Addrs: []ma.Multiaddr{through}}))
+	client := func() *Client {
+		return NewClient(h, WithPoints(peer.AddrInfo{ID: point.ID(), Addrs: []ma.Multiaddr{through}}))
+	}
+	c := client()
 	_, err = c.Register(t.Context(), point.ID(), "n", 0)
 	require.NoError(t, err)
-	for range 2 {
+	const bar = 3 * time.Second
+	var shortest [2]time.Duration // with a kept stream and without, because a busy machine may take longer
+	for i := 0; i < 2 || slices.Max(shortest[:]) > bar && i < 20; i++ {
 		dead := h.Network().ConnsToPeer(point.ID())
 		require.Len(t, dead, 1)
+		if i%2 == 1 {
+			c = client() // which keeps no stream
+		}
 		proxy.freeze()
 		begun := time.Now()
 		_, err = c.Register(t.Context(), point.ID(), "n", 0)
 		require.NoError(t, err)
-		t.Logf("a dead TCP connection: a request was answered after %v", time.Since(begun))
-		require.Less(t, time.Since(begun), requestLimit, "libp2p would need half a minute")
+		took := time.Since(begun)
+		t.Logf("a dead TCP connection: a request was answered after %v", took)
+		if s := &shortest[i%2]; *s == 0 || took < *s {
+			*s = took
+		}
 		require.True(t, dead[0].IsClosed())
+	}
+	require.LessOrEqual(t, slices.Max(shortest[:]), bar, "libp2p would need half a minute")
+}
+
+// TestRegisteredOverDeadConnections: a NAT forgets the connection to the point at every moment
+// between two refreshes. The host stays registered, whether or not libp2p knows.
+func TestRegisteredOverDeadConnections(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 1, 10*time.Millisecond)
+			storage := testStorage(t)
+			startPoint(t, sim.hosts[0], storage, p.serve...)
+			var router *nat.NAT
+			h := sim.addHost(t, func(c net.PacketConn) net.PacketConn {
+				router = nat.New(c)
+				return router
+			})
+			states := keep(t, p.client(h, info(sim.hosts[0])))
+			until(t, states, time.Second, State.Findable)
+			var longest time.Duration
+			for i := range 13 {
+				time.Sleep(time.Duration(i) * time.Second)
+				dead := h.Network().ConnsToPeer(sim.hosts[0].ID())
+				require.Len(t, dead, 1)
+				router.Forget()
+				var absent time.Duration
+				for forgotten := time.Now(); time.Since(forgotten) < 90*time.Second; time.Sleep(50 * time.Millisecond) {
+					if live(t, storage, "n") == 1 {
+						absent = 0
+					} else {
+						absent += 50 * time.Millisecond
+					}
+					longest = max(longest, absent)
+				}
+				require.True(t, dead[0].IsClosed())
+			}
+			t.Logf("the connection to the point dies: unregistered for %v", longest)
+			require.LessOrEqual(t, longest, 3*time.Second)
+		})
+	})
+}
+
+// TestSleepWithADeadConnection: the connection to the point has died while the machine slept.
+func TestSleepWithADeadConnection(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 1, 10*time.Millisecond)
+			storage := testStorage(t)
+			startPoint(t, sim.hosts[0], storage, p.serve...)
+			var router *nat.NAT
+			h := sim.addHost(t, func(c net.PacketConn) net.PacketConn {
+				router = nat.New(c)
+				return router
+			})
+			var slept atomic.Int64
+			c := NewClient(h, WithPoints(info(sim.hosts[0])), p.speak, func(c *clientConfig) error {
+				c.wallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
+				return nil
+			})
+			states := keep(t, c)
+			until(t, states, time.Second, State.Findable)
+			for range 3 {
+				time.Sleep(5 * time.Second)
+				router.Forget()
+				slept.Add(int64(time.Hour))
+				woke := time.Now()
+				until(t, states, 3*time.Second, func(s State) bool { return s.Namespaces[0].Points[0].Until.After(woke.Add(DefaultTTL)) })
+				require.Equal(t, 1, live(t, storage, "n"))
+			}
+		})
+	})
+}
+
+// stallingStorage is a storage that lets all calls wait for a while.
+type stallingStorage struct {
+	Storage
+	until atomic.Pointer[time.Time]
+}
+
+func (s *stallingStorage) Add(ctx context.Context, r Record, q Quota) error {
+	s.wait()
+	return s.Storage.Add(ctx, r, q)
+}
+
+func (s *stallingStorage) Sample(ctx context.Context, ns string, n, maxBytes int) ([]Record, error) {
+	s.wait()
+	return s.Storage.Sample(ctx, ns, n, maxBytes)
+}
+
+func (s *stallingStorage) wait() {
+	if until := s.until.Load(); until != nil {
+		time.Sleep(time.Until(*until))
 	}
 }
 
-// requestLimit is the longest that a request may take on a busy machine.
-const requestLimit = 5 * time.Second
+// TestStorageStall: a point's storage stalls for four seconds. Its clients wait for their
+// answers, and none of them takes its connection for dead.
+func TestStorageStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const clients, stall = 20, 4 * time.Second
+		sim := newSimulation(t, 1+clients, 10*time.Millisecond)
+		point := sim.hosts[0]
+		storage := &stallingStorage{Storage: testStorage(t)}
+		startPoint(t, point, storage)
+		var before []network.Conn
+		var all []*Client
+		for _, h := range sim.hosts[1:] {
+			c := NewClient(h, WithPoints(info(point)))
+			_, err := c.Register(t.Context(), point.ID(), "n", 0)
+			require.NoError(t, err)
+			all = append(all, c)
+			before = append(before, h.Network().ConnsToPeer(point.ID())...)
+		}
+		require.Len(t, before, clients)
+		for range 3 {
+			time.Sleep(time.Second)
+			begun := time.Now()
+			until := begun.Add(stall)
+			storage.until.Store(&until)
+			var running sync.WaitGroup
+			for _, c := range all {
+				running.Go(func() {
+					_, err := c.Register(t.Context(), point.ID(), "n", 0)
+					require.NoError(t, err)
+				})
+				running.Go(func() {
+					found, err := c.Discover(t.Context(), point.ID(), "n", 0)
+					require.NoError(t, err)
+					require.Len(t, found, clients)
+				})
+			}
+			running.Wait()
+			require.GreaterOrEqual(t, time.Since(begun), stall)
+			for i, c := range before {
+				require.False(t, c.IsClosed())
+				require.Len(t, sim.hosts[1+i].Network().ConnsToPeer(point.ID()), 1)
+			}
+		}
+	})
+}
 
 func proxyPort(t testing.TB, p *freezingProxy) string {
 	t.Helper()

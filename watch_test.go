@@ -317,7 +317,7 @@ func TestWatchOverRelay(t *testing.T) {
 					}, Quota{}))
 				}
 				sim.separate(1, addedHost)
-				h := sim.addHost(t, new(atomic.Bool))
+				h := sim.addHost(t, nil)
 				c := NewClient(h, WithPoints(reserve(t, sim.hosts[0], point)))
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()

@@ -13,8 +13,10 @@ const (
 	// point's answers usually do: a point answers the requests on a stream in order.
 	batchTime = 2 * time.Second
 	// maxBrokenBatches is how many batches in a row may break off after their first answer
-	// before no more are sent: some points read one request at a time.
+	// before no more are sent for noBatchTime. Some points read one request at a time. Others
+	// were just slow.
 	maxBrokenBatches = 3
+	noBatchTime      = 10 * time.Minute
 )
 
 // ErrNotMade is the error of a request that was not made together with others. It can be made
@@ -31,8 +33,9 @@ type batch struct {
 	errs     []error // of the requests that were answered: what their Read has returned
 }
 
-// exchange sends the requests and reads the answers, until the stream fails.
-func (b *batch) exchange(e *exchange, silence time.Duration) error {
+// exchange sends the requests and reads the answers, until the stream fails. After the first
+// answer, the next must begin within rest.
+func (b *batch) exchange(e *exchange, rest time.Duration) error {
 	e.frame = e.frame[:0]
 	for _, r := range b.requests {
 		e.frame = r.Append(e.frame, b.stream.Protocol())
@@ -41,12 +44,12 @@ func (b *batch) exchange(e *exchange, silence time.Duration) error {
 		return err
 	}
 	for i, r := range b.requests {
-		err := e.receive(b.stream, silence, r.MaxAnswer)
-		if err != nil && i > 0 {
-			return fmt.Errorf("%w: %d of %d requests were answered: %s", errBatch, i, len(b.requests), err)
-		}
-		if err != nil {
-			return err
+		if i == 0 {
+			if err := e.receive(r.MaxAnswer); err != nil {
+				return err
+			}
+		} else if err := e.receiveWithin(rest, r.MaxAnswer); err != nil {
+			return fmt.Errorf("%w: %d of %d requests were answered: %w", errBatch, i, len(b.requests), err)
 		}
 		b.errs = append(b.errs, r.Read(e.frame, b.stream.Protocol()))
 	}

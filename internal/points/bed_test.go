@@ -109,6 +109,7 @@ func serve(h host.Host, b behaviour) {
 // simulation is a network of real hosts, in a synctest bubble.
 type simulation struct {
 	hosts []host.Host
+	net   *simnet.Simnet
 
 	mu        sync.Mutex
 	unplugged map[string]bool // IP addresses that no packet reaches or leaves
@@ -148,7 +149,7 @@ func newSimulation(t testing.TB, n int) *simulation {
 		}
 		sim.Close()
 	})
-	s.hosts = meta.Nodes
+	s.hosts, s.net = meta.Nodes, sim
 	return s
 }
 

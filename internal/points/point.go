@@ -16,13 +16,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/status-im/go-waku-rendezvous/internal/logging"
 )
 
 const (
-	// requestTimeout bounds a request, including the dial.
-	requestTimeout = 5 * time.Second
 	// fairTime is how long a request must have run when its caller gives up to count as
 	// a failure of the point.
 	fairTime = time.Second
@@ -33,11 +29,12 @@ const (
 // Point is one rendezvous point. Its methods may be called from many goroutines at the
 // same time.
 type Point struct {
-	config *Config
-	id     peer.ID
-	pace   *pace
-	idle   idleStreams
-	turns  chan struct{} // holds a token for each call of InTurn that has its turn
+	config    *Config
+	id        peer.ID
+	pace      *pace
+	idle      idleStreams
+	watchdogs watchdogs
+	turns     chan struct{} // holds a token for each call of InTurn that has its turn
 
 	mu               sync.Mutex
 	addrs            []ma.Multiaddr // to dial; replaced, never written to
@@ -46,7 +43,8 @@ type Point struct {
 	trying           bool          // whether a request finds out if the backoff can end
 	changed          chan struct{} // closed and replaced when the backoff changes
 	answerTime       answerTime
-	brokenBatches    int // in a row
+	brokenBatches    int       // in a row
+	noBatches        time.Time // until then, none are sent
 	registrationSize registrationSize
 	follows          *simplelru.LRU[string, *Follow] // by namespace
 }
@@ -132,12 +130,12 @@ func (p *Point) batch(ctx context.Context, st *keptStream, requests []Request) [
 	defer e.release()
 	b := &batch{stream: st, requests: requests}
 	err := p.onKept(ctx, e, st, func() error {
-		return onStream(ctx, st, func() error { return b.exchange(e, p.maxSilence()) })
+		return onStream(ctx, st, func() error { return b.exchange(e, p.restTime()) })
 	})
 	for _, err := range b.errs {
 		p.count(ctx, begun, err)
 	}
-	if len(requests) > 1 && len(b.errs) > 0 && ctx.Err() == nil {
+	if len(requests) > 1 && len(b.errs) > 0 && ctx.Err() == nil && !st.Conn().IsClosed() {
 		p.batchEnded(err == nil)
 	}
 	return b.errs
@@ -147,7 +145,7 @@ func (p *Point) batch(ctx context.Context, st *keptStream, requests []Request) [
 func (p *Point) maxBatch() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.brokenBatches >= maxBrokenBatches {
+	if time.Now().Before(p.noBatches) {
 		return 1
 	}
 	return min(maxBatch, max(1, p.answerTime.within(batchTime)))
@@ -159,6 +157,9 @@ func (p *Point) batchEnded(whole bool) {
 	defer p.mu.Unlock()
 	if p.brokenBatches++; whole {
 		p.brokenBatches = 0
+	}
+	if p.brokenBatches >= maxBrokenBatches {
+		p.noBatches = time.Now().Add(noBatchTime)
 	}
 }
 
@@ -235,8 +236,8 @@ func (p *Point) announce() {
 	p.changed = make(chan struct{})
 }
 
-// exchange makes a request: on a kept stream, or else on a new one. A connection that is
-// older than the request and silent is closed, and the request is made again.
+// exchange makes a request: on a kept stream, or else on a new one. A connection that is older
+// than the request and turns out to be dead is closed, and the request is made again.
 func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error {
 	e := newExchange()
 	defer e.release()
@@ -259,7 +260,7 @@ func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID,
 	if st == nil {
 		return "", errNoStream
 	}
-	return st.Protocol(), p.onKept(ctx, e, st, func() error { return e.do(ctx, st, p.maxSilence(), r) })
+	return st.Protocol(), p.onKept(ctx, e, st, func() error { return e.do(ctx, st, r) })
 }
 
 // keptStream returns a stream to use again, or nil.
@@ -271,18 +272,23 @@ func (p *Point) keptStream() *keptStream {
 // onKept makes a request on a kept stream.
 func (p *Point) onKept(ctx context.Context, e *exchange, st *keptStream, request func() error) error {
 	st.timeout.Reset(requestTimeout)
-	err := request()
-	if !st.timeout.Stop() && err != nil {
-		err = fmt.Errorf("wait for answer: %w", context.DeadlineExceeded)
+	err := p.watched(e, st.Conn(), request)
+	if !st.timeout.Stop() && err != nil { // the point is slow, which says nothing about the stream
+		return fmt.Errorf("wait for answer: %w", context.DeadlineExceeded)
 	}
-	if errors.Is(err, errSilent) {
-		p.dropConn(st.Conn(), err)
-		return err
-	}
-	if ctx.Err() == nil && !st.Conn().IsClosed() {
+	if ctx.Err() == nil && !e.watchdog.closed() && !st.Conn().IsClosed() {
 		p.idle.used(err == nil || errors.Is(err, errBatch))
 	}
 	return p.finish(e, st, err)
+}
+
+// watched calls wait, which waits for something to come on a connection from before the request.
+// If the connection is dead, it is closed.
+func (p *Point) watched(e *exchange, c network.Conn, wait func() error) error {
+	e.watchdog = p.watchdogs.of(c)
+	e.watchdog.begin(p.probeTime())
+	defer e.watchdog.end()
+	return wait()
 }
 
 // renew makes a request on a new stream, in what is left of the request's time. err is why it
@@ -301,44 +307,38 @@ func (p *Point) renew(ctx context.Context, begun time.Time, e *exchange, r Reque
 }
 
 // try makes a request on a new stream, and on a new connection if there is none. again is
-// whether it failed only because a connection from before the request was dead, which is
-// closed then.
+// whether it failed only because a connection from before the request was dead or is closed now.
 func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request) (again bool, id protocol.ID, err error) {
 	p.introduce()
-	st, err := p.open(ctx, begun)
-	if errors.Is(err, errSilent) {
-		return true, "", err
-	}
+	again, st, err := p.open(ctx, begun, e)
 	if err != nil {
-		return false, "", fmt.Errorf("open stream: %w", err)
+		return again, "", fmt.Errorf("open stream: %w", err)
 	}
-	silence := time.Duration(0)
+	request := func() error { return e.do(ctx, st, r) }
 	old := st.Conn().Stat().Opened.Before(begun)
 	if old {
-		silence = p.maxSilence()
+		err = p.watched(e, st.Conn(), request)
+	} else {
+		e.watchdog = p.watchdogs.of(st.Conn()) // other requests may wait on the connection
+		err = request()
 	}
-	err = p.finish(e, st, e.do(ctx, st, silence, r))
-	if errors.Is(err, errSilent) {
-		p.dropConn(st.Conn(), err)
-	}
-	return old && err != nil && st.Conn().IsClosed(), st.Protocol(), err
+	err = p.finish(e, st, err)
+	return err != nil && (e.watchdog.closed() || old && st.Conn().IsClosed()), st.Protocol(), err
 }
 
-// open opens a stream. If this fails because a connection from before the request is
-// silent, that connection is closed and the error is errSilent.
-func (p *Point) open(ctx context.Context, begun time.Time) (network.Stream, error) {
+// open opens a stream. again is whether this fails because a connection from before the
+// request was dead.
+func (p *Point) open(ctx context.Context, begun time.Time, e *exchange) (again bool, st network.Stream, err error) {
 	old := p.oldConn(begun)
 	if old == nil {
-		return openStream(ctx, p.config, p.id)
+		st, err = openStream(ctx, p.config, p.id)
+		return false, st, err
 	}
-	within, cancel := context.WithTimeout(ctx, p.maxSilence())
-	defer cancel()
-	st, err := openStream(within, p.config, p.id)
-	if err != nil && within.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("%w: %w", errSilent, err)
-		p.dropConn(old, err)
-	}
-	return st, err
+	err = p.watched(e, old, func() (err error) {
+		st, err = openStream(ctx, p.config, p.id)
+		return err
+	})
+	return e.watchdog.closed(), st, err
 }
 
 // oldConn returns the connection from before the request on which the host opens the next
@@ -394,12 +394,6 @@ func (p *Point) LimitedAnswer(n, bytes int, failed bool) {
 	}
 }
 
-// dropConn closes a connection on which nothing comes back any more.
-func (p *Point) dropConn(c network.Conn, err error) {
-	logging.Log.Debug("close a dead connection to a rendezvous point", "point", p.id, "connection", c.RemoteMultiaddr(), "error", err)
-	_ = c.Close()
-}
-
 // finish keeps the stream of a request that was answered, and records how long the answer
 // took.
 func (p *Point) finish(e *exchange, st network.Stream, err error) error {
@@ -417,10 +411,16 @@ func (p *Point) finish(e *exchange, st network.Stream, err error) error {
 	return nil
 }
 
-func (p *Point) maxSilence() time.Duration {
+func (p *Point) probeTime() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.answerTime.silence()
+	return p.answerTime.probe()
+}
+
+func (p *Point) restTime() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.answerTime.rest()
 }
 
 // introduce makes sure that the host knows where the point is. Addresses in a peerstore

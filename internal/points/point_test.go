@@ -147,7 +147,7 @@ func TestSilentPoint(t *testing.T) {
 		require.Equal(t, fairTime/2, time.Since(begun))
 		require.False(t, p.inBackoff(), "it had no time")
 
-		ctx, cancel = context.WithTimeout(t.Context(), fairTime+minSilence/4) // so that only one timer is due
+		ctx, cancel = context.WithTimeout(t.Context(), fairTime+silence/4) // so that only one timer is due
 		defer cancel()
 		require.ErrorIs(t, sayHello(ctx, p), context.DeadlineExceeded)
 		require.True(t, p.inBackoff(), "it had some")
@@ -235,44 +235,6 @@ func TestReconnectedPointIsTried(t *testing.T) {
 		require.NoError(t, sayHello(t.Context(), bad))
 		require.Zero(t, bad.backoff)
 	})
-}
-
-// TestDeadConnection: a request that is not answered on a connection from before it, on a
-// kept stream or on a new one, closes that connection and is made again on a new one.
-func TestDeadConnection(t *testing.T) {
-	for name, rest := range map[string]time.Duration{"kept stream": time.Second, "new stream": idleTime + time.Second} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBed(t, 1)
-				p := b.set.Known()[0]
-				var mu sync.Mutex
-				dead := make(map[string]bool) // IDs of connections
-				serveConns(b.hosts[0], func(c network.Conn) bool {
-					mu.Lock()
-					defer mu.Unlock()
-					return !dead[c.ID()]
-				})
-				for range 3 {
-					require.NoError(t, sayHello(t.Context(), p))
-					before := b.client.Network().ConnsToPeer(p.ID())[0]
-					time.Sleep(rest)
-					mu.Lock()
-					for _, c := range b.hosts[0].Network().Conns() {
-						dead[c.ID()] = true
-					}
-					mu.Unlock()
-					begun := time.Now()
-					require.NoError(t, sayHello(t.Context(), p))
-					require.GreaterOrEqual(t, time.Since(begun), minSilence)
-					require.Less(t, time.Since(begun), 3*time.Second)
-					require.True(t, before.IsClosed())
-					require.False(t, p.ConnectedSince(time.Now()))
-					require.True(t, p.ConnectedSince(begun))
-					require.Zero(t, p.backoff)
-				}
-			})
-		})
-	}
 }
 
 // serveConns makes a host a point that answers on some connections only.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"time"
 
@@ -15,6 +14,9 @@ import (
 
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
+
+// requestTimeout bounds a request, including the dial.
+const requestTimeout = 5 * time.Second
 
 // Request is one request to a point.
 type Request struct {
@@ -33,19 +35,18 @@ type Request struct {
 	Price float64
 }
 
-// errSilent means that nothing came back on a connection in time.
-var errSilent = errors.New("connection is silent")
-
 // maxPooledFrame is the size in bytes up to which the buffer of a frame is used
 // again. Longer frames are rare.
 const maxPooledFrame = 64 << 10
 
 // exchange is the memory for one request and its answer.
 type exchange struct {
-	reader *bufio.Reader
-	frame  []byte
-	sent   time.Time     // when the request was sent
-	took   time.Duration // from then to the answer, the first one if there are several
+	stream   network.Stream
+	watchdog *watchdog // of the stream's connection
+	reader   *bufio.Reader
+	frame    []byte
+	sent     time.Time     // when the request was sent
+	took     time.Duration // from then to the answer, the first one if there are several
 }
 
 var exchanges = sync.Pool{
@@ -57,21 +58,30 @@ func newExchange() *exchange { return exchanges.Get().(*exchange) }
 // release makes the memory available to other requests.
 func (e *exchange) release() {
 	e.reader.Reset(nil)
+	e.stream, e.watchdog = nil, nil
 	if cap(e.frame) > maxPooledFrame {
 		e.frame = nil
 	}
 	exchanges.Put(e)
 }
 
-// do makes a request on a stream and reads the answer into e.frame. If silence is not 0 and
-// nothing comes back within that time, the error is errSilent.
-func (e *exchange) do(ctx context.Context, st network.Stream, silence time.Duration, r Request) error {
+// Read reads from the stream.
+func (e *exchange) Read(b []byte) (int, error) {
+	n, err := e.stream.Read(b)
+	if n > 0 {
+		e.watchdog.hear()
+	}
+	return n, err
+}
+
+// do makes a request on a stream and reads the answer into e.frame.
+func (e *exchange) do(ctx context.Context, st network.Stream, r Request) error {
 	return onStream(ctx, st, func() error {
 		e.frame = r.Append(e.frame[:0], st.Protocol())
 		if err := e.send(st, e.frame); err != nil {
 			return err
 		}
-		return e.receive(st, silence, r.MaxAnswer)
+		return e.receive(r.MaxAnswer)
 	})
 }
 
@@ -96,7 +106,8 @@ func onStream(ctx context.Context, st network.Stream, request func() error) erro
 
 // send sends one request or more.
 func (e *exchange) send(st network.Stream, requests []byte) error {
-	e.reader.Reset(st)
+	e.stream = st
+	e.reader.Reset(e)
 	e.sent, e.took = time.Now(), 0
 	if _, err := st.Write(requests); err != nil {
 		return fmt.Errorf("send request: %w", err)
@@ -104,13 +115,9 @@ func (e *exchange) send(st network.Stream, requests []byte) error {
 	return nil
 }
 
-// receive reads the next answer into e.frame. If silence is not 0 and nothing comes back
-// within that time, the error is errSilent.
-func (e *exchange) receive(st network.Stream, silence time.Duration, maxAnswer int) error {
-	if err := e.await(st, silence); err != nil {
-		return fmt.Errorf("%w: no answer within %s", err, silence)
-	}
-	if e.took == 0 {
+// receive reads the next answer into e.frame.
+func (e *exchange) receive(maxAnswer int) error {
+	if _, err := e.reader.Peek(1); err == nil && e.took == 0 {
 		e.took = time.Since(e.sent)
 	}
 	frame, err := wire.ReadFrame(e.reader, e.frame, maxAnswer)
@@ -124,19 +131,16 @@ func (e *exchange) receive(st network.Stream, silence time.Duration, maxAnswer i
 	return nil
 }
 
-// await waits for the next byte. Its only error is errSilent; reading the byte shows others.
-func (e *exchange) await(st network.Stream, silence time.Duration) error {
-	if silence == 0 || e.reader.Buffered() > 0 {
-		_, _ = e.reader.Peek(1)
-		return nil
+// receiveWithin is receive, of an answer that must begin within a time.
+func (e *exchange) receiveWithin(within time.Duration, maxAnswer int) error {
+	if e.reader.Buffered() == 0 {
+		_ = e.stream.SetReadDeadline(time.Now().Add(within)) // a stream that takes no deadline, such as a mock, has none
+		if _, err := e.reader.Peek(1); err != nil {
+			return fmt.Errorf("wait for answer: %w", err)
+		}
+		_ = e.stream.SetReadDeadline(time.Time{})
 	}
-	_ = st.SetReadDeadline(time.Now().Add(silence)) // a stream that takes no deadline, such as a mock, has none
-	_, err := e.reader.Peek(1)
-	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
-		return errSilent
-	}
-	_ = st.SetReadDeadline(time.Time{})
-	return nil
+	return e.receive(maxAnswer)
 }
 
 // clean reports whether nothing follows the answer that was read, so that the stream can
