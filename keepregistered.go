@@ -57,24 +57,33 @@ func (r *registrar) tellCalls() {
 	}
 }
 
-// acquire returns the users of a namespace, with one more. r.mu is held.
-func (r *registrar) acquire(ctx context.Context, ns string) (*users, error) {
+// lock locks r.mu for a caller that acquires a namespace. It listens to events before that: to
+// subscribe to them may have to wait until wake has returned, and wake needs r.mu.
+func (r *registrar) lock() error {
+	events, err := r.points.Listen(r.wake)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	if r.events == nil {
+		r.events = events
+	} else {
+		events.Stop() // one is enough
+	}
+	return nil
+}
+
+// acquire returns the users of a namespace, with one more. lock was called.
+func (r *registrar) acquire(ctx context.Context, ns string) *users {
 	u := r.users[ns]
 	if u == nil {
-		if r.events == nil {
-			events, err := r.points.Listen(r.wake)
-			if err != nil {
-				return nil, err
-			}
-			r.events = events
-		}
 		u = &users{registrar: r}
 		u.keeper = newKeeper(r.asker, r.shared, ns, u, r.leaving[ns])
 		u.keeper.start(ctx)
 		r.users[ns] = u
 	}
 	u.number++
-	return u, nil
+	return u
 }
 
 // release ends the keeper of a namespace after its last user, and listens to no events after
@@ -130,16 +139,15 @@ func (r *registrar) awaitPoint(ctx context.Context) {
 // keepRegistered keeps the host registered in namespaces until ctx ends.
 func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
 	c := &keepCall{silence: r.silence, out: make(chan State), changed: make(chan struct{}, 1)}
-	r.mu.Lock()
+	if err := r.lock(); err != nil {
+		return nil, err
+	}
 	defer r.mu.Unlock()
 	for i, ns := range namespaces {
 		if slices.Contains(namespaces[:i], ns) {
 			continue
 		}
-		u, err := r.acquire(ctx, ns)
-		if err != nil { // of the first
-			return nil, err
-		}
+		u := r.acquire(ctx, ns)
 		u.calls = append(u.calls, c)
 		c.namespaces = append(c.namespaces, u)
 		u.keeper.refresher.Wake()
@@ -211,14 +219,13 @@ type lease struct {
 
 // lease returns the users of an advertised namespace, with a lease that ends with ctx.
 func (r *registrar) lease(ctx context.Context, ns string, ttl lifetimes) (*users, error) {
-	r.mu.Lock()
+	if err := r.lock(); err != nil {
+		return nil, err
+	}
 	defer r.mu.Unlock()
 	u := r.users[ns]
 	if u == nil || u.lease == nil {
-		var err error
-		if u, err = r.acquire(ctx, ns); err != nil {
-			return nil, err
-		}
+		u = r.acquire(ctx, ns)
 	} else {
 		u.lease.unwatch()
 		u.lease.ending.Stop()

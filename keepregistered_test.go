@@ -295,6 +295,67 @@ func (s countingSubscription) Close() error {
 	return s.Subscription.Close()
 }
 
+// waitingHost is a host whose event bus lets Subscribe wait, as it does while the host waits until
+// another subscriber has taken an event.
+type waitingHost struct {
+	host.Host
+	asked chan struct{} // receives when Subscribe begins to wait
+	over  chan struct{} // closed to let it return
+}
+
+type waitingBus struct {
+	event.Bus
+	host *waitingHost
+}
+
+func (h *waitingHost) EventBus() event.Bus { return waitingBus{h.Host.EventBus(), h} }
+
+func (b waitingBus) Subscribe(types any, opts ...event.SubscriptionOpt) (event.Subscription, error) {
+	b.host.asked <- struct{}{}
+	<-b.host.over
+	return b.Bus.Subscribe(types, opts...)
+}
+
+// TestSubscribingBlocksNoWakeUp: while a call subscribes to the host's events, a wake-up that
+// earlier calls have caused can go on, as the bus may wait for it.
+func TestSubscribingBlocksNoWakeUp(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *Client) error{
+		"KeepRegistered": func(ctx context.Context, c *Client) error {
+			states, err := c.KeepRegistered(ctx, "n")
+			go func() {
+				for range states { // until its goroutines have ended
+				}
+			}()
+			return err
+		},
+		"Advertise": func(ctx context.Context, c *Client) error {
+			_, err := c.Advertise(ctx, "n")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts := simHosts(t, 2)
+				startPoint(t, hosts[0], testStorage(t))
+				h := &waitingHost{hosts[1], make(chan struct{}), make(chan struct{})}
+				c := NewClient(h, WithPoints(info(hosts[0])))
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				called := make(chan error, 1)
+				go func() { called <- call(ctx, c) }()
+				<-h.asked
+				free := c.registrar.mu.TryLock() // what wake needs
+				if free {
+					c.registrar.mu.Unlock()
+				}
+				close(h.over)
+				require.NoError(t, <-called)
+				require.True(t, free)
+			})
+		})
+	}
+}
+
 // registerTimes records when REGISTERs end.
 type registerTimes struct {
 	mu    sync.Mutex

@@ -1,6 +1,8 @@
 package points
 
 import (
+	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -161,5 +163,77 @@ func TestListeners(t *testing.T) {
 		require.NoError(t, err, "after the last one")
 		happen(1, 0, 0)
 		<-l.Stop()
+	})
+}
+
+// waitingBus is a host's event bus whose Subscribe waits, as it does while the host waits until
+// another subscriber has taken an event.
+type waitingBus struct {
+	event.Bus
+	asked chan struct{} // receives when Subscribe begins to wait
+	over  chan struct{} // closed to let it return
+}
+
+func (b waitingBus) Subscribe(types any, opts ...event.SubscriptionOpt) (event.Subscription, error) {
+	b.asked <- struct{}{}
+	<-b.over
+	return b.Bus.Subscribe(types, opts...)
+}
+
+// TestListenBlocksNoWakeUp: while the first listener subscribes to the host's events, the goroutine
+// of earlier listeners can go on, as the bus may wait for it.
+func TestListenBlocksNoWakeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		bus := waitingBus{b.client.EventBus(), make(chan struct{}), make(chan struct{})}
+		ls := &b.set.listeners
+		l := &Listener{ls, func(bool) {}}
+		added := make(chan error, 1)
+		go func() {
+			added <- ls.add(l, func() (*wakeups, error) {
+				return newWakeups(busHost{b.client, bus}, b.set, b.set.config.WallClock)
+			})
+		}()
+		<-bus.asked
+		free := ls.mu.TryLock() // what ls.wake needs
+		if free {
+			ls.mu.Unlock()
+		}
+		close(bus.over)
+		require.NoError(t, <-added)
+		require.True(t, free)
+		<-l.Stop()
+	})
+}
+
+// busHost is a host with another event bus.
+type busHost struct {
+	host.Host
+	bus event.Bus
+}
+
+func (h busHost) EventBus() event.Bus { return h.bus }
+
+// TestListenersAtTheSameTime: listeners come and go, and the goroutine ends with the last one.
+func TestListenersAtTheSameTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 1)
+		var running sync.WaitGroup
+		for range 20 {
+			running.Go(func() {
+				for range 20 {
+					l, err := b.set.Listen(func(bool) {})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					time.Sleep(time.Duration(rand.N(3)) * time.Millisecond)
+					l.Stop()
+				}
+			})
+		}
+		running.Wait()
+		require.Empty(t, b.set.listeners.all)
+		<-b.set.listeners.ended
 	})
 }
