@@ -2,13 +2,11 @@ package rendezvous
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
@@ -52,23 +50,20 @@ func TestSimulationBadPoint(t *testing.T) {
 				hostilePoint(sim.hosts[0], func(st network.Stream, m *pb.Message) {
 					answer(t, st, m)
 				})
-				sent := &registerCount{at: sim.hosts[1].ID()}
-				c := NewClient(sim.hosts[2], WithPoints(info(sim.hosts[0]), info(sim.hosts[1])), func(c *clientConfig) error {
-					c.metrics = sent
-					return nil
-				})
+				sent := &requestCount{at: sim.hosts[1].ID()}
+				c := NewClient(sim.hosts[2], WithPoints(info(sim.hosts[0]), info(sim.hosts[1])), sent.option)
 				all := namespaces(topics)
 				ctx, cancel := context.WithCancel(t.Context())
 				states, err := c.KeepRegistered(ctx, all...)
 				require.NoError(t, err)
 				time.Sleep(30 * time.Second)
-				sent.take()
+				sent.registers.Store(0)
 				fewest := topics
 				for range 60 {
 					time.Sleep(time.Second)
 					fewest = min(fewest, registeredIn(t, sim.hosts[2].ID(), all, []Storage{s}))
 				}
-				perMinute := sent.take() / topics
+				perMinute := int(sent.registers.Load()) / topics
 				t.Logf("a point that %s: registered at the other in %d of %d namespaces, with %d requests a minute for each", name, fewest, topics, perMinute)
 				require.Equal(t, topics, fewest)
 				require.LessOrEqual(t, perMinute, 7, "one each 9 to 12 seconds")
@@ -79,29 +74,4 @@ func TestSimulationBadPoint(t *testing.T) {
 			})
 		})
 	}
-}
-
-// registerCount counts the REGISTERs that a point was sent.
-type registerCount struct {
-	at peer.ID
-
-	mu sync.Mutex
-	n  int
-}
-
-func (c *registerCount) RequestEnded(e RequestEnded) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if e.Type == RequestRegister && e.Point == c.at {
-		c.n++
-	}
-}
-
-// take returns how many there were since the last call.
-func (c *registerCount) take() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n := c.n
-	c.n = 0
-	return n
 }

@@ -154,8 +154,8 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 
 // Watch reports who joins namespace ns and who leaves it, beginning with the peers that
 // are there, until ctx ends. Then it closes the channel. The host itself is left out.
-// Watch asks the namespace's points about once a second while peers come and go, and
-// down to every eighth second while none do. A peer has left when the point that returned
+// Watch asks the namespace's points about once a second while peers or points come and go,
+// and down to every eighth second while none do. A peer has left when the point that returned
 // it answers and no longer has it, up to one TTL after the peer is gone. Time in which
 // the point does not answer does not count.
 //

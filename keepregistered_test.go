@@ -2,6 +2,7 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
@@ -353,6 +355,59 @@ func TestSubscribingBlocksNoWakeUp(t *testing.T) {
 				require.True(t, free)
 			})
 		})
+	}
+}
+
+// TestRefusedHostIsWokenRarely: a host that is refused everywhere does not ask more often than
+// once a second because a peer connects again and again.
+func TestRefusedHostIsWokenRarely(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 3)
+			refuse := WithAuthorizer(func(context.Context, Request) error { return errors.New("not here") })
+			for _, h := range hosts[:2] {
+				startPoint(t, h, testStorage(t), append(p.serve, refuse)...)
+			}
+			sent := &requestCount{at: hosts[0].ID()}
+			keep(t, NewClient(hosts[2], WithPoints(info(hosts[0]), info(hosts[1])), p.speak, sent.option))
+			const duration = 15 * time.Second
+			flap(t, hosts[1], hosts[2], duration)
+			t.Logf("refused, beside a point that connects again and again: %d REGISTERs in %v", sent.registers.Load(), duration)
+			require.LessOrEqual(t, sent.registers.Load(), int64(duration/time.Second)+1)
+		})
+	})
+}
+
+// flap lets a host connect to another one again and again.
+func flap(t testing.TB, from, to host.Host, duration time.Duration) {
+	t.Helper()
+	for begun := time.Now(); time.Since(begun) < duration; {
+		connect(t, from, to)
+		time.Sleep(100 * time.Millisecond)
+		require.NoError(t, from.Network().ClosePeer(to.ID()))
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// requestCount counts the requests to a point.
+type requestCount struct {
+	at                   peer.ID
+	registers, discovers atomic.Int64
+}
+
+func (c *requestCount) option(config *clientConfig) error {
+	config.metrics = c
+	return nil
+}
+
+func (c *requestCount) RequestEnded(e RequestEnded) {
+	switch {
+	case e.Point != c.at:
+	case e.Type == RequestRegister:
+		c.registers.Add(1)
+	case e.Type == RequestDiscover:
+		c.discovers.Add(1)
 	}
 }
 

@@ -111,14 +111,29 @@ func (w *watcher) poll(ctx context.Context) {
 				wait = min(wait, max(time.Until(until)+expirySlack, minWatchInterval))
 			}
 		}
-		timer := time.NewTimer(wait)
+		if w.rest(ctx, wait) {
+			interval = minWatchInterval
+		}
+	}
+}
+
+// rest waits before the next query, and reports whether the watcher was woken. That makes the
+// wait shorter, but not shorter than minWatchInterval: any peer can wake the watcher, again and
+// again.
+func (w *watcher) rest(ctx context.Context, wait time.Duration) (woken bool) {
+	ended := time.Now()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
 		select {
 		case <-timer.C:
+			return woken
 		case <-w.woken:
-			interval = minWatchInterval
+			woken = true
+			timer.Reset(min(wait, minWatchInterval) - time.Since(ended))
 		case <-ctx.Done():
+			return woken
 		}
-		timer.Stop()
 	}
 }
 

@@ -67,6 +67,32 @@ func TestWatch(t *testing.T) {
 	})
 }
 
+// TestWatchIsWokenRarely: a peer that connects again and again does not make Watch ask the other
+// points more often than it does while peers come and go.
+func TestWatchIsWokenRarely(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 3)
+			for _, h := range hosts[:2] {
+				startPoint(t, h, testStorage(t), p.serve...)
+			}
+			sent := &requestCount{at: hosts[0].ID()}
+			c := NewClient(hosts[2], WithPoints(info(hosts[0]), info(hosts[1])), p.speak, sent.option)
+			ctx, cancel := context.WithCancel(t.Context())
+			events, err := c.Watch(ctx, "n")
+			require.NoError(t, err)
+			const duration = 15 * time.Second
+			flap(t, hosts[1], hosts[2], duration)
+			t.Logf("beside a point that connects again and again: %d DISCOVERs in %v", sent.discovers.Load(), duration)
+			require.LessOrEqual(t, sent.discovers.Load(), int64(duration/minWatchInterval)+1)
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
 // TestWatchesShareASubscription to the host's events, with each other and with what keeps the
 // host registered. It ends with the last of them.
 func TestWatchesShareASubscription(t *testing.T) {

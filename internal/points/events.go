@@ -35,6 +35,8 @@ type source interface {
 	// noticed handles an event of the host, and reports whether a request may be
 	// needed because of it.
 	noticed(e any) bool
+	// settled is called after something has happened, before the wake-up.
+	settled()
 	// renaming returns a channel that is closed when other points are named.
 	renaming() <-chan struct{}
 }
@@ -70,6 +72,7 @@ func (w *wakeups) run(stop <-chan struct{}, wake func(slept bool)) {
 			happened = true
 		case <-settled:
 			settled = nil
+			w.source.settled()
 			wake(false)
 		case <-ticks.C:
 			if w.sleep.slept() {

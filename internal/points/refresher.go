@@ -2,6 +2,7 @@ package points
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -12,8 +13,8 @@ const (
 	// LookInterval is how often to check whether a refresh that is not due yet should come
 	// earlier. It is the refresh interval of a registration of 20 seconds.
 	LookInterval = 12 * time.Second
-	// minWake is how long after a refresh that succeeded the next one comes at the earliest
-	// because something has happened. A point may connect again and again.
+	// minWake is how long after a refresh, also one that failed, the next one comes at the
+	// earliest because something has happened. A peer may connect again and again.
 	minWake = time.Second
 )
 
@@ -31,7 +32,7 @@ type Refresher struct {
 	woken chan struct{}     // holds a token when something may have happened
 	asks  chan chan outcome // calls that want a refresh now
 	ended chan struct{}     // closed when Run has returned
-	begun time.Time         // when the last refresh began that succeeded; only Run uses it
+	begun time.Time         // when the last refresh began that asked a point; only Run uses it
 	due   time.Time         // when to refresh at the latest; only Run uses it
 }
 
@@ -94,9 +95,11 @@ func (r *Refresher) Run(ctx context.Context) {
 			if !r.Outdated() {
 				continue
 			}
-			if wait := time.Until(r.begun.Add(minWake)); wait > 0 {
-				r.due = time.Now().Add(wait)
-				timer.Reset(wait)
+			if earliest := r.begun.Add(minWake); time.Now().Before(earliest) {
+				if earliest.Before(r.due) {
+					r.due = earliest
+					timer.Reset(time.Until(earliest))
+				}
 				continue
 			}
 		case <-ctx.Done():
@@ -104,7 +107,7 @@ func (r *Refresher) Run(ctx context.Context) {
 		}
 		begun := time.Now()
 		next, err := r.Refresh(ctx)
-		if err == nil {
+		if !errors.Is(err, ErrNoPoints) {
 			r.begun = begun
 		}
 		if answer != nil {

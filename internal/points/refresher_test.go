@@ -69,25 +69,64 @@ func TestRefresher(t *testing.T) {
 	})
 }
 
-// TestRefresherIsWokenRarely: however often something happens, there is one refresh a second.
+// TestRefresherIsWokenRarely: however often something happens, there is one refresh a second,
+// also while refreshes fail. One that asked nobody does not count.
 func TestRefresherIsWokenRarely(t *testing.T) {
+	for name, row := range map[string]struct {
+		outcome error
+		wakes   int // for each refresh
+	}{
+		"accepted":  {nil, int(minWake / wakeInterval)},
+		"refused":   {errRefused, int(minWake / wakeInterval)},
+		"no points": {ErrNoPoints, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				refreshes := 0
+				r := NewRefresher()
+				r.Refresh = func(context.Context) (time.Duration, error) {
+					refreshes++
+					return time.Hour, row.outcome
+				}
+				r.Outdated, r.Early = func() bool { return true }, func() bool { return false }
+				go r.Run(ctx)
+				const wakes = 1000
+				for range wakes {
+					r.Wake()
+					time.Sleep(wakeInterval)
+				}
+				cancel()
+				synctest.Wait()
+				require.InDelta(t, wakes/row.wakes, refreshes, 1)
+			})
+		})
+	}
+}
+
+// wakeInterval is how often tests wake a Refresher.
+const wakeInterval = 10 * time.Millisecond
+
+// TestWakingDelaysNothing: a refresh that is due sooner than the next one that something may
+// cause comes when it is due.
+func TestWakingDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		refreshes := 0
 		r := NewRefresher()
 		r.Refresh = func(context.Context) (time.Duration, error) {
 			refreshes++
-			return time.Hour, nil
+			return MinBackoff, errRefused
 		}
 		r.Outdated, r.Early = func() bool { return true }, func() bool { return false }
 		go r.Run(ctx)
 		for range 1000 {
 			r.Wake()
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(wakeInterval)
 		}
 		cancel()
 		synctest.Wait()
-		require.InDelta(t, 10*time.Second/minWake, refreshes, 1)
+		require.InDelta(t, 1000*wakeInterval/MinBackoff, refreshes, 1)
 	})
 }
 

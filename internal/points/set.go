@@ -209,6 +209,10 @@ func (s *Set) renaming() <-chan struct{} {
 	return s.renamed
 }
 
+// settled implements [source]. Only now must the peerstore be scanned again: a peer may cause
+// many events, and a scan for each would cost too much.
+func (s *Set) settled() { s.setOutdated(true) }
+
 // noticed implements [source]. A point that the host has just connected to may be
 // tried now, if it is in backoff.
 func (s *Set) noticed(e any) bool {
@@ -242,7 +246,6 @@ func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
 	}
 	s.mu.Lock()
 	point, anySpeaker := s.points[id], s.anySpeaker
-	s.outdated = true
 	s.mu.Unlock()
 	if point != nil {
 		point.retryNow()

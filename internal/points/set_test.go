@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
@@ -95,19 +97,57 @@ func TestFewAddressesAreRemembered(t *testing.T) {
 	})
 }
 
-// TestPeerstoreIsScannedRarely, because it may be large.
+// TestPeerstoreIsScannedRarely, because it may be large: once a second, and a moment after an
+// event says that there is something new, however many such events there are.
 func TestPeerstoreIsScannedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hosts := newSimulation(t, 2).hosts
 		serve(hosts[1], answering(yes))
-		s := speakerSet(hosts[0])
+		book := &countingBook{Peerstore: hosts[0].Peerstore()}
+		s := speakerSet(bookHost{hosts[0], book})
+		woken := listen(t, s)
 		require.Empty(t, s.Known())
 		connect(t, hosts[0], hosts[1])
 		require.Empty(t, s.Known(), "scanned a moment ago")
-		require.True(t, s.noticed(event.EvtPeerIdentificationCompleted{Peer: hosts[1].ID(), Protocols: []protocol.ID{testProtocol}}))
+		time.Sleep(settleTime + 10*time.Millisecond)
+		require.False(t, <-woken)
 		require.Equal(t, []peer.ID{hosts[1].ID()}, idsOf(s.Known()), "an event says that there is something new")
+
+		book.scans = 0
+		const duration = 10 * time.Second
+		for begun := time.Now(); time.Since(begun) < duration; time.Sleep(10 * time.Millisecond) {
+			require.True(t, s.noticed(event.EvtPeerIdentificationCompleted{Peer: hosts[1].ID(), Protocols: []protocol.ID{testProtocol}}))
+			s.Known()
+		}
+		require.InDelta(t, duration/scanInterval, book.scans, 1)
+
+		book.scans = 0
+		for begun := time.Now(); time.Since(begun) < duration; time.Sleep(10 * time.Millisecond) {
+			emit(t, hosts[0], event.EvtPeerProtocolsUpdated{Peer: hosts[1].ID(), Added: []protocol.ID{testProtocol}}, new(event.EvtPeerProtocolsUpdated))
+			s.Known()
+		}
+		require.InDelta(t, duration/settleTime, book.scans, 4)
 	})
 }
+
+// countingBook counts how often its peers are listed.
+type countingBook struct {
+	peerstore.Peerstore
+	scans int
+}
+
+func (b *countingBook) Peers() peer.IDSlice {
+	b.scans++
+	return b.Peerstore.Peers()
+}
+
+// bookHost is a host with another peerstore.
+type bookHost struct {
+	host.Host
+	book peerstore.Peerstore
+}
+
+func (h bookHost) Peerstore() peerstore.Peerstore { return h.book }
 
 // TestPointsAreObjects: Set returns the same Point for an ID as long as the point
 // is known.
