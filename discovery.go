@@ -234,13 +234,22 @@ func (q *query) join() {
 	q.callers++
 }
 
-// leave ends the query if nobody waits for it any more.
+// leave ends the query if nobody waits for it any more, and waits for its end. That comes at
+// once, because all requests of a query end with its context.
 func (q *query) leave() {
+	if q.left() > 0 {
+		return
+	}
+	q.cancel()
+	<-q.done
+}
+
+// left takes a caller away and returns how many are left.
+func (q *query) left() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.callers--; q.callers == 0 {
-		q.cancel()
-	}
+	q.callers--
+	return q.callers
 }
 
 func (q *query) answered() bool {

@@ -280,6 +280,45 @@ func TestFindPeersEndsWithItsContext(t *testing.T) {
 	})
 }
 
+// TestFindPeersEndsItsRequests: when the channel is closed, nothing runs any more that the search
+// has started, whether it was cancelled or has all that it wants.
+func TestFindPeersEndsItsRequests(t *testing.T) {
+	for name, row := range map[string]struct {
+		peers int
+		after time.Duration // when the search is cancelled
+	}{
+		"cancelled":     {0, 300 * time.Millisecond},
+		"found enough":  {2, time.Minute},
+		"found nothing": {0, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts := simHosts(t, 3)
+				storage := testStorage(t)
+				startPoint(t, hosts[0], storage)
+				fill(t, storage, "n", row.peers)
+				over := make(chan struct{})
+				defer close(over)
+				hostilePoint(hosts[1], func(network.Stream, *pb.Message) { <-over })
+				silent := &requestCount{at: hosts[1].ID()}
+				c := NewClient(hosts[2], WithPoints(info(hosts[0]), info(hosts[1])), silent.option)
+				ctx, cancel := context.WithTimeout(t.Context(), row.after)
+				defer cancel()
+				found, err := c.FindPeers(ctx, "n", discovery.Limit(1))
+				require.NoError(t, err)
+				n := 0
+				for range found { // until it has ended
+					n++
+				}
+				require.Equal(t, min(row.peers, 1), n)
+				require.EqualValues(t, 1, silent.discovers.Load())
+				q := c.searches.get("n").query
+				require.True(t, q.over())
+			})
+		})
+	}
+}
+
 // TestOneQueryInFlight: however often gossipsub searches, each point gets one query at a
 // time.
 func TestOneQueryInFlight(t *testing.T) {
