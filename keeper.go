@@ -85,6 +85,7 @@ type keeper struct {
 	namespace     string
 	users         keeperUsers
 	before        *keeper   // of the namespace, which may still unregister; nil if there is none
+	followed      bool      // whether the next keeper takes its registrations over; set before done is closed
 	asked         lifetimes // by the last refresh; only run uses it
 	registrations *points.Registrations
 	refresher     *points.Refresher
@@ -123,6 +124,9 @@ func (k *keeper) run(ctx context.Context) {
 	defer k.leave(ctx)
 	if k.before != nil {
 		<-k.before.done // what it sends must not come after what this one does
+		if k.before.followed {
+			k.registrations.TakeOver(k.before.registrations)
+		}
 		k.before = nil
 	}
 	k.refresher.Run(ctx)
@@ -135,11 +139,11 @@ func (k *keeper) searching() bool {
 	return k.lasting && slices.ContainsFunc(k.chosen(), func(p *points.Point) bool { return p.FollowedSince(k.namespace, since) })
 }
 
-// leave ends the registrations that would live on without the host, unless another keeper
-// of the namespace follows.
+// leave ends the registrations that would live on without the host. If another keeper of the
+// namespace follows, that one does so when it ends.
 func (k *keeper) leave(ctx context.Context) {
 	defer k.users.left()
-	if k.users.followed() {
+	if k.followed = k.users.followed(); k.followed {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
@@ -147,7 +151,7 @@ func (k *keeper) leave(ctx context.Context) {
 	var told sync.WaitGroup
 	defer told.Wait()
 	_ = k.registrations.State(func(at points.Registered) {
-		if registered := time.Now().Before(at.Until) || errors.Is(at.Err, context.Canceled); !registered || !lasts(at.Protocol) {
+		if !at.MayLive() || !lasts(at.Protocol) {
 			return
 		}
 		told.Go(func() {

@@ -184,6 +184,15 @@ func (p *otherPoint) restart() {
 	}
 }
 
+// refuse makes the point refuse every REGISTER, or not any more.
+func (p *otherPoint) refuse(all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.habits.minTTL = 0; all {
+		p.habits.minTTL = MaxStandardTTL + time.Hour
+	}
+}
+
 // since returns the requests of a kind, and forgets all.
 func (p *otherPoint) since(kind wire.Kind) (of []wire.Request) {
 	p.mu.Lock()
@@ -705,6 +714,74 @@ func TestClientUnregisters(t *testing.T) {
 		c.registrar.mu.Lock()
 		defer c.registrar.mu.Unlock()
 		require.Empty(t, c.registrar.leaving)
+	})
+}
+
+// TestNextCallUnregisters: a call that follows another one at once takes its registrations over. It
+// unregisters at its end wherever the host is registered still, also if it has not registered
+// itself, or no longer uses the point.
+func TestNextCallUnregisters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		first, second := newOtherPoint(t, hosts[0], habits{}), newOtherPoint(t, hosts[1], habits{})
+		h := hosts[2]
+		c := NewClient(h, WithPoints(info(first.host)), WithProtocol(StandardID))
+		r := c.registrar
+		require.NoError(t, r.lock())
+		u := r.acquire(t.Context(), "n")
+		r.mu.Unlock()
+		// next replaces the last user of the namespace by another one.
+		next := func() {
+			t.Helper()
+			events, err := r.points.Listen(r.wake)
+			require.NoError(t, err)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.release(u)
+			r.events = events
+			u = r.acquire(t.Context(), "n")
+		}
+		end := func() {
+			t.Helper()
+			r.mu.Lock()
+			ending := r.release(u)
+			r.mu.Unlock()
+			for _, ended := range ending {
+				<-ended
+			}
+		}
+		_, err := u.keeper.refresher.Ask(t.Context())
+		require.NoError(t, err)
+		require.True(t, first.has("n", h.ID()))
+
+		first.refuse(true)
+		for range 3 { // none of which registers
+			next()
+		}
+		_, err = u.keeper.refresher.Ask(t.Context())
+		require.Error(t, err)
+		require.True(t, first.has("n", h.ID()))
+		require.True(t, u.keeper.registrations.At(first.host.ID()).MayLive(), "and says so")
+		end()
+		require.False(t, first.has("n", h.ID()), "the last one has unregistered")
+
+		first.refuse(false)
+		require.NoError(t, r.lock())
+		u = r.acquire(t.Context(), "n")
+		r.mu.Unlock()
+		require.False(t, u.keeper.registrations.At(first.host.ID()).MayLive())
+		_, err = u.keeper.refresher.Ask(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, c.SetPoints(info(second.host)))
+		next()
+		_, err = u.keeper.refresher.Ask(t.Context())
+		require.NoError(t, err)
+		require.True(t, first.has("n", h.ID()))
+		require.True(t, second.has("n", h.ID()))
+		end()
+		require.False(t, first.has("n", h.ID()), "a point that is not used any more")
+		require.False(t, second.has("n", h.ID()))
+		require.Empty(t, r.leaving)
 	})
 }
 

@@ -2,6 +2,8 @@ package points
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -33,10 +35,38 @@ type Registered struct {
 	stale        bool        // whether it may have ended, because the machine slept
 }
 
+// MayLive reports whether the point may have the registration. An attempt that was broken off
+// may have reached it.
+func (r Registered) MayLive() bool {
+	return time.Now().Before(r.Until) || errors.Is(r.Err, context.Canceled)
+}
+
 // NewRegistrations returns the registrations of a host that has none yet. changed is
 // called whenever the next call of State returns something else, and must not block.
 func NewRegistrations(namespace string, changed func()) *Registrations {
 	return &Registrations{namespace: namespace, changed: changed}
+}
+
+// TakeOver adds the registrations from before that nobody has ended. It must be called before the
+// first attempt.
+func (r *Registrations) TakeOver(before *Registrations) {
+	var left []Registered
+	_ = before.State(func(at Registered) {
+		if at.MayLive() {
+			left = append(left, at)
+		}
+	})
+	r.takeOver(left)
+	r.changed()
+}
+
+func (r *Registrations) takeOver(left []Registered) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range left {
+		left[i].stale = left[i].stale || r.stale
+	}
+	r.at = left
 }
 
 // State calls each for each point, those first that peers of the namespace prefer. It
