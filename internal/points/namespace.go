@@ -1,6 +1,7 @@
 package points
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -38,19 +39,19 @@ type report struct {
 // registrations ends. If they have different records, it has addresses of each of them.
 // All are signed by the peer, and nobody can tell which is the newest: the higher
 // sequence number may be from before the peer's clock was set back, and any point can
-// repeat an old record for as long as it likes.
+// repeat an old record for as long as it likes. If they have the same record, it has the
+// addresses of the point that shows the most of it.
 func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
-	var by peer.ID
 	var until time.Time
 	differ := false
-	for point, said := range n.said {
+	for _, said := range n.said {
 		w, has := said[id]
 		if !has {
 			continue
 		}
-		differ = differ || known && w.Seq != current.Seq
-		if !known || w.Seq > current.Seq || w.Seq == current.Seq && point < by {
-			current, by, known = w.Sighting, point, true
+		differ = differ || known && !w.sameRecord(current)
+		if !known || w.Seq > current.Seq || w.Seq == current.Seq && len(w.Peer.Addrs) > len(current.Peer.Addrs) {
+			current, known = w.Sighting, true
 		}
 		if w.Until.After(until) {
 			until = w.Until
@@ -66,22 +67,19 @@ func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
 // mergedAddrs returns addresses of each record of a peer in turn, beginning with the
 // record of the highest sequence number.
 func (n *namespace) mergedAddrs(id peer.ID) []ma.Multiaddr {
-	bySeq := make(map[uint64][]ma.Multiaddr)
+	var reports []*report
 	longest := 0
 	for _, point := range slices.Sorted(maps.Keys(n.said)) {
-		w := n.said[point][id]
-		if w == nil || bySeq[w.Seq] != nil {
-			continue
+		if w := n.said[point][id]; w != nil {
+			reports = append(reports, w)
+			longest = max(longest, len(w.Peer.Addrs))
 		}
-		bySeq[w.Seq] = w.Peer.Addrs
-		longest = max(longest, len(w.Peer.Addrs))
 	}
-	seqs := slices.Sorted(maps.Keys(bySeq))
-	slices.Reverse(seqs)
+	slices.SortStableFunc(reports, func(a, b *report) int { return cmp.Compare(b.Seq, a.Seq) })
 	var merged []ma.Multiaddr
 	for i := range longest {
-		for _, seq := range seqs {
-			addrs := bySeq[seq]
+		for _, w := range reports {
+			addrs := w.Peer.Addrs
 			if i < len(addrs) && len(merged) < maxAddrs && !slices.ContainsFunc(merged, addrs[i].Equal) {
 				merged = append(merged, addrs[i])
 			}
@@ -90,9 +88,26 @@ func (n *namespace) mergedAddrs(id peer.ID) []ma.Multiaddr {
 	return merged
 }
 
-// same reports whether two sightings of a peer mean the same record or records.
+// same reports whether two sightings of a peer mean the same record or records, and the same
+// addresses of them.
 func (s Sighting) same(other Sighting) bool {
-	return s.Seq == other.Seq && slices.EqualFunc(s.Peer.Addrs, other.Peer.Addrs, ma.Multiaddr.Equal)
+	return s.Seq == other.Seq && len(s.Peer.Addrs) == len(other.Peer.Addrs) && begins(s.Peer.Addrs, other.Peer.Addrs)
+}
+
+// sameRecord reports whether two sightings of a peer are of one record. What a point shows of
+// a record depends on where the point is: the first addresses, which most others can reach, or
+// also those that make sense in the point's network.
+func (s Sighting) sameRecord(other Sighting) bool {
+	return s.Seq == other.Seq && (begins(s.Peer.Addrs, other.Peer.Addrs) || begins(other.Peer.Addrs, s.Peer.Addrs))
+}
+
+// begins reports whether long begins with the addresses of short. Both are usually parts of
+// one slice, that of the verified record.
+func begins(long, short []ma.Multiaddr) bool {
+	if len(short) == 0 || len(short) > len(long) {
+		return len(short) == 0
+	}
+	return &long[0] == &short[0] || slices.EqualFunc(short, long[:len(short)], ma.Multiaddr.Equal)
 }
 
 // nextExpiry returns when the next registration ends, or the zero time.
@@ -107,12 +122,13 @@ func (n *namespace) nextExpiry() (next time.Time) {
 	return next
 }
 
-// renew updates when a registration ends if the point says the same record as before, and
-// reports whether it did. That is the usual case, and five times as fast as replacing the
-// record.
+// renew updates when a registration ends if the point says the same record as before, with
+// the same addresses, and reports whether it did. That is the usual case, and five times as
+// fast as replacing the record. The addresses are others if the connection to the point is now
+// over another network.
 func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool {
 	w := n.said[point][sighting.Peer.ID]
-	if w == nil || w.Seq != sighting.Seq {
+	if w == nil || !w.same(sighting) {
 		return false
 	}
 	w.Until, w.said = sighting.Until, now

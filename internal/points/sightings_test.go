@@ -1,6 +1,7 @@
 package points
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -103,6 +104,74 @@ func TestSightingsOfDifferentRecords(t *testing.T) {
 	require.Contains(t, say("honest", 200, moved), moved[0], "the hostile point repeats the old record")
 	*now = now.Add(ttl)
 	require.Equal(t, moved, say("honest", 200, moved), "until it ends")
+}
+
+// TestSightingsOfOneRecord: points show different parts of the same record, because one of them
+// is in the host's own network and the other is not. All that is shown is handed out,
+// whichever point was asked last and whatever their IDs are.
+func TestSightingsOfOneRecord(t *testing.T) {
+	public, private := ma.StringCast("/ip4/1.1.1.1/tcp/1"), ma.StringCast("/ip4/10.0.0.7/tcp/1")
+	for _, row := range []struct {
+		name string
+		all  []ma.Multiaddr
+		far  int // how many of them the point outside shows
+	}{
+		{"private addresses only", []ma.Multiaddr{private}, 0},
+		{"a public one as well", []ma.Multiaddr{public, private}, 1},
+	} {
+		for _, order := range [][]peer.ID{{"a", "b"}, {"b", "a"}} {
+			t.Run(fmt.Sprint(row.name, order), func(t *testing.T) {
+				near, far := order[0], order[1]
+				for _, nearFirst := range []bool{true, false} {
+					s, now := clocked()
+					say := func(point peer.ID, addrs []ma.Multiaddr) Sighting {
+						seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: addrs}, Seq: 7, Until: now.Add(ttl)}}
+						s.Record("n", point, seen)
+						return seen[0]
+					}
+					if nearFirst {
+						say(near, row.all)
+						before := s.Version("n")
+						require.Equal(t, row.all, say(far, row.all[:row.far]).Peer.Addrs)
+						require.Equal(t, before, s.Version("n"), "nothing new")
+					} else {
+						say(far, row.all[:row.far])
+						before := s.Version("n")
+						require.Equal(t, row.all, say(near, row.all).Peer.Addrs)
+						require.NotEqual(t, before, s.Version("n"))
+					}
+					require.Equal(t, row.all, s.Live("n", 0)[0].Peer.Addrs)
+					require.Equal(t, row.all, s.ReportedBy("n", far)[0].Peer.Addrs)
+				}
+			})
+		}
+	}
+}
+
+// TestSightingsNewestWord: what a point says last counts, also if the record has the same
+// sequence number. The connection to the point may be over another network now, or the peer has
+// signed two records with one number.
+func TestSightingsNewestWord(t *testing.T) {
+	s, now := clocked()
+	addrs := []ma.Multiaddr{ma.StringCast("/ip4/1.1.1.1/tcp/1"), ma.StringCast("/ip4/10.0.0.7/tcp/1")}
+	other := []ma.Multiaddr{ma.StringCast("/ip4/2.2.2.2/tcp/1")}
+	version := s.Version("n")
+	for _, shown := range [][]ma.Multiaddr{nil, addrs, addrs[:1], other, addrs, nil} {
+		for range 2 { // the second time it is only renewed
+			*now = now.Add(ttl / 4)
+			seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: slices.Clone(shown)}, Seq: 7, Until: now.Add(ttl)}}
+			s.Record("n", "point", seen)
+			require.Equal(t, seen, s.Live("n", 0))
+			require.Equal(t, shown, seen[0].Peer.Addrs)
+			require.Equal(t, now.Add(ttl), s.NextExpiry("n"))
+			require.Equal(t, memoryOf(seen[0]), s.shares["point"])
+		}
+		require.NotEqual(t, version, s.Version("n"))
+		version = s.Version("n")
+		seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: slices.Clone(shown)}, Seq: 7, Until: now.Add(ttl)}}
+		s.Record("n", "point", seen)
+		require.Equal(t, version, s.Version("n"), "nothing new")
+	}
 }
 
 // TestSightingsAreBounded in bytes for each point, so that a point that makes peers up
@@ -241,7 +310,7 @@ func (m *model) expire(now time.Time) {
 	m.all = slices.DeleteFunc(m.all, func(s said) bool { return !now.Before(s.Until) })
 }
 
-// live returns the sequence number of each peer and when it ends.
+// live returns what is said of each peer.
 func (m *model) live(ns string, now time.Time) map[peer.ID]Sighting {
 	m.expire(now)
 	live := make(map[peer.ID]Sighting)
@@ -259,7 +328,27 @@ func (m *model) live(ns string, now time.Time) map[peer.ID]Sighting {
 		}
 		live[s.Peer.ID] = newest
 	}
+	for id, newest := range live {
+		newest.Peer.Addrs = m.addrs(ns, id)
+		live[id] = newest
+	}
 	return live
+}
+
+// addrs returns the addresses of a peer that points say, in turn.
+func (m *model) addrs(ns string, id peer.ID) (addrs []ma.Multiaddr) {
+	all := slices.DeleteFunc(slices.Clone(m.all), func(s said) bool { return s.ns != ns || s.Peer.ID != id })
+	slices.SortFunc(all, func(a, b said) int {
+		return cmp.Or(cmp.Compare(b.Seq, a.Seq), cmp.Compare(a.point, b.point))
+	})
+	for i := range maxAddrs {
+		for _, s := range all {
+			if i < len(s.Peer.Addrs) && len(addrs) < maxAddrs && !slices.ContainsFunc(addrs, s.Peer.Addrs[i].Equal) {
+				addrs = append(addrs, s.Peer.Addrs[i])
+			}
+		}
+	}
+	return addrs
 }
 
 func (m *model) next(ns string) (next time.Time) {
@@ -271,33 +360,49 @@ func (m *model) next(ns string) (next time.Time) {
 	return next
 }
 
+// shown has the addresses of two records for each of four sequence numbers. Points show the
+// first few of them, or none.
+var shown = func() (all [4][2][]ma.Multiaddr) {
+	for seq := range all {
+		for record := range all[seq] {
+			for port := range 8 {
+				all[seq][record] = append(all[seq][record], ma.StringCast(fmt.Sprintf("/ip4/1.1.%d.%d/tcp/%d", seq, record, 1+port)))
+			}
+		}
+	}
+	return all
+}()
+
 // play does what the script says with Sightings and the model, and compares them.
 func play(t *testing.T, script []byte) {
 	t.Helper()
 	s, now := clocked()
 	m := new(model)
 	versions := make(map[string]uint64)
-	contents := map[string]map[peer.ID]uint64{"a": {}, "b": {}} // sequence numbers
+	contents := map[string]map[peer.ID]string{"a": {}, "b": {}} // sequence numbers and addresses
 	for ; len(script) >= 4; script = script[4:] {
 		ns := string('a' + rune(script[0]%2))
 		point := peer.ID('A' + rune(script[0]/2%4))
 		id := peer.ID('0' + rune(script[1]%8))
 		seen := Sighting{Peer: peer.AddrInfo{ID: id}, Seq: uint64(script[2] % 4), Until: now.Add((1 + time.Duration(script[3])) * time.Second / 8)}
+		if n := script[1] / 16 % 8; n > 0 {
+			seen.Peer.Addrs = shown[seen.Seq][script[1]/128][:n]
+		}
 		m.record(ns, point, seen, *now)
-		newest := s.say(ns, point, id, seen.Seq, seen.Until)
+		newest := []Sighting{seen}
+		s.Record(ns, point, newest)
 		if want, lives := m.live(ns, *now)[id]; lives {
-			require.Equal(t, want.Seq, newest.Seq)
-			require.Equal(t, want.Until, newest.Until)
+			require.Equal(t, want, newest[0])
 		}
 		*now = now.Add(time.Duration(script[2]/4) * time.Second / 8)
 		for _, ns := range []string{"a", "b"} {
 			want := m.live(ns, *now)
 			got := make(map[peer.ID]Sighting)
-			content := make(map[peer.ID]uint64)
+			content := make(map[peer.ID]string)
 			for _, sighting := range s.Live(ns, 0) {
 				require.NotContains(t, got, sighting.Peer.ID)
 				got[sighting.Peer.ID] = sighting
-				content[sighting.Peer.ID] = sighting.Seq
+				content[sighting.Peer.ID] = fmt.Sprint(sighting.Seq, sighting.Peer.Addrs)
 			}
 			require.Equal(t, want, got)
 			require.Len(t, s.Live(ns, 3), min(3, len(want)))
