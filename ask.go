@@ -325,10 +325,22 @@ func appendNewest(found, more []Registration) []Registration {
 // mostSeen is the most registrations that see can ask for.
 const mostSeen = MaxDiscoverLimit
 
+// errRemoved: the answer of a point is ignored.
+var errRemoved = errors.New("the point was removed before it answered")
+
 // see asks a point for the peers in a namespace and records them, without the host itself. It
 // returns what all points together say of each peer in the answer. If all is true, these are
 // all peers that the point has in the namespace, and otherwise a sample.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
+	seen, all, err = a.read(ctx, point, ns, most)
+	if err == nil && a.points.Removed(point.ID()) {
+		return nil, false, errRemoved
+	}
+	return seen, all, err
+}
+
+// read is see, also for a point that was removed before it answered.
+func (a *asker) read(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
 	if !a.lasting {
 		p, err := a.discover(ctx, point, ns, nil, most)
 		if err != nil {

@@ -260,8 +260,10 @@ func (c *Client) SearchErr() error {
 	return c.asker.silence.Err()
 }
 
-// SetPoints replaces the rendezvous points of [WithPoints] while the client runs. A
-// call without a point, or on a client without WithPoints, is an error.
+// SetPoints replaces the rendezvous points of [WithPoints] while the client runs. What the
+// points that are removed have said is forgotten: FindPeers returns none of it, and
+// Watch says ten seconds later that those peers have left which no other point has. A call
+// without a point, or on a client without WithPoints, is an error.
 func (c *Client) SetPoints(points ...peer.AddrInfo) error {
 	if err := c.setPoints(points); err != nil {
 		return fmt.Errorf("set rendezvous points: %w", err)

@@ -13,12 +13,16 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/discovery"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
 // overSim returns an address of a host in a simulation.
@@ -165,6 +169,99 @@ func TestPointOnTwoNetworks(t *testing.T) {
 	})
 }
 
+// TestRemovedPoint: a point makes peers up whose registrations last for days, until it is removed.
+// From then on, no search finds them. Watch soon says that they have left, and says nothing of
+// the peer that a point which stays has as well.
+func TestRemovedPoint(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			const madeUp = 300
+			sim := newSimulation(t, 5, 10*time.Millisecond)
+			hostile, honest, another := sim.hosts[0], sim.hosts[1], sim.hosts[2]
+			storage := testStorage(t)
+			startPoint(t, hostile, storage, p.serve...)
+			startPoint(t, honest, testStorage(t), p.serve...)
+			startPoint(t, another, testStorage(t), p.serve...)
+			for range madeUp {
+				key, id := newKey(t, crypto.Ed25519)
+				require.NoError(t, storage.Add(t.Context(), Record{
+					Namespace: "n", Peer: id, Envelope: seal(t, key, id, addr), Deadline: time.Now().Add(72 * time.Hour),
+				}, Quota{}))
+			}
+			other := p.client(sim.hosts[3], info(hostile), info(honest))
+			keep(t, other)
+			c := p.client(sim.hosts[4], info(hostile), info(honest))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			events, err := c.Watch(ctx, "n")
+			require.NoError(t, err)
+			told := newTold(t, events)
+			time.Sleep(10 * time.Second)
+			require.Equal(t, madeUp+1, told.peers())
+
+			id := sim.hosts[3].ID()
+			only := func() {
+				t.Helper()
+				for _, found := range drain(t, c, "n", discovery.Limit(MaxDiscoverLimit)) {
+					require.Equal(t, id, found)
+				}
+			}
+			require.NoError(t, c.SetPoints(info(honest)))
+			only()
+			time.Sleep(5 * time.Second)
+			require.True(t, told.has(id))
+			time.Sleep(15 * time.Second)
+			require.True(t, told.has(id))
+			require.Equal(t, 1, told.peers())
+			only()
+			require.Equal(t, madeUp+1+madeUp, told.events, "each joins and leaves, but for one that stays")
+
+			require.NoError(t, c.SetPoints(info(another)))
+			time.Sleep(5 * time.Second)
+			require.NoError(t, other.SetPoints(info(another))) // which some are told later than others
+			time.Sleep(time.Minute)
+			require.True(t, told.has(id))
+			require.Equal(t, madeUp+1+madeUp, told.events, "it has not left meanwhile")
+			only()
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
+// TestRemovedPointAnswers: what a point answers after it was removed counts for nothing.
+func TestRemovedPointAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 3)
+		startPoint(t, hosts[1], testStorage(t))
+		answer := sending(t, registrations(sealedRecords(t, 10)...))
+		hostilePoint(hosts[0], func(st network.Stream, m *pb.Message) {
+			time.Sleep(800 * time.Millisecond) // less than after what another point is asked
+			answer(st, m)
+		})
+		c := NewClient(hosts[2], WithPoints(info(hosts[0])))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		events, err := c.Watch(ctx, "n")
+		require.NoError(t, err)
+		found, err := c.FindPeers(ctx, "n")
+		require.NoError(t, err)
+		time.Sleep(400 * time.Millisecond)
+		require.NoError(t, c.SetPoints(info(hosts[1])))
+		for p := range found {
+			require.Fail(t, "found", "%s", p.ID)
+		}
+		time.Sleep(10 * time.Second)
+		require.Empty(t, allPending(events))
+		require.Len(t, drain(t, NewClient(hosts[2], WithPoints(info(hosts[0]))), "n"), 10, "who has not removed it")
+		cancel()
+		for range events { // it ends
+		}
+	})
+}
+
 // told is what Watch has told.
 type told struct {
 	t      testing.TB
@@ -193,4 +290,12 @@ func (w *told) read() map[peer.ID][]ma.Multiaddr {
 		}
 	}
 	return w.addrs
+}
+
+// peers returns how many peers are there, and has whether one of them is.
+func (w *told) peers() int { return len(w.read()) }
+
+func (w *told) has(id peer.ID) bool {
+	_, there := w.read()[id]
+	return there
 }

@@ -217,6 +217,7 @@ func (w *watcher) differences() []Event {
 	}
 	var left []Event
 	asked := w.askedPoints()
+	w.presence.Removed(w.points.Removed)
 	for id := range w.told {
 		if _, there := present[id]; !there && w.presence.Left(id, asked) {
 			left = append(left, Event{Type: Left, Peer: peer.AddrInfo{ID: id}})

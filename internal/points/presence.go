@@ -141,6 +141,23 @@ func (p *Presence) NoneAnswered() {
 	p.all.stopped = true
 }
 
+// Removed records which points have been removed. What they told no longer counts once the
+// other points have answered for returnTime, because the peers may yet have to come to these.
+func (p *Presence) Removed(removed func(point peer.ID) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for point := range p.points {
+		if !removed(point) {
+			continue
+		}
+		for _, deadlines := range p.peers {
+			if d, told := deadlines[point]; told {
+				deadlines[point] = deadline{d.point, min(d.all, p.all.elapsed+returnTime), time.Time{}}
+			}
+		}
+	}
+}
+
 // Left reports whether a peer has left, according to each point that told of it. If asked
 // says that such a point is not asked any more, all points together decide in its place.
 func (p *Presence) Left(id peer.ID, asked func(point peer.ID) bool) bool {

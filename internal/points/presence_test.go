@@ -125,6 +125,49 @@ func TestPresenceOfALister(t *testing.T) {
 	})
 }
 
+// TestPresenceOfRemovedPoints: what a removed point has told of peers for hours no longer counts
+// once the points that remain, or the new ones, have answered for a while.
+func TestPresenceOfRemovedPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPresence()
+		seen := func(ids ...peer.ID) (all []Sighting) {
+			for _, id := range ids {
+				all = append(all, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(72 * time.Hour)})
+			}
+			return all
+		}
+		gone := peer.ID("bad")
+		removed := func(point peer.ID) bool { return point == gone }
+		asked := func(point peer.ID) bool { return point == "good" }
+		p.AnsweredAll("bad", seen("both", "made up"))
+		p.AnsweredAll("good", seen("both"))
+		require.False(t, p.Left("made up", asked))
+		begun := time.Now()
+		for !p.Left("made up", asked) {
+			p.Removed(removed)
+			time.Sleep(time.Second)
+			p.AnsweredAll("good", seen("both"))
+		}
+		require.InDelta(t, returnTime.Seconds(), time.Since(begun).Seconds(), 1.5)
+		require.False(t, p.Left("both", asked), "a point that remains has it")
+
+		gone = "good"
+		for range 3 { // the new point does not answer yet
+			p.Removed(removed)
+			time.Sleep(time.Minute)
+			p.Failed("new")
+			p.NoneAnswered()
+			require.False(t, p.Left("both", func(point peer.ID) bool { return point == "new" }))
+		}
+		p.AnsweredAll("new", seen())
+		require.False(t, p.Left("both", asked), "peers may yet have to come to the new point")
+		time.Sleep(returnTime)
+		p.AnsweredAll("new", seen())
+		gone = ""
+		require.True(t, p.Left("both", func(point peer.ID) bool { return point == "new" }))
+	})
+}
+
 // TestPresenceIsBounded: a point tells of ever more peers, and does not answer in between, so
 // that none of them leaves. Only so many are remembered, and no more of many points. What
 // another point has told is not forgotten for that.

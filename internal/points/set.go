@@ -56,7 +56,8 @@ func New(c Config) *Set {
 
 // SetNamed replaces all points, named or found by their protocol, with those named here.
 // If none is named, there are no points. A point that stays in the set keeps its backoff.
-// A point may be named several times, with an address each.
+// What the others have said is forgotten. A point may be named several times, with an address
+// each.
 func (s *Set) SetNamed(named []peer.AddrInfo) {
 	addrs := make(map[peer.ID][]ma.Multiaddr)
 	for _, n := range named {
@@ -79,8 +80,16 @@ func (s *Set) SetNamed(named []peer.AddrInfo) {
 		points[id] = p
 	}
 	s.points, s.anySpeaker = points, false
+	s.sightings.setNamed(maps.Keys(points))
 	close(s.renamed)
 	s.renamed = make(chan struct{})
+}
+
+// Removed reports whether a peer is not a point any more because others were named.
+func (s *Set) Removed(id peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.anySpeaker && s.points[id] == nil
 }
 
 // Sightings returns what the points have said about other peers.

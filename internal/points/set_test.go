@@ -211,10 +211,38 @@ func TestSetNamed(t *testing.T) {
 		b.behave(resetting, stays)
 		require.Error(t, sayHello(t.Context(), stays))
 
-		s.Sightings().say("n", second.ID(), "peer", 1, time.Now().Add(time.Minute))
+		say := func(point host.Host, ids ...peer.ID) {
+			for _, id := range ids {
+				s.Sightings().say("n", point.ID(), id, 1, time.Now().Add(72*time.Hour))
+			}
+		}
+		say(first, "of the first", "of both")
+		say(second, "of both")
+		s.Sightings().say("m", first.ID(), "of the first", 1, time.Now().Add(72*time.Hour))
+		before := s.Sightings().Version("n")
+		require.False(t, s.Removed(first.ID()))
 
 		s.SetNamed(infos(second, third))
-		require.Len(t, s.Sightings().Live("n", 0), 1, "what was said is remembered until it expires")
+		live := func() (ids []string) {
+			for _, one := range s.Sightings().Live("n", 0) {
+				ids = append(ids, string(one.Peer.ID))
+			}
+			return ids
+		}
+		require.Equal(t, []string{"of both"}, live(), "what the first has said is forgotten, and no more")
+		require.Empty(t, s.Sightings().Live("m", 0))
+		require.NotEqual(t, before, s.Sightings().Version("n"))
+		require.Len(t, s.Sightings().namespaces, 1)
+		require.Len(t, s.Sightings().shares, 1)
+		require.True(t, s.Removed(first.ID()))
+		require.False(t, s.Removed(second.ID()))
+		say(first, "of the first") // its answer was under way
+		require.Equal(t, []string{"of both"}, live())
+		s.SetNamed(infos(first, second, third))
+		say(first, "of the first")
+		require.ElementsMatch(t, []string{"of both", "of the first"}, live(), "it is named again")
+		s.SetNamed(infos(second, third))
+
 		require.ElementsMatch(t, []peer.ID{second.ID(), third.ID()}, idsOf(s.Known()))
 		require.Same(t, stays, s.Point(second.ID()))
 		require.Equal(t, []peer.ID{third.ID()}, idsOf(s.Choose("n")))
@@ -222,6 +250,8 @@ func TestSetNamed(t *testing.T) {
 
 		s.SetNamed(nil)
 		require.Empty(t, s.Known())
+		require.Empty(t, live())
+		require.Empty(t, s.Sightings().namespaces)
 		_, err := s.Ask(t.Context(), "n", 1, 1, sayHello)
 		require.ErrorIs(t, err, ErrNoPoints)
 	})
@@ -234,7 +264,13 @@ func TestSetNamedInsteadOfSpeakers(t *testing.T) {
 		connect(t, b.client, b.hosts[0])
 		s := speakerSet(b.client)
 		require.Equal(t, []peer.ID{b.hosts[0].ID()}, idsOf(s.Known()))
+		s.Sightings().say("n", b.hosts[0].ID(), "peer", 1, time.Now().Add(time.Hour))
+		require.Len(t, s.Sightings().Live("n", 0), 1)
+		require.False(t, s.Removed(b.hosts[0].ID()))
+		require.False(t, s.Removed("whoever may become a point"))
 		s.SetNamed(infos(b.hosts[1]))
+		require.Empty(t, s.Sightings().Live("n", 0))
+		require.True(t, s.Removed(b.hosts[0].ID()))
 		require.Equal(t, []peer.ID{b.hosts[1].ID()}, idsOf(s.Known()))
 		require.False(t, s.noticed(event.EvtPeerProtocolsUpdated{Peer: b.hosts[0].ID(), Added: []protocol.ID{testProtocol}}))
 		time.Sleep(2 * scanInterval)

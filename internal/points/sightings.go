@@ -36,6 +36,7 @@ type Sightings struct {
 	now func() time.Time
 
 	mu         sync.Mutex
+	named      map[peer.ID]struct{} // the points whose answers are remembered; nil: all
 	namespaces map[string]*namespace
 	shares     map[peer.ID]int       // bytes of memory for what each point has said
 	memory     int                   // sum of shares
@@ -48,11 +49,40 @@ func newSightings() *Sightings {
 	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]int), answered: make(map[peer.ID]time.Time)}
 }
 
+// setNamed forgets what all points but these have said. From now on, it records only what
+// these say: another one may still be answering.
+func (s *Sightings) setNamed(points iter.Seq[peer.ID]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.named = make(map[peer.ID]struct{})
+	for point := range points {
+		s.named[point] = struct{}{}
+	}
+	for ns, n := range s.namespaces {
+		for point := range n.said {
+			if s.removed(point) {
+				s.forget(n, point)
+			}
+		}
+		s.tidy(ns)
+	}
+}
+
+// removed reports whether points are named, and this is none of them.
+func (s *Sightings) removed(point peer.ID) bool {
+	_, named := s.named[point]
+	return s.named != nil && !named
+}
+
 // Record remembers what a point says about a namespace, as far as it fits into the point's
-// share. Each element of seen is replaced by what all points say of its peer.
+// share. Each element of seen is replaced by what all points say of its peer. Nothing happens
+// if the point has been removed.
 func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.removed(point) {
+		return
+	}
 	s.sweep()
 	s.expire(ns)
 	s.makeRoom(point)
