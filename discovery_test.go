@@ -30,6 +30,7 @@ func drain(t testing.TB, d discovery.Discovery, ns string, opts ...discovery.Opt
 	var ids []peer.ID
 	for p := range found {
 		require.NotEmpty(t, p.Addrs)
+		require.LessOrEqual(t, len(p.Addrs), 16)
 		ids = append(ids, p.ID)
 	}
 	return ids

@@ -6,7 +6,12 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
+	"net"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,9 +22,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/record"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
@@ -262,12 +270,232 @@ func TestRemovedPointAnswers(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: a host restarts at another address, with its clock set back by an hour, so that
+// the record that it registers has a lower sequence number. FindPeers and Watch have it at the new
+// address alone, and do not go back to the old one.
+func TestClockSetBack(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 3, 10*time.Millisecond)
+			infos := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
+			for _, h := range sim.hosts[:2] {
+				startPoint(t, h, testStorage(t), p.serve...)
+			}
+			c := p.client(sim.hosts[2], infos...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			events, err := c.Watch(ctx, "n")
+			require.NoError(t, err)
+			told := newTold(t, events)
+			key, id := newKey(t, crypto.Ed25519)
+			last := uint64(math.MaxUint64)
+			for i, ahead := range []time.Duration{3 * time.Hour, 2 * time.Hour, time.Hour} {
+				ip := fmt.Sprint("1.2.3.", 4+i)
+				h := sim.addHostAt(t, key, ip)
+				seq := setClock(t, h, ahead)
+				require.Less(t, seq, last)
+				last = seq
+				until, stop := context.WithCancel(ctx)
+				states, err := p.client(h, infos...).KeepRegistered(until, "n")
+				require.NoError(t, err)
+				begun := time.Now()
+				for _, point := range infos {
+					awaitRecord(t, c, point.ID, id, seq)
+				}
+				want := []ma.Multiaddr{ma.StringCast(overSim(ip))}
+				for addrs, _ := find(t, c, "n", id); !slices.EqualFunc(addrs, want, ma.Multiaddr.Equal); addrs, _ = find(t, c, "n", id) {
+					require.Less(t, time.Since(begun), 3*time.Second)
+					time.Sleep(100 * time.Millisecond)
+				}
+				t.Logf("%v ahead: found at the new address alone after %v", ahead, time.Since(begun))
+				time.Sleep(time.Until(begun.Add(10 * time.Second)))
+				require.Equal(t, want, told.read()[id])
+				before := told.events
+				time.Sleep(time.Minute)
+				require.Equal(t, want, told.read()[id])
+				require.Equal(t, before, told.events, "it has not moved since")
+				addrs, _ := find(t, c, "n", id)
+				require.Equal(t, want, addrs)
+				if i < 2 { // the machine fails
+					sim.cutOff(ip, true)
+					stop()
+					for range states { // until its goroutines have ended
+					}
+					require.NoError(t, h.Close())
+				}
+				stop()
+				for range states { // it ends
+				}
+			}
+			require.LessOrEqual(t, told.events, 5, "Joined, and Moved as each point has the new record")
+			require.Zero(t, told.left)
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
+// setClock gives a host the record that it would have with another clock, and returns the
+// sequence number.
+func setClock(t testing.TB, h host.Host, ahead time.Duration) uint64 {
+	t.Helper()
+	synctest.Wait() // until the host knows its addresses
+	rec := peer.PeerRecordFromAddrInfo(info(h))
+	rec.Seq += uint64(ahead) // not of time.Now, which begins anew in each bubble
+	signed, err := record.Seal(rec, h.Peerstore().PrivKey(h.ID()))
+	require.NoError(t, err)
+	book, ok := peerstore.GetCertifiedAddrBook(h.Peerstore())
+	require.True(t, ok)
+	accepted, err := book.ConsumePeerRecord(signed, peerstore.PermanentAddrTTL)
+	require.NoError(t, err)
+	require.True(t, accepted)
+	return rec.Seq
+}
+
+// awaitRecord waits until a point has the record of a peer with that sequence number.
+func awaitRecord(t testing.TB, c *Client, point, id peer.ID, seq uint64) {
+	t.Helper()
+	var found []Registration
+	for range 100 {
+		var err error
+		found, err = c.Discover(t.Context(), point, "n", 0)
+		require.NoError(t, err)
+		if slices.ContainsFunc(found, func(r Registration) bool { return r.Peer.ID == id && r.Seq == seq }) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	require.Fail(t, "not registered", "%d in %v", seq, found)
+}
+
+// TestManyAddresses: peers register 250 addresses each, over the wire. Discover, FindPeers and Watch
+// return 16 of them at most, loopback ones only from a point on loopback, and private ones only
+// from a point on such an address.
+func TestManyAddresses(t *testing.T) {
+	tcp := func(ip string, n int) (addrs []ma.Multiaddr) {
+		for i := range n {
+			addrs = append(addrs, ma.StringCast(fmt.Sprintf("/ip4/%s/tcp/%d", ip, 1+i)))
+		}
+		return addrs
+	}
+	const public, private, loopback = "1.2.3.4", "192.168.1.2", "127.0.0.1"
+	records := [][]ma.Multiaddr{tcp(public, 250), tcp(private, 250), tcp(loopback, 250), slices.Concat(tcp(loopback, 240), tcp(private, 5), tcp(public, 5))}
+	for _, row := range []struct {
+		point string
+		want  [4][]ma.Multiaddr // of each of the records
+	}{
+		{"5.6.7.8", [4][]ma.Multiaddr{tcp(public, 16), nil, nil, tcp(public, 5)}},
+		{"10.0.0.2", [4][]ma.Multiaddr{tcp(public, 16), tcp(private, 16), nil, slices.Concat(tcp(public, 5), tcp(private, 5))}},
+		{loopback, [4][]ma.Multiaddr{tcp(public, 16), tcp(private, 16), tcp(loopback, 16), slices.Concat(tcp(public, 5), tcp(private, 5), tcp(loopback, 6))}},
+	} {
+		t.Run("from "+row.point, func(t *testing.T) {
+			inEachProtocol(t, func(t *testing.T, p spoken) {
+				t.Helper()
+				synctest.Test(t, func(t *testing.T) {
+					sim := newSimulation(t, 5, 10*time.Millisecond)
+					key, _ := newKey(t, crypto.Ed25519)
+					point := sim.addHostAt(t, key, row.point)
+					startPoint(t, point, testStorage(t), p.serve...)
+					want := make(map[peer.ID][]ma.Multiaddr)
+					for i, h := range sim.hosts[1:] {
+						all := func([]ma.Multiaddr) []ma.Multiaddr { return records[i] }
+						keep(t, NewClient(h, WithPoints(info(point)), p.speak, WithAddrsFactory(all)))
+						want[h.ID()] = row.want[i]
+					}
+					time.Sleep(3 * time.Second)
+					c := p.client(sim.hosts[0], info(point))
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					events, err := c.Watch(ctx, "n")
+					require.NoError(t, err)
+					told := newTold(t, events)
+					time.Sleep(3 * time.Second)
+					equal := func(got map[peer.ID][]ma.Multiaddr) {
+						t.Helper()
+						require.Len(t, got, len(want))
+						for id, addrs := range want {
+							require.Contains(t, got, id)
+							require.True(t, slices.EqualFunc(addrs, got[id], ma.Multiaddr.Equal), "%v, and not %v", got[id], addrs)
+						}
+					}
+					equal(told.read())
+					discovered, err := c.Discover(ctx, point.ID(), "n", 0)
+					require.NoError(t, err)
+					got := make(map[peer.ID][]ma.Multiaddr)
+					for _, r := range discovered {
+						got[r.Peer.ID] = r.Peer.Addrs
+					}
+					equal(got)
+					maps.DeleteFunc(want, func(_ peer.ID, addrs []ma.Multiaddr) bool { return len(addrs) == 0 })
+					clear(got)
+					found, err := c.FindPeers(ctx, "n")
+					require.NoError(t, err)
+					for f := range found {
+						got[f.ID] = f.Addrs
+					}
+					equal(got)
+					cancel()
+					for range events { // it ends
+					}
+				})
+			})
+		})
+	}
+}
+
+// TestDialsOfOneConnect: a peer registers 250 addresses that are another machine's. Who connects
+// to that peer makes at most 16 connections to the machine.
+func TestDialsOfOneConnect(t *testing.T) {
+	const ports = 250
+	var dials atomic.Int64
+	var addrs []ma.Multiaddr
+	for range ports {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		var accepting sync.WaitGroup
+		accepting.Go(func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				dials.Add(1)
+				_ = c.Close()
+			}
+		})
+		t.Cleanup(func() {
+			require.NoError(t, l.Close())
+			accepting.Wait()
+		})
+		a, err := manet.FromNetAddr(l.Addr())
+		require.NoError(t, err)
+		addrs = append(addrs, a)
+	}
+	point, attacker, h := newHost(t), newHost(t), newHost(t)
+	startPoint(t, point, testStorage(t))
+	theirs := WithAddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return addrs })
+	_, err := NewClient(attacker, WithPoints(info(point)), theirs).Register(t.Context(), point.ID(), "n", 0)
+	require.NoError(t, err)
+	require.Zero(t, dials.Load(), "the point does not dial what is registered")
+
+	found, err := NewClient(h, WithPoints(info(point))).FindPeers(t.Context(), "n")
+	require.NoError(t, err)
+	p := <-found
+	require.Equal(t, attacker.ID(), p.ID)
+	require.Zero(t, dials.Load(), "nor does a search")
+	require.Error(t, h.Connect(t.Context(), p))
+	require.EqualValues(t, 16, dials.Load())
+}
+
 // told is what Watch has told.
 type told struct {
 	t      testing.TB
 	from   <-chan Event
 	addrs  map[peer.ID][]ma.Multiaddr // of the peers that are there
 	events int
+	left   int // how many of the events say so
 }
 
 func newTold(t testing.TB, from <-chan Event) *told {
@@ -284,6 +512,7 @@ func (w *told) read() map[peer.ID][]ma.Multiaddr {
 		require.Equal(w.t, e.Type != Joined, there, "%s", e.Type)
 		require.LessOrEqual(w.t, len(e.Peer.Addrs), 16)
 		if e.Type == Left {
+			w.left++
 			delete(w.addrs, e.Peer.ID)
 		} else {
 			w.addrs[e.Peer.ID] = e.Peer.Addrs
