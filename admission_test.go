@@ -381,6 +381,31 @@ func TestAuthorizerHidesMost(t *testing.T) {
 	}
 }
 
+// TestReusedSamples: what a sample leaves out is not kept alive by its memory, which the next
+// sample reuses.
+func TestReusedSamples(t *testing.T) {
+	s := testStorage(t)
+	for i := range 300 {
+		ns := []string{"open", "hidden"}[i%2]
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: ns, Peer: peer.ID(fmt.Sprint(i)), Envelope: []byte("e"), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+	}
+	q := newTestRequests(t, s, WithRateLimit(0, 0), WithAuthorizer(func(_ context.Context, r Request) error {
+		if r.Namespace == "hidden" {
+			return errors.New("hidden")
+		}
+		return nil
+	}))
+	c := callerAt("p", "/ip4/192.0.2.1/tcp/1")
+	for _, n := range []int64{10, 100, 140, 1000} { // the last one is rounded down
+		a := new(answer)
+		require.NoError(t, q.discover(t.Context(), c, &wire.Query{Limit: n}, nil, a))
+		require.NotEmpty(t, a.found)
+		for _, f := range a.found[len(a.found):cap(a.found)] {
+			require.Empty(t, f)
+		}
+	}
+}
+
 // TestHiddenSamplesCost: samples that are drawn because the caller may see nothing of the ones
 // before cost it as much as requests, and end when it cannot pay.
 func TestHiddenSamplesCost(t *testing.T) {

@@ -400,9 +400,8 @@ func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *l
 		if i > 0 && !pay() {
 			break
 		}
-		clear(found)
 		var err error
-		if found, err = q.sample(ctx, found[:0], "", size, d); err != nil {
+		if found, err = q.sample(ctx, cut(found, 0), "", size, d); err != nil {
 			return found, err
 		}
 		all := len(found) < size
@@ -411,7 +410,7 @@ func (q *requests) sampleVisible(ctx context.Context, v *visibility, n int, d *l
 		}
 		switch {
 		case len(found) >= n:
-			return found[:n], nil
+			return cut(found, n), nil
 		case all:
 			return found, nil
 		}
@@ -426,7 +425,7 @@ func roundDown(found []wire.Found) []wire.Found {
 	if len(found) == 0 {
 		return found
 	}
-	return found[:1<<(bits.Len(uint(len(found)))-1)]
+	return cut(found, 1<<(bits.Len(uint(len(found)))-1))
 }
 
 // sampler is a [Storage] that appends a sample to a slice, in the form in which an answer

@@ -204,7 +204,7 @@ func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found 
 		if err != nil {
 			return found, nil, err
 		}
-		if found, err = q.choose(ctx, found[:0], records); err != nil {
+		if found, err = q.choose(ctx, cut(found, 0), records); err != nil {
 			return found, nil, err
 		}
 		switch {
@@ -217,8 +217,7 @@ func (s *standard) page(ctx context.Context, q *pageQuery, cookie []byte, found 
 		after = next
 		size = max(q.limit, min(2*size, MaxDiscoverLimit))
 	}
-	clear(found)
-	return found[:0], sealCookie(after, q), nil
+	return cut(found, 0), sealCookie(after, q), nil
 }
 
 // read reads a page of the storage. Its registrations fit into an answer, because what
@@ -266,6 +265,13 @@ func (q *pageQuery) choose(ctx context.Context, found []wire.Found, records []Re
 // foundOf returns a record of a storage in the form in which an answer needs it.
 func foundOf(r *Record, now time.Time) wire.Found {
 	return wire.Found{Namespace: r.Namespace, Envelope: r.Envelope, TTL: remainingSeconds(r.Deadline.Sub(now))}
+}
+
+// cut shortens a sample. It keeps nothing alive of what it leaves out, because the rest of the
+// slice is not cleared before its next use.
+func cut(found []wire.Found, n int) []wire.Found {
+	clear(found[n:])
+	return found[:n]
 }
 
 // copied returns the size of the namespaces and envelopes of a sample, in bytes.
