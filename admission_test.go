@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,36 @@ func TestRefreshAtTheLimit(t *testing.T) {
 			require.NoError(t, sendAt(t, q, c, registering(fmt.Sprint(i%1000), envelope), time.Now()), "refresh %d", i)
 		}
 	})
+}
+
+// TestRefreshesOfMany: refreshes stay cheap while other peers register new records as often as
+// they can.
+func TestRefreshesOfMany(t *testing.T) {
+	const peers, others = 10_000, 60_000
+	q, now := newTestRequests(t, plain{testStorage(t)}), time.Now()
+	add := func(p peer.ID, from int, envelope string) {
+		r := Record{
+			Namespace: "n", Peer: p, Envelope: []byte(envelope),
+			Deadline: now.Add(MaxTTL), Origin: netip.AddrFrom4([4]byte{192, 0, byte(from >> 8), byte(from)}),
+		}
+		require.NoError(t, q.add(t.Context(), r))
+	}
+	for i := range peers {
+		add(peer.ID(fmt.Sprint(i)), i, "e")
+	}
+	for i := range others {
+		add(peer.ID(fmt.Sprint("other ", i%320)), peers, fmt.Sprint(i))
+	}
+	cheap := 0
+	for i := range peers {
+		c := &caller{peer: peer.ID(fmt.Sprint(i)), dialect: wire.Waku}
+		k := q.lookUp(c, registering("n", []byte("e")), now)
+		k.left -= MaxTTL / 2
+		if k.verified && q.price(c, 0, &k) == limit.Refresh {
+			cheap++
+		}
+	}
+	require.Equal(t, peers, cheap)
 }
 
 // TestNeighboursRefresh: sixty identities bring an address into debt. A neighbour at this

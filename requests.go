@@ -72,7 +72,7 @@ func newRequests(s Storage, config serviceConfig) *requests {
 		}),
 	}
 	if _, ok := s.(verifier); !ok {
-		q.recent = limit.NewRecent()
+		q.recent = limit.NewRecent(config.quota.Total, config.quota.PerOrigin)
 	}
 	return q
 }
@@ -236,7 +236,7 @@ func (q *requests) perform(ctx context.Context, c *caller, r *wire.Request, k pr
 	case wire.Register:
 		return q.register(ctx, c, &r.Register, k, a, now)
 	case wire.Unregister:
-		return q.standard.unregister(ctx, c.peer, string(r.Unregister))
+		return q.unregister(ctx, c.peer, string(r.Unregister))
 	default:
 		return q.discover(ctx, c, &r.Discover, d, a)
 	}
@@ -303,6 +303,16 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 	return nil
 }
 
+// unregister carries out an UNREGISTER. After one for all namespaces, what is remembered of
+// the peer's registrations ends with their deadlines.
+func (q *requests) unregister(ctx context.Context, p peer.ID, namespace string) error {
+	err := q.standard.unregister(ctx, p, namespace)
+	if err == nil && q.recent != nil {
+		q.recent.Forget(namespace, p)
+	}
+	return err
+}
+
 // authorize asks the authorizer, if there is one, whether the caller may register in a
 // namespace or discover it.
 func (q *requests) authorize(ctx context.Context, c *caller, ns string, register bool) error {
@@ -341,7 +351,7 @@ func (q *requests) add(ctx context.Context, r Record) error {
 		return storageError{err}
 	}
 	if q.recent != nil {
-		q.recent.Add(r.Namespace, r.Peer, r.Envelope, r.Deadline, started)
+		q.recent.Add(r.Namespace, r.Peer, r.Envelope, limit.OriginAt(r.Origin), r.Deadline, started)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"encoding/binary"
 	"iter"
 	"net/netip"
 
@@ -46,8 +47,10 @@ func isRelayed(addr ma.Multiaddr) bool {
 
 // OriginOf returns the origin of a connection with this remote address. It is the zero
 // Origin if [AddrOf] returns the zero Addr.
-func OriginOf(addr ma.Multiaddr) Origin {
-	ip := AddrOf(addr)
+func OriginOf(addr ma.Multiaddr) Origin { return OriginAt(AddrOf(addr)) }
+
+// OriginAt returns the origin of an address that [AddrOf] has returned.
+func OriginAt(ip netip.Addr) Origin {
 	if !ip.IsValid() {
 		return Origin{}
 	}
@@ -83,4 +86,33 @@ func (o Origin) networks() iter.Seq2[Origin, int] {
 			}
 		}
 	}
+}
+
+// subnet is the widest network that an origin is in and that has limits, in eight bytes: an
+// IPv4 address or an IPv6 /48. That of the zero Origin is 0.
+type subnet uint64
+
+// isIP6 is set in an IPv6 subnet. The 48 bits of its prefix come below.
+const isIP6 subnet = 1 << 63
+
+func (o Origin) subnet() subnet {
+	addr := o.prefix.Addr()
+	switch {
+	case o.exempt():
+		return 0
+	case addr.Is4():
+		ip := addr.As4()
+		return 1<<32 | subnet(binary.BigEndian.Uint32(ip[:]))
+	default:
+		ip := addr.As16()
+		return isIP6 | subnet(binary.BigEndian.Uint64(ip[:8])>>16)
+	}
+}
+
+// share returns how many times the registrations of an origin a subnet may have.
+func (s subnet) share() int {
+	if s&isIP6 != 0 {
+		return wider[len(wider)-1].share
+	}
+	return 1
 }
