@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -260,6 +261,47 @@ func TestLastingRefreshes(t *testing.T) {
 			require.NoError(t, sendAt(t, q, c, r, time.Now()))
 			time.Sleep(10 * time.Second)
 		}
+	})
+}
+
+// TestLastingRecordGrows: a peer whose record has grown, and that asks for hours when the half
+// for lasting registrations is full, keeps what it has. It is granted 20 seconds only where
+// that does not shorten a registration.
+func TestLastingRecordGrows(t *testing.T) {
+	eachStandard(t, func(t *testing.T, q *requests) {
+		t.Helper()
+		q.config.quota = Quota{Total: 1000, Bytes: 2000}
+		key, id := newKey(t, crypto.Ed25519)
+		c := callerAt(id, "/ip4/192.0.2.1/tcp/1")
+		c.dialect = wire.Standard
+		register := func(c *caller, ns string, envelope []byte) answer {
+			r := registering(ns, envelope)
+			r.Register.TTL = 7200
+			k, _ := q.charge(c, r, time.Now())
+			a, err := q.answer(t.Context(), c, r, k, nil, nil, time.Now())
+			require.NoError(t, err)
+			return a
+		}
+		small := seal(t, key, id, addr)
+		require.Equal(t, 2*time.Hour, register(c, "n", small).ttl)
+		for full := false; !full; {
+			key, id := newKey(t, crypto.Ed25519)
+			other := callerAt(id, "/ip4/192.0.2.2/tcp/1")
+			other.dialect = wire.Standard
+			full = register(other, "n", seal(t, key, id, addr)).ttl == freshTime
+		}
+		grown := seal(t, key, id, slices.Repeat([]string{addr}, 30)...)
+		refused := register(c, "n", grown)
+		require.NotNil(t, refused.refusal, "granted %v", refused.ttl)
+		require.ErrorIs(t, refused.refusal, ErrUnavailable)
+		require.Equal(t, freshTime, register(c, "another", grown).ttl)
+		time.Sleep(time.Hour)
+		records, _, err := q.storage.(Pager).Page(t.Context(), "n", KindPeerRecord, "", 1, 0)
+		require.NoError(t, err)
+		require.Len(t, records, 1)
+		require.Equal(t, small, records[0].Envelope)
+		time.Sleep(time.Hour + time.Second)
+		require.Equal(t, 2*time.Hour, register(c, "n", grown).ttl, "others have left")
 	})
 }
 

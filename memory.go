@@ -317,6 +317,16 @@ func (s *memoryStorage) hasEnvelope(namespace string, p peer.ID, envelope []byte
 	return true, time.Duration(s.registry.Deadline(namespace, p) - now), time.Duration(s.registry.Age(namespace, p, now))
 }
 
+// left returns how long the peer is still registered in the namespace, with whatever envelope.
+func (s *memoryStorage) left(namespace string, p peer.ID) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return 0
+	}
+	return time.Duration(s.registry.Deadline(namespace, p) - s.elapsed(s.now()))
+}
+
 func (s *memoryStorage) Close() error {
 	s.mu.Lock()
 	if !s.closed {

@@ -140,9 +140,11 @@ func (q *requests) price(c *caller, ttl int64, k *previous) float64 {
 
 // verifier is a [Storage] that knows whether it holds an envelope of a peer, how long the
 // peer is still registered in a namespace, and how long ago it registered there. The
-// signature of a refresh with the same bytes need not be checked again.
+// signature of a refresh with the same bytes need not be checked again. left returns how long
+// a peer is still registered in a namespace with whatever envelope. It is at most 0 for none.
 type verifier interface {
 	hasEnvelope(namespace string, p peer.ID, envelope []byte) (verified bool, left, age time.Duration)
+	left(namespace string, p peer.ID) time.Duration
 }
 
 // lookUp looks up the caller's earlier registration of the bytes of a REGISTER.
@@ -286,12 +288,8 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 		added.Fresh = now.Add(min(a.ttl, freshTime) + grace)
 	}
 	err = q.add(ctx, added)
-	if lasting && added.Fresh.Before(added.Deadline) && errors.Is(err, ErrFull) {
-		// Maybe only the half for lasting registrations is full. Others may have filled it
-		// days ago, and a peer that refreshes its registration needs no more than this.
+	if errors.Is(err, ErrFull) && q.shorten(&added, now) {
 		a.ttl = freshTime
-		added.Deadline, added.Fresh = added.Fresh, time.Time{}
-		q.logNoRoom()
 		err = q.add(ctx, added)
 	}
 	if err != nil {
@@ -301,6 +299,28 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 		q.standard.registered(added.Peer, added.Kind, added.Deadline, now)
 	}
 	return nil
+}
+
+// shorten makes a lasting registration, for which there is no room, one that is no longer than
+// fresh, and reports whether that may help. Maybe only the half for lasting registrations is
+// full. Others may have filled it days ago, and a peer that refreshes its registration needs
+// no more than this. It does not help a peer that has a longer registration in the
+// namespace, whose record has grown: the peer keeps that one.
+func (q *requests) shorten(r *Record, now time.Time) bool {
+	if r.Fresh.IsZero() || !r.Fresh.Before(r.Deadline) || q.left(r.Namespace, r.Peer, now) > r.Fresh.Sub(now) {
+		return false
+	}
+	r.Deadline, r.Fresh = r.Fresh, time.Time{}
+	q.logNoRoom()
+	return true
+}
+
+// left returns how long a peer is still registered in a namespace.
+func (q *requests) left(namespace string, p peer.ID, now time.Time) time.Duration {
+	if v, ok := q.storage.(verifier); ok {
+		return v.left(namespace, p)
+	}
+	return q.recent.Left(namespace, p, now)
 }
 
 // unregister carries out an UNREGISTER. After one for all namespaces, what is remembered of

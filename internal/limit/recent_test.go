@@ -104,9 +104,9 @@ func TestRecentOfOthers(t *testing.T) {
 	}
 	for i := range 3 * total {
 		p, envelope := peer.ID(fmt.Sprint("hostile ", i%320)), []byte(strconv.Itoa(i))
-		r.Add("n", p, envelope, at6(1, i), now.Add(time.Hour), now)                            // again and again
-		r.Add(strconv.Itoa(i), p, envelope, at6(2, i), now.Add(time.Hour), now)                // for hours
-		r.Add(strconv.Itoa(i), "neighbour", envelope, at4(honest), now.Add(time.Hour), now)    // at one address
+		r.Add("n", p, envelope, at6(1, i), now.Add(time.Hour), now)                              // again and again
+		r.Add(strconv.Itoa(i), p, envelope, at6(2, i), now.Add(time.Hour), now)                  // for hours
+		r.Add(strconv.Itoa(i), "neighbour", envelope, at4(honest), now.Add(time.Hour), now)      // at one address
 		r.Add("n", "neighbour of "+p, envelope, at4(honest+1+i%1000), now.Add(time.Minute), now) // at many
 	}
 	for i := range honest {
