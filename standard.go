@@ -4,6 +4,7 @@ package rendezvous
 // records, and registrations that outlast their freshness.
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -324,13 +325,28 @@ func (s *standard) renew(ctx context.Context) {
 func (s *standard) renewAll(ctx context.Context, now time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
-	for batch := range slices.Chunk(s.connected(now), renewBatch) {
+	return s.renewPeers(ctx, s.connected(now), now)
+}
+
+// renewPeers renews the registrations of peers, as many as it can: if a part of the storage
+// cannot be reached, each batch fails, but only for the peers of that part.
+func (s *standard) renewPeers(ctx context.Context, peers []peer.ID, now time.Time) error {
+	var first error
+	failed := 0
+	for batch := range slices.Chunk(peers, renewBatch) {
 		started := time.Now()
 		err := s.storage.Renew(ctx, batch, now.Add(freshTime+grace))
 		s.metrics.StorageCalled(StorageCalled{Op: StorageRenew, Err: err, Duration: time.Since(started)})
 		if err != nil {
-			return fmt.Errorf("renew the registrations of %d peers: %w", len(batch), err)
+			failed++
+			first = cmp.Or(first, err)
 		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if first != nil {
+		return fmt.Errorf("renew the registrations of %d peers: %d calls failed: %w", len(peers), failed, first)
 	}
 	return nil
 }

@@ -490,6 +490,46 @@ func TestRenewFails(t *testing.T) {
 	})
 }
 
+// partial is a Pager of which a part cannot be reached: that of a peer.
+type partial struct {
+	Pager
+	lost peer.ID
+}
+
+func (s partial) Renew(ctx context.Context, peers []peer.ID, fresh time.Time) error {
+	if i := slices.Index(peers, s.lost); i >= 0 {
+		return errors.Join(ErrUnreachable, s.Pager.Renew(ctx, slices.Delete(slices.Clone(peers), i, i+1), fresh))
+	}
+	return s.Pager.Renew(ctx, peers, fresh)
+}
+
+// TestRenewInPart: if a part of the storage cannot be reached, the peers of all others are
+// renewed, in whichever batch they are.
+func TestRenewInPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const peers = 2*renewBatch + 10
+		storage := pagingStorage(t)
+		var ids []peer.ID
+		for i := range peers {
+			ids = append(ids, peer.ID(fmt.Sprint(i)))
+			now := time.Now()
+			require.NoError(t, storage.Add(t.Context(), Record{Namespace: "n", Peer: ids[i], Envelope: []byte("e"), Fresh: now.Add(freshTime), Deadline: now.Add(time.Hour)}, Quota{}))
+		}
+		s, err := startStandard(t.Context(), nil, partial{storage, ids[0]}, defaultServiceConfig().metrics)
+		require.NoError(t, err)
+		time.Sleep(freshTime - time.Second)
+		require.ErrorIs(t, s.renewPeers(t.Context(), ids, time.Now()), ErrUnreachable)
+		time.Sleep(2 * time.Second)
+		found, err := storage.Sample(t.Context(), "n", 2*peers, 0)
+		require.NoError(t, err)
+		require.Len(t, found, peers-1)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, s.renewPeers(ctx, ids, time.Now()), context.Canceled)
+	})
+}
+
 // TestUnregister: a peer can end its own registrations only. It gets no answer.
 func TestUnregister(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {

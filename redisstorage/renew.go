@@ -5,10 +5,13 @@ package redisstorage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 // removeRecords removes the registration of a peer in a namespace, or all of the peer's for "".
@@ -25,8 +28,9 @@ func removeRecords(ctx context.Context, shards []*shard, ns string, p peer.ID) e
 }
 
 // renewAll makes the lasting registrations of peers fresh until a time, by shard. It does as much
-// of that as it can, also if some shards cannot be reached.
-func renewAll(ctx context.Context, shards []*shard, peers []peer.ID, fresh time.Time) error {
+// of that as it can, also if some shards cannot be reached. It does not wait for those that did
+// not answer their last visit.
+func renewAll(ctx context.Context, shards []*shard, h *health, peers []peer.ID, fresh time.Time) error {
 	byShard := make([][]peer.ID, len(shards))
 	for _, p := range peers {
 		n := shardOf(p, len(shards))
@@ -35,7 +39,11 @@ func renewAll(ctx context.Context, shards []*shard, peers []peer.ID, fresh time.
 	errs := make([]error, len(shards))
 	var renewing sync.WaitGroup
 	for n, peers := range byShard {
-		if len(peers) > 0 {
+		switch {
+		case len(peers) == 0:
+		case h.skip(n):
+			errs[n] = fmt.Errorf("%w: shard %d is down", rendezvous.ErrUnreachable, n)
+		default:
 			renewing.Go(func() { errs[n] = shards[n].renew(ctx, peers, fresh) })
 		}
 	}

@@ -133,7 +133,7 @@ func (s *Storage) Renew(ctx context.Context, peers []peer.ID, fresh time.Time) e
 		return err
 	}
 	defer s.leave()
-	if err := renewAll(ctx, s.shards, peers, fresh); err != nil {
+	if err := renewAll(ctx, s.shards, s.health, peers, fresh); err != nil {
 		return fmt.Errorf("renew registrations: %w", err)
 	}
 	return nil
