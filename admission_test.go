@@ -59,13 +59,6 @@ func sendAt(t testing.TB, q *requests, c *caller, r *wire.Request, now time.Time
 	return nil
 }
 
-// setSize makes a point expect registrations of a size, in bytes, in its answers.
-func setSize(q *requests, size int) {
-	for range 100 { // of which the average is then
-		q.draws.Sent(size, 1)
-	}
-}
-
 func registering(ns string, envelope []byte) *wire.Request {
 	return &wire.Request{Kind: wire.Register, Register: wire.Registration{Namespace: []byte(ns), Envelope: envelope}}
 }
@@ -372,17 +365,16 @@ func TestSignatureChecksArePaid(t *testing.T) {
 // are. The largest requests are declined first, and unsent bytes are credited.
 func TestEgress(t *testing.T) {
 	s := testStorage(t)
-	envelope := make([]byte, 1000)
+	envelope := make([]byte, limit.UsualSize-1)
 	for i := range 1000 {
 		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: envelope, Deadline: time.Now().Add(time.Hour)}, Quota{}))
 	}
 	q, now := newTestRequests(t, s, WithRateLimit(0, 0)), time.Now()
-	setSize(q, 1000)
 	c, sent := callerAt("p", "/ip4/192.0.2.1/tcp/1"), 0
 	const seconds = 10
 	for i := range seconds * 100 {
 		if sendAt(t, q, c, discovering("n", 1000), now.Add(time.Duration(i)*time.Second/100)) == nil {
-			sent += 1000 * 1001
+			sent += 1000 * limit.UsualSize
 		}
 	}
 	require.InDelta(t, defaultEgressBurst+seconds*defaultEgress, sent, 2e6)
@@ -402,16 +394,15 @@ func TestEgress(t *testing.T) {
 func TestEgressOfNetworks(t *testing.T) {
 	s := testStorage(t)
 	for i := range 100 {
-		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: make([]byte, 999), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+		require.NoError(t, s.Add(t.Context(), Record{Namespace: "n", Peer: peer.ID(fmt.Sprint(i)), Envelope: make([]byte, limit.UsualSize-1), Deadline: time.Now().Add(time.Hour)}, Quota{}))
 	}
-	const each, burst = 100 * 1000, 1000 * 1000
+	const each, burst = 100 * limit.UsualSize, 1000 * limit.UsualSize
 	for format, share := range map[string]int{ // of 200 addresses
 		"/ip6/2001:db8::%x/tcp/1":      20,
 		"/ip6/2001:db8:0:%x::/tcp/1":   4 * 20,
 		"/ip6/2001:db8:0:%x00::/tcp/1": 16 * 20,
 	} {
 		q, now, sent := newTestRequests(t, s, WithRateLimit(0, 0), WithEgressLimit(1000, burst)), time.Now(), 0
-		setSize(q, 1000)
 		for i := range 200 { // networks
 			for peerOf := range 4 {
 				c := callerAt(peer.ID(fmt.Sprint(i, "/", peerOf)), fmt.Sprintf(format, i))

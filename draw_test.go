@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/limit"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -104,6 +105,31 @@ func TestUntakenAnswersCost(t *testing.T) {
 		refusal, _ := refusalOf(limit.ErrEgress)
 		require.Equal(t, refusal.Text, d.GetStatusText())
 		require.Empty(t, s.begun, "it was refused before anything was drawn")
+	})
+}
+
+// TestLargeRecordsOfOthers: a peer that asks for its own large record again and again does not
+// change what others are charged in advance.
+func TestLargeRecordsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts, s := simHosts(t, 3), testStorage(t)
+		add := func(ns string, i, size int) {
+			require.NoError(t, s.Add(t.Context(), Record{Namespace: ns, Peer: peer.ID(fmt.Sprint(i)), Envelope: make([]byte, size), Deadline: time.Now().Add(time.Hour)}, Quota{}))
+		}
+		add("big", 0, peerrecord.MaxSize)
+		for i := range 100 {
+			add("n", i, limit.UsualSize)
+		}
+		startPoint(t, hosts[0], s, WithEgressLimit(2000, 4<<20))
+		connect(t, hosts[1], hosts[0])
+		connect(t, hosts[2], hosts[0])
+		for range 50 {
+			require.Len(t, openRaw(t, hosts[1], hosts[0].ID()).ask(discoverRequest("big", 1)).GetDiscoverResponse().GetRegistrations(), 1)
+			time.Sleep(time.Second / 10)
+		}
+		for range 3 {
+			require.Len(t, openRaw(t, hosts[2], hosts[0].ID()).ask(discoverRequest("n", 1000)).GetDiscoverResponse().GetRegistrations(), 100)
+		}
 	})
 }
 

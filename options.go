@@ -102,8 +102,9 @@ func WithRateLimit(perSecond float64, burst int) ServiceOption {
 // peers of one address share 20 times as much, and IPv6 networks more; see
 // [WithRateLimit].
 //
-// A request is charged before it is carried out, with its limit times the average size of a
-// registration. The excess is given back once the peer has its answer. A request that the
+// A request is charged before it is carried out, with its limit times 300 bytes, which is
+// the size of a registration of most hosts. It is charged for a longer answer before that is
+// written, and the excess is given back once the peer has its answer. A request that the
 // budget does not cover is answered E_UNAVAILABLE, so the largest requests are declined
 // first. An empty bucket must fill within an hour.
 func WithEgressLimit(bytesPerSecond, burst int) ServiceOption {

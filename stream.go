@@ -181,9 +181,7 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 	if gone := context.Cause(ctx); errors.Is(gone, errGone) {
 		return gone
 	}
-	err = s.write(ctx, &a)
-	s.requests.draws.Sent(s.sent, a.Registrations)
-	return err
+	return s.write(ctx, &a)
 }
 
 // peek calls cancel if the stream is reset before the peer sends its next request. It waits

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -12,10 +11,11 @@ import (
 )
 
 const (
-	// MaxLargeDraws is how many large samples one peer has at a time. More of them wait, for
-	// largeWait at most.
+	// MaxLargeDraws is how many large samples one peer has at a time. More of them wait.
 	MaxLargeDraws = 2
-	largeWait     = 5 * time.Second
+	// drawWait is how long a large sample waits for its places, all in all. It is shorter than
+	// the second after which a client may take the connection for dead.
+	drawWait = 750 * time.Millisecond
 	// maxOriginDraws is how many large samples all peers of one address, or of an IPv6 /64,
 	// may have at a time, so that many peers there cannot occupy all processors. An answer
 	// that takes longer than originPlaceTime no longer counts. Its peer reads slowly, which takes
@@ -63,21 +63,18 @@ type Draws struct {
 	egress    *Budget // bytes of answers
 	large     *Concurrent[peer.ID]
 	perOrigin *Concurrent[Origin] // large samples of each origin
-	slow      chan struct{}       // holds a token for each large sample of a storage that copies
-	size      averageSize
+	slow      *turns              // large samples of a storage that copies
 }
 
 // NewDraws returns limits for samples of these costs.
 func NewDraws(costs DrawCosts) *Draws {
-	d := &Draws{
+	return &Draws{
 		costs:     costs,
 		egress:    NewBudget(float64(costs.Egress), float64(costs.Burst)),
 		large:     NewConcurrent[peer.ID](MaxLargeDraws),
 		perOrigin: NewConcurrent[Origin](maxOriginDraws),
-		slow:      make(chan struct{}, MaxSlowDraws),
+		slow:      newTurns(MaxSlowDraws),
 	}
-	d.size.bytes.Store(UsualSize)
-	return d
 }
 
 // Copies reports whether the storage makes a copy of each envelope that it returns.
@@ -86,12 +83,10 @@ func (d *Draws) Copies() bool { return d.costs.Copies }
 // Sweep frees the memory of peers that no longer owe anything.
 func (d *Draws) Sweep(now time.Time) { d.egress.Sweep(now) }
 
-// Sent records the size of an answer with n registrations, in bytes.
-func (d *Draws) Sent(bytes, n int) { d.size.add(bytes, n) }
-
 // Begin charges a peer for the answer to a DISCOVER of n registrations, and gives it what that
 // takes: a place, bytes of answer, and memory of scope. It waits for a place. If there is no
-// error, End must be called.
+// error, End must be called. The answer counts as registrations of the usual size until
+// [Draw.Hold], whatever other answers were like: peers choose the size of their records.
 func (d *Draws) Begin(ctx context.Context, p peer.ID, o Origin, scope network.ResourceScope, n int, now time.Time) (*Draw, error) {
 	drawn := &Draw{draws: d, peer: p, origin: o, scope: scope}
 	if err := drawn.reserve(ctx, n, now); err != nil {
@@ -102,7 +97,7 @@ func (d *Draws) Begin(ctx context.Context, p peer.ID, o Origin, scope network.Re
 }
 
 // expect returns how many bytes an answer of n registrations may take.
-func (d *Draws) expect(n int) int { return min(n*int(d.size.bytes.Load()), d.costs.MaxAnswer) }
+func (d *Draws) expect(n int) int { return min(n*UsualSize, d.costs.MaxAnswer) }
 
 // Draw is what one DISCOVER was charged and given. The methods of a nil Draw limit nothing. One
 // goroutine uses it at a time.
@@ -114,16 +109,19 @@ type Draw struct {
 	charged int // bytes of answer
 	memory  int // bytes
 	large   bool
+	giveUp  time.Time    // until when a large sample waits
 	place   *originPlace // nil: none
 }
 
 // reserve takes a place, bytes of answer and memory for n registrations. It takes the place
 // first: an answer that is larger than expected is charged in full before it gives back its
-// place. So at most as many answers as there are places are charged too little at a time.
+// place. So at most as many answers as there are places are charged too little at a time. The
+// copies of a large sample get their memory when the storage is asked for them.
 func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
 	memory := 0
 	if n > d.draws.costs.Small {
 		begun := time.Now()
+		d.giveUp = begun.Add(drawWait)
 		if err := d.takePlaces(ctx); err != nil {
 			return err
 		}
@@ -135,7 +133,7 @@ func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
 		return ErrEgress
 	}
 	d.charged = bytes
-	if d.draws.costs.Copies {
+	if d.draws.costs.Copies && !d.large {
 		memory += bytes
 	}
 	return d.reserveMemory(memory)
@@ -143,7 +141,7 @@ func (d *Draw) reserve(ctx context.Context, n int, now time.Time) error {
 
 // takePlaces takes the places of a large sample.
 func (d *Draw) takePlaces(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, largeWait)
+	ctx, cancel := context.WithDeadline(ctx, d.giveUp)
 	defer cancel()
 	if d.draws.large.Wait(ctx, d.peer) != nil {
 		return ErrLargeDraws
@@ -172,31 +170,51 @@ func (d *Draw) reserveMemory(bytes int) error {
 }
 
 // Slowly calls sample when a storage that copies has fewer than [MaxSlowDraws] large samples
-// under way.
+// under way and it is the peer's turn.
 func (d *Draw) Slowly(ctx context.Context, sample func() error) error {
 	if d == nil || !d.large || !d.draws.costs.Copies {
 		return sample()
 	}
-	select {
-	case d.draws.slow <- struct{}{}:
-	case <-ctx.Done():
-		return ErrSlowDraws
+	if err := d.takeTurn(ctx); err != nil {
+		return err
 	}
-	begun := time.Now()
-	defer func() {
-		free := func() { <-d.draws.slow }
-		if left := slowDrawTime - time.Since(begun); ctx.Err() != nil && left > 0 {
-			time.AfterFunc(left, free)
-		} else {
-			free()
-		}
-	}()
+	defer d.endTurn(ctx, time.Now())
+	if err := d.Hold(d.charged); err != nil {
+		return err
+	}
 	return sample()
 }
 
-// Hold reserves the memory of copies of the given size, as far as it was not expected.
+// takeTurn waits for the turn of a large sample.
+func (d *Draw) takeTurn(ctx context.Context) error {
+	ctx, cancel := context.WithDeadline(ctx, d.giveUp)
+	defer cancel()
+	if d.draws.slow.take(ctx, d.peer, d.origin) != nil {
+		return ErrSlowDraws
+	}
+	return nil
+}
+
+// endTurn ends a turn that began at some time, at once or after slowDrawTime.
+func (d *Draw) endTurn(ctx context.Context, begun time.Time) {
+	if left := slowDrawTime - time.Since(begun); ctx.Err() != nil && left > 0 {
+		time.AfterFunc(left, d.draws.slow.leave)
+	} else {
+		d.draws.slow.leave()
+	}
+}
+
+// Hold charges for a sample of the given size, and reserves the memory of copies of it, as far
+// as it was not expected. A peer that cannot pay owes it.
 func (d *Draw) Hold(bytes int) error {
-	if d == nil || !d.draws.costs.Copies {
+	if d == nil {
+		return nil
+	}
+	if more := bytes - d.charged; more > 0 {
+		d.draws.egress.Settle(d.peer, d.origin, float64(more), time.Now())
+		d.charged = bytes
+	}
+	if !d.draws.costs.Copies {
 		return nil
 	}
 	if d.large {
@@ -245,19 +263,6 @@ func (p *originPlace) leave() {
 	}
 }
 
-// UsualSize is the size of a registration of most hosts in an answer, in bytes.
+// UsualSize is the size of a registration of most hosts in an answer, in bytes. Answers are
+// charged for it in advance.
 const UsualSize = 300
-
-// averageSize is the running average of the size of a registration in an answer, in
-// bytes.
-type averageSize struct{ bytes atomic.Int64 }
-
-// add counts an answer. Concurrent calls may lose one of them.
-func (a *averageSize) add(bytes, n int) {
-	if n > 0 {
-		was := a.bytes.Load()
-		if change := (int64(bytes/n) - was) / 8; change != 0 {
-			a.bytes.Store(was + change)
-		}
-	}
-}

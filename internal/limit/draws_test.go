@@ -40,18 +40,26 @@ func (s *scope) ReserveMemory(bytes int, _ uint8) error {
 func (s *scope) ReleaseMemory(bytes int) { s.reserved -= bytes }
 
 // TestMemoryOfDraws: the memory of an answer is reserved as it is expected, then as far as
-// its copies take more, and released at the end.
+// its copies take more, and released at the end. That of the copies of a large one is not
+// reserved before the storage is asked.
 func TestMemoryOfDraws(t *testing.T) {
-	for _, test := range []struct{ n, held, begin, hold int }{
-		{10, 100, 10 * UsualSize, 10 * UsualSize},
-		{10, 5000, 10 * UsualSize, 5000},
-		{100, 100, 1000 + 100*UsualSize, 1000 + 100*UsualSize},
-		{100, 50_000, 1000 + 100*UsualSize, 1000 + 50_000},
+	for _, test := range []struct{ n, held, begin, ask, hold int }{
+		{10, 100, 10 * UsualSize, 10 * UsualSize, 10 * UsualSize},
+		{10, 5000, 10 * UsualSize, 10 * UsualSize, 5000},
+		{100, 100, 1000, 1000 + 100*UsualSize, 1000 + 100*UsualSize},
+		{100, 50_000, 1000, 1000 + 100*UsualSize, 1000 + 50_000},
 	} {
 		s := &scope{most: 60_000}
 		d, err := newTestDraws(0, 0).Begin(t.Context(), "p", Origin{}, s, test.n, time.Now())
 		require.NoError(t, err)
 		require.Equal(t, test.begin, s.reserved)
+		asked := false
+		require.NoError(t, d.Slowly(t.Context(), func() error {
+			asked = true
+			require.Equal(t, test.ask, s.reserved)
+			return nil
+		}))
+		require.True(t, asked)
 		require.NoError(t, d.Hold(test.held))
 		require.Equal(t, test.hold, s.reserved)
 		require.ErrorIs(t, d.Hold(s.most+1), ErrMemory)
@@ -195,5 +203,38 @@ func TestLargeAnswersOfAnAddress(t *testing.T) {
 		for _, d := range append(all[1:], d) {
 			end(d)
 		}
+	})
+}
+
+// TestRecordsOfOthers: what a peer is charged in advance does not depend on the size of what
+// others have asked for. The answer itself is charged before it is written.
+func TestRecordsOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const burst = 8 << 20
+		draws, now := newTestDraws(1, burst), time.Now()
+		begin := func(p peer.ID, n int) (*Draw, error) {
+			return draws.Begin(t.Context(), p, Origin{}, &network.NullScope{}, n, now)
+		}
+		for range 100 { // in a namespace of the peer's
+			d, err := begin("hostile", 1)
+			require.NoError(t, err)
+			require.NoError(t, d.Hold(8<<10))
+			d.End(8<<10, true, now)
+		}
+		const each = 1000 * UsualSize
+		for range burst / each {
+			d, err := begin("honest", 1000)
+			require.NoError(t, err)
+			d.End(each, true, now)
+		}
+		_, err := begin("honest", 1000)
+		require.ErrorIs(t, err, ErrEgress)
+
+		d, err := begin("reads slowly", 1000)
+		require.NoError(t, err)
+		require.NoError(t, d.Hold(burst))
+		_, err = begin("reads slowly", 1)
+		require.ErrorIs(t, err, ErrEgress)
+		d.End(burst, true, now)
 	})
 }
