@@ -281,3 +281,39 @@ func TestRemoveThatFails(t *testing.T) {
 	peers, _ = following(t, openPager(t, db), "")
 	require.Equal(t, []string{"b"}, peers)
 }
+
+// closingContext is a context that closes a storage when the storage looks at it.
+type closingContext struct {
+	context.Context
+	closeStorage func()
+}
+
+func (c closingContext) Err() error {
+	c.closeStorage()
+	return nil
+}
+
+// TestCloseDuringCalls: a call that finds the storage open, and gets the lock only after it was
+// closed, returns ErrClosed.
+func TestCloseDuringCalls(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *durableStorage) error{
+		"Add": func(ctx context.Context, s *durableStorage) error {
+			return s.Add(ctx, Record{Namespace: "n", Peer: "p", Deadline: time.Now().Add(time.Minute)}, Quota{})
+		},
+		"Page": func(ctx context.Context, s *durableStorage) error {
+			_, _, err := s.Page(ctx, "n", KindPeerRecord, "", 10, 1000)
+			return err
+		},
+		"Remove": func(ctx context.Context, s *durableStorage) error { return s.Remove(ctx, "n", "p") },
+		"lock":   func(ctx context.Context, s *durableStorage) error { return s.lock(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 20 { // the lock and the end of the storage are both at hand: select takes either
+				s := newDurableStorage(newFaultyDB(), time.Now)
+				ctx := closingContext{t.Context(), func() { _ = s.Close() }}
+				require.ErrorIs(t, call(ctx, s), ErrClosed)
+				require.NoError(t, s.Close(), "nothing is left locked")
+			}
+		})
+	}
+}

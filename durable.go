@@ -136,13 +136,14 @@ func (s *durableStorage) add(r *Record, q Quota) error {
 // nextPlace reserves the next place in the order in db, and returns it. The place is 0 if no
 // order is kept and none is needed. The caller holds the write lock.
 func (s *durableStorage) nextPlace(needed bool) (identity, sequence uint64, err error) {
-	s.mu.Lock()
-	if needed {
-		s.registry.Order(s.order.Identity, s.order.Reserved+1)
-	}
-	order := s.order
-	sequence = s.registry.Next()
-	s.mu.Unlock()
+	var order dbformat.Order
+	_ = s.locked(func() error {
+		if needed {
+			s.registry.Order(s.order.Identity, s.order.Reserved+1)
+		}
+		order, sequence = s.order, s.registry.Next()
+		return nil
+	})
 	if sequence == 0 {
 		return 0, 0, nil
 	}
@@ -224,18 +225,25 @@ func (s *durableStorage) namespacesOf(p peer.ID) (names []string, err error) {
 	return names, err
 }
 
-// lock takes the write lock.
+// lock takes the write lock, unless the storage is being closed. While the caller holds it,
+// the storage stays open.
 func (s *durableStorage) lock(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	select {
 	case s.writing <- struct{}{}:
-		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
 		return ErrClosed
+	}
+	select {
+	case <-s.closing: // Close may have had the lock before
+		s.unlock()
+		return ErrClosed
+	default:
+		return nil
 	}
 }
 
