@@ -310,8 +310,9 @@ func eachStandard(t *testing.T, test func(t *testing.T, q *requests)) {
 			synctest.Test(t, func(t *testing.T) {
 				q := newTestRequests(t, wrap(pagingStorage(t)), WithStandardProtocol(0, 0))
 				var err error
-				q.standard, err = startStandard(t.Context(), nil, q.storage, q.config.metrics)
+				q.standard, err = newStandard(nil, q.storage, q.config.metrics)
 				require.NoError(t, err)
+				require.NoError(t, q.standard.begin(t.Context()))
 				test(t, q)
 			})
 		})

@@ -195,8 +195,9 @@ func TestSlowPages(t *testing.T) {
 		s := &slowPager{Pager: pagingStorage(t)}
 		q := newTestRequests(t, s, WithStandardProtocol(0, 0))
 		var err error
-		q.standard, err = startStandard(t.Context(), nil, s, q.config.metrics)
+		q.standard, err = newStandard(nil, s, q.config.metrics)
 		require.NoError(t, err)
+		require.NoError(t, q.standard.begin(t.Context()))
 		s.slow = true
 		ctx, cancel := context.WithCancel(t.Context())
 		var asking sync.WaitGroup

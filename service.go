@@ -57,45 +57,71 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 var starting sync.Mutex
 
 // Start begins to serve. It is an error to start a service that is started, or a second
-// service on one host.
+// service on one host. With [WithStandardProtocol], Start waits up to ten seconds for the
+// storage; [RendezvousService.Stop] ends that.
 func (s *RendezvousService) Start() error {
+	i, err := s.begin()
+	if err == nil {
+		if err = <-i.prepared; err != nil {
+			s.end(i)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("start rendezvous service: %w", err)
+	}
+	return nil
+}
+
+// begin begins to serve. It does not wait for the storage, because it holds locks.
+func (s *RendezvousService) begin() (*instance, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil {
-		return fmt.Errorf("start rendezvous service: %w", s.err)
+		return nil, s.err
 	}
 	if s.running != nil {
-		return errors.New("start rendezvous service: it is already started")
+		return nil, errors.New("it is already started")
 	}
 	starting.Lock()
 	defer starting.Unlock()
 	served := s.config.served()
 	for _, id := range s.host.Mux().Protocols() {
 		if served[id] != nil {
-			return fmt.Errorf("start rendezvous service: the host already serves %s; stop that first, or use another host", id)
+			return nil, fmt.Errorf("the host already serves %s; stop that first, or use another host", id)
 		}
 	}
 	i, err := newInstance(s.host, s.storage, s.config)
 	if err != nil {
-		return fmt.Errorf("start rendezvous service: %w", err)
+		return nil, err
 	}
 	s.running = i
 	for id, d := range served {
 		s.host.SetStreamHandler(id, func(st network.Stream) { i.handle(st, d) })
 	}
-	return nil
+	return i, nil
 }
 
 // Stop ends the service. It takes no new streams; requests that are being served are
 // answered E_UNAVAILABLE or reset. When Stop returns, all goroutines of the service have
 // ended. Stop is idempotent.
 func (s *RendezvousService) Stop() {
+	if i := s.current(); i != nil {
+		s.end(i)
+	}
+}
+
+// current returns the instance that is running, or nil.
+func (s *RendezvousService) current() *instance {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
+// end stops an instance, unless that has been done.
+func (s *RendezvousService) end(i *instance) {
 	s.stopping.Lock()
 	defer s.stopping.Unlock()
-	s.mu.Lock()
-	i := s.running
-	s.mu.Unlock()
-	if i == nil {
+	if s.current() != i {
 		return
 	}
 	for id := range s.config.served() {
@@ -119,6 +145,8 @@ type instance struct {
 	cancel  context.CancelFunc
 	stopped func() // tells the metrics
 
+	prepared chan error // gets one value, when the storage is ready
+
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	tasks   sync.WaitGroup // one for each of streams, and those that run regularly
@@ -126,14 +154,13 @@ type instance struct {
 
 func newInstance(h host.Host, s Storage, config serviceConfig) (*instance, error) {
 	q := newRequests(s, config)
-	ctx, cancel := context.WithCancel(context.Background())
 	if config.standard.isServed() {
 		var err error
-		if q.standard, err = startStandard(ctx, h, s, config.metrics); err != nil {
-			cancel()
+		if q.standard, err = newStandard(h, s, config.metrics); err != nil {
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithCancel(context.Background())
 	i := &instance{
 		requests: q,
 		metrics:  config.metrics,
@@ -141,13 +168,32 @@ func newInstance(h host.Host, s Storage, config serviceConfig) (*instance, error
 		ctx:      ctx,
 		cancel:   cancel,
 		stopped:  config.metrics.Started(s),
+		prepared: make(chan error, 1),
 		streams:  make(map[*stream]struct{}),
 	}
+	i.tasks.Go(func() { i.prepared <- i.prepare() })
 	i.tasks.Go(func() { i.every(sweepInterval, q.sweep) })
 	if q.standard != nil {
 		i.tasks.Go(func() { i.every(renewInterval, q.standard.renew) })
 	}
 	return i, nil
+}
+
+// prepare prepares the storage, as far as it can be reached now.
+func (i *instance) prepare() (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = i.recovered(r)
+		}
+	}()
+	if i.requests.standard == nil {
+		return nil
+	}
+	err = i.requests.standard.begin(i.ctx)
+	if i.ctx.Err() != nil {
+		return errors.New("it was stopped before the storage was ready")
+	}
+	return err
 }
 
 // stop interrupts all streams and waits until everything that the instance started has

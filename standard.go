@@ -64,24 +64,27 @@ type registrant struct {
 	seen     time.Time  // when it registered last
 }
 
-// startStandard serves the standard protocol from a storage, and makes the storage keep its
-// registrations in order from now on. A storage that cannot be reached starts to do so
-// later.
-func startStandard(ctx context.Context, h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
+// newStandard serves the standard protocol from a storage.
+func newStandard(h host.Host, storage Storage, metrics MetricsTracer) (*standard, error) {
 	pager, ok := storage.(Pager)
 	if !ok {
 		return nil, fmt.Errorf("a storage of type %T cannot list registrations in order, which %s needs: it is no Pager", storage, StandardID)
 	}
-	s := &standard{storage: pager, host: h, metrics: metrics, registrants: make(map[peer.ID]registrant)}
+	return &standard{storage: pager, host: h, metrics: metrics, registrants: make(map[peer.ID]registrant)}, nil
+}
+
+// begin makes the storage keep its registrations in order from now on. A storage that cannot be
+// reached starts to do so later.
+func (s *standard) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	switch _, _, err := s.read(ctx, &pageQuery{}, "", 1); {
 	case errors.Is(err, ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 		logging.Log.Warn("storage cannot page yet", "error", err)
 	case err != nil:
-		return nil, fmt.Errorf("list registrations in order for %s: %w", StandardID, err)
+		return fmt.Errorf("list registrations in order for %s: %w", StandardID, err)
 	}
-	return s, nil
+	return nil
 }
 
 // registered remembers that a peer has registered. If there are too many, it forgets one that

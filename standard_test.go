@@ -16,6 +16,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -515,8 +516,9 @@ func TestRenewInPart(t *testing.T) {
 			now := time.Now()
 			require.NoError(t, storage.Add(t.Context(), Record{Namespace: "n", Peer: ids[i], Envelope: []byte("e"), Fresh: now.Add(freshTime), Deadline: now.Add(time.Hour)}, Quota{}))
 		}
-		s, err := startStandard(t.Context(), nil, partial{storage, ids[0]}, defaultServiceConfig().metrics)
+		s, err := newStandard(nil, partial{storage, ids[0]}, defaultServiceConfig().metrics)
 		require.NoError(t, err)
+		require.NoError(t, s.begin(t.Context()))
 		time.Sleep(freshTime - time.Second)
 		require.ErrorIs(t, s.renewPeers(t.Context(), ids, time.Now()), ErrUnreachable)
 		time.Sleep(2 * time.Second)
@@ -609,8 +611,9 @@ func TestStandardAnswerFits(t *testing.T) {
 	eachPager(t, func(t *testing.T, s Pager) {
 		t.Helper()
 		ctx := t.Context()
-		standard, err := startStandard(ctx, newHost(t), s, noMetrics{})
+		standard, err := newStandard(newHost(t), s, noMetrics{})
 		require.NoError(t, err)
+		require.NoError(t, standard.begin(ctx))
 		for _, size := range []int{1, 127, 128, 1000, 8 << 10} {
 			require.NoError(t, s.Remove(ctx, "", "peer"))
 			want := min(1050, 2<<20/size)
@@ -773,6 +776,44 @@ func TestStandardStart(t *testing.T) {
 	other := newHost(t)
 	other.SetStreamHandler(StandardID, func(network.Stream) {})
 	require.ErrorContains(t, NewRendezvousService(other, pagingStorage(t), WithStandardProtocol(0, 0)).Start(), string(StandardID))
+}
+
+// waitingPager is a pager that waits in Page until the context ends, and says when it does.
+type waitingPager struct {
+	Pager
+	entered  chan struct{}
+	underWay atomic.Int32
+}
+
+func (s *waitingPager) Page(ctx context.Context, _ string, _ RecordKind, _ Cursor, _, _ int) ([]Record, Cursor, error) {
+	s.underWay.Add(1)
+	defer s.underWay.Add(-1)
+	s.entered <- struct{}{}
+	<-ctx.Done()
+	return nil, "", ctx.Err()
+}
+
+// TestStartWaitsAlone: while a service waits in Start for its storage, other services start, and
+// it can be stopped.
+func TestStartWaitsAlone(t *testing.T) {
+	waiting := &waitingPager{Pager: pagingStorage(t), entered: make(chan struct{}, 1)}
+	h := newHost(t)
+	service := NewRendezvousService(h, waiting, WithStandardProtocol(0, 0))
+	for range 2 {
+		outcome := make(chan error, 1)
+		go func() { outcome <- service.Start() }()
+		<-waiting.entered
+		startPoint(t, newHost(t), pagingStorage(t), WithStandardProtocol(0, 0))
+		require.EqualValues(t, 1, waiting.underWay.Load(), "the other one still waits")
+		require.ErrorContains(t, service.Start(), "already started")
+		require.ErrorContains(t, NewRendezvousService(h, pagingStorage(t)).Start(), "the host already serves")
+
+		service.Stop()
+		require.Zero(t, waiting.underWay.Load(), "Stop waits for the storage")
+		require.ErrorContains(t, <-outcome, "it was stopped")
+		require.NotContains(t, h.Mux().Protocols(), RendezvousID_v001)
+	}
+	startPoint(t, h, pagingStorage(t), WithStandardProtocol(0, 0))
 }
 
 // TestStandardFurtherID: the protocol is served under a further ID, until Stop.
