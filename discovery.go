@@ -297,7 +297,8 @@ func (q *query) update(change func()) {
 }
 
 // ask asks the points of the namespace. It asks again if none of the points that peers
-// of the namespace prefer has answered.
+// of the namespace prefer has answered, and there is time for another attempt as long as the
+// last one: a point that is silent gets one request of a query, and not one that is cut short.
 func (s *search) ask(ctx context.Context, q *query) {
 	var fill *time.Timer // runs from the first answer
 	defer func() {
@@ -310,9 +311,9 @@ func (s *search) ask(ctx context.Context, q *query) {
 			fill = time.AfterFunc(fillAfter, func() { q.update(func() { q.fill = true }) })
 		}
 	}
-	for !s.askOnce(ctx, q, first) {
-		wait := points.RetryAfter(s.preferred()...)
-		if until, _ := ctx.Deadline(); time.Until(until) < wait {
+	for begun := time.Now(); !s.askOnce(ctx, q, first); begun = time.Now() {
+		took, wait := time.Since(begun), points.RetryAfter(s.preferred()...)
+		if until, _ := ctx.Deadline(); time.Until(until) < wait+took {
 			return
 		}
 		select {

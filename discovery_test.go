@@ -1,9 +1,11 @@
 package rendezvous
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,10 +14,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	discoveryutil "github.com/libp2p/go-libp2p/p2p/discovery/util"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/points"
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -382,34 +386,69 @@ func TestSearchesShareAQuery(t *testing.T) {
 	})
 }
 
+// silentPoint is a point that never answers.
+type silentPoint struct {
+	queries, inFlight, most atomic.Int64
+}
+
+func newSilentPoint(h host.Host) *silentPoint {
+	p := new(silentPoint)
+	for _, id := range []protocol.ID{RendezvousID_v001, StandardID} {
+		h.SetStreamHandler(id, func(st network.Stream) {
+			defer st.Close()
+			r := bufio.NewReader(st)
+			if _, err := wire.ReadFrame(r, nil, wire.Waku.MaxRequest); err != nil {
+				return
+			}
+			p.queries.Add(1)
+			p.most.Store(max(p.most.Load(), p.inFlight.Add(1)))
+			defer p.inFlight.Add(-1)
+			_, _ = r.ReadByte() // until the client gives up
+		})
+	}
+	return p
+}
+
 // TestSilentPointAndManyCallers: each caller's channel is closed at most eight seconds
 // after its call, and all callers share one query to the point.
 func TestSilentPointAndManyCallers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 2)
-		over := make(chan struct{})
-		defer close(over)
-		queries := make(chan struct{}, 1000)
-		hostilePoint(hosts[0], func(network.Stream, *pb.Message) {
-			queries <- struct{}{}
-			<-over
-		})
-		d := NewRendezvousDiscovery(hosts[1], WithPoints(info(hosts[0])))
-		var callers sync.WaitGroup
-		for range 100 {
-			callers.Go(func() {
-				begun := time.Now()
-				found, err := d.FindPeers(t.Context(), "n")
-				require.NoError(t, err)
-				for range found {
-					require.Fail(t, "found an unexpected peer")
-				}
-				require.LessOrEqual(t, time.Since(begun), searchTimeout)
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		for name, apart := range map[string]time.Duration{"at one instant": 0, "one after another": 10 * time.Millisecond} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					hosts := simHosts(t, 2)
+					silent := newSilentPoint(hosts[0])
+					c := p.client(hosts[1], info(hosts[0]))
+					var callers sync.WaitGroup
+					for range 100 {
+						callers.Go(func() {
+							begun := time.Now()
+							if found := drain(t, c, "n"); len(found) > 0 {
+								t.Errorf("found %v", found)
+							}
+							if took := time.Since(begun); took > 8*time.Second {
+								t.Errorf("the channel was closed after %v", took)
+							}
+						})
+						time.Sleep(apart)
+					}
+					callers.Wait()
+					require.EqualValues(t, 1, silent.queries.Load())
+
+					begun := time.Now()
+					for time.Since(begun) < time.Minute { // gossipsub goes on searching
+						callers.Go(func() { drain(t, c, "n") })
+						time.Sleep(100 * time.Millisecond)
+					}
+					callers.Wait()
+					require.EqualValues(t, 1, silent.most.Load(), "never two at a time")
+					require.LessOrEqual(t, silent.queries.Load(), int64(20), "an attempt, and one on a new connection, every ten seconds or so")
+					_, err := c.Discover(t.Context(), hosts[0].ID(), "n", 0)
+					require.Error(t, err)
+				})
 			})
-			time.Sleep(10 * time.Millisecond)
 		}
-		callers.Wait()
-		require.LessOrEqual(t, len(queries), 4, "one query, with the attempts that fit into eight seconds")
 	})
 }
 

@@ -886,25 +886,6 @@ func TestOwnPointOverStandard(t *testing.T) {
 	})
 }
 
-// TestSilentStandardPoint: a point that does not answer costs a search over the standard
-// protocol no more than one over the other.
-func TestSilentStandardPoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 2)
-		hosts[0].SetStreamHandler(StandardID, func(network.Stream) {})
-		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithProtocol(StandardID))
-		begun := time.Now()
-		var searches sync.WaitGroup
-		for range 100 {
-			searches.Go(func() { drain(t, c, "n") })
-		}
-		searches.Wait()
-		require.LessOrEqual(t, time.Since(begun), searchTimeout+time.Second)
-		_, err := c.Discover(t.Context(), hosts[0].ID(), "n", 0)
-		require.Error(t, err)
-	})
-}
-
 // TestUnknownStatus: a status that no protocol has is told as it is.
 func TestUnknownStatus(t *testing.T) {
 	require.Equal(t, `unknown status 555: "odd"`, refuse(555, "odd").Error())
