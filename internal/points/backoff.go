@@ -43,6 +43,16 @@ func (b *backoff) fail(begun, now time.Time, err error) {
 	b.since, b.until, b.err = now, now.Add(Jitter(wait)), err
 }
 
+// pause counts a request that began at begun and that the host itself has refused now, such as
+// for a limit of its resource manager. That says nothing about the point: the next attempt comes
+// soon, and the point is no nearer to being gone.
+func (b *backoff) pause(begun, now time.Time, err error) {
+	failures := max(1, b.failures)
+	b.failures = 0
+	b.fail(begun, now, err)
+	b.failures = failures
+}
+
 // retryNow lets the next attempt be made now, and reports whether that is earlier than it
 // would have been. It does not shorten the backoffs after that.
 func (b *backoff) retryNow(now time.Time) bool {

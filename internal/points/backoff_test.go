@@ -60,6 +60,29 @@ func TestBackoffProperties(t *testing.T) {
 	}
 }
 
+// TestPause: what the host itself refuses neither lengthens the backoff nor ends it.
+func TestPause(t *testing.T) {
+	now := someTime
+	var b backoff
+	for range 2 * goneAfter {
+		now = now.Add(time.Second)
+		b.pause(now, now, errUseless)
+		require.Equal(t, 1, b.failures)
+		require.LessOrEqual(t, b.until.Sub(now), MinBackoff)
+	}
+	for range goneAfter {
+		now = now.Add(maxBackoff)
+		b.fail(now, now, errUseless)
+	}
+	failures := b.failures
+	b.pause(now, now.Add(time.Second), errUseless)
+	require.Equal(t, now, b.since, "one that began before the last failure is not counted")
+	now = now.Add(maxBackoff)
+	b.pause(now, now, errUseless)
+	require.Equal(t, failures, b.failures)
+	require.LessOrEqual(t, b.until.Sub(now), MinBackoff)
+}
+
 // TestJitter takes away a quarter at most, and never adds.
 func TestJitter(t *testing.T) {
 	for range 1000 {

@@ -451,6 +451,8 @@ func (p *Point) count(ctx context.Context, begun time.Time, err error) {
 	case verdict != Failed:
 	case ctx.Err() != nil && time.Since(begun) < fairTime:
 		// The caller gave up at once, which says nothing about the point.
+	case errors.Is(err, network.ErrResourceLimitExceeded): // one of this host
+		p.backoff.pause(begun, time.Now(), err)
 	default:
 		p.backoff.fail(begun, time.Now(), err)
 	}

@@ -10,9 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
@@ -235,6 +237,34 @@ func TestReconnectedPointIsTried(t *testing.T) {
 		require.NoError(t, sayHello(t.Context(), bad))
 		require.Zero(t, bad.backoff)
 	})
+}
+
+// TestLimitsOfTheHost: a request that the host's own resource manager refuses is no failure of the
+// point. The point is asked again soon, and does not come to be gone.
+func TestLimitsOfTheHost(t *testing.T) {
+	point, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	require.NoError(t, err)
+	defer point.Close()
+	serve(point, answering(yes))
+	for name, limits := range map[string]rcmgr.PartialLimitConfig{
+		"connections":            {System: rcmgr.ResourceLimits{ConnsOutbound: rcmgr.BlockAllLimit}},
+		"streams":                {System: rcmgr.ResourceLimits{StreamsOutbound: rcmgr.BlockAllLimit}},
+		"streams of the service": {Service: map[string]rcmgr.ResourceLimits{"test": {StreamsOutbound: rcmgr.BlockAllLimit}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			limited, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.Build(rcmgr.DefaultLimits.AutoScale())))
+			require.NoError(t, err)
+			h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.ResourceManager(limited))
+			require.NoError(t, err)
+			defer h.Close()
+			p := namedSet(h, info(point)).Known()[0]
+			for range 2 { // the second one waits until the first pause is over
+				require.ErrorIs(t, sayHello(t.Context(), p), network.ErrResourceLimitExceeded)
+				require.Equal(t, 1, p.backoff.failures)
+				require.LessOrEqual(t, p.backoff.until.Sub(p.backoff.since), MinBackoff)
+			}
+		})
+	}
 }
 
 // serveConns makes a host a point that answers on some connections only.
