@@ -4,6 +4,7 @@ package rendezvous
 // are in internal/points.
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,15 +65,50 @@ func TestOnlyItselfNamed(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoPoints)
 }
 
-// TestNoPointsNamed: with WithPoints without a point, every call returns an error.
+// TestNoPointsNamed: with WithPoints without a point, every call returns an error, and nothing
+// is sent to whoever speaks the protocol.
 func TestNoPointsNamed(t *testing.T) {
 	h, stranger := newHost(t), newHost(t)
-	startPoint(t, stranger, testStorage(t))
+	served := new(servedRequests)
+	startPoint(t, stranger, testStorage(t), WithMetricsTracer(served))
 	connect(t, h, stranger)
-	c := NewClient(h, WithPoints())
-	_, err := c.FindPeers(t.Context(), "n")
-	require.ErrorContains(t, err, "no rendezvous point given")
-	require.Error(t, c.SetPoints(info(stranger)))
+	for name, call := range map[string]func(ctx context.Context, c *Client) error{
+		"Register": func(ctx context.Context, c *Client) error {
+			_, err := c.Register(ctx, stranger.ID(), "n", 0)
+			return err
+		},
+		"Unregister": func(ctx context.Context, c *Client) error { return c.Unregister(ctx, stranger.ID(), "n") },
+		"Discover": func(ctx context.Context, c *Client) error {
+			_, err := c.Discover(ctx, stranger.ID(), "n", 0)
+			return err
+		},
+		"Advertise": func(ctx context.Context, c *Client) error {
+			next, err := c.Advertise(ctx, "n")
+			require.Positive(t, next, "gossipsub would call again at once")
+			return err
+		},
+		"FindPeers": func(ctx context.Context, c *Client) error {
+			_, err := c.FindPeers(ctx, "n")
+			return err
+		},
+		"KeepRegistered": func(ctx context.Context, c *Client) error {
+			_, err := c.KeepRegistered(ctx, "n")
+			return err
+		},
+		"Watch": func(ctx context.Context, c *Client) error {
+			_, err := c.Watch(ctx, "n")
+			return err
+		},
+		"SetPoints": func(_ context.Context, c *Client) error { return c.SetPoints(info(stranger)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, speak := range []ClientOption{WithProtocol(RendezvousID_v001), WithProtocol(StandardID)} {
+				err := call(t.Context(), NewClient(h, WithPoints(), speak))
+				require.ErrorContains(t, err, "no rendezvous point given")
+			}
+		})
+	}
+	require.Zero(t, served.registers.Load()+served.discovers.Load())
 }
 
 // TestSetPoints: points can be replaced while the client runs.
