@@ -120,13 +120,13 @@ func TestSetPoints(t *testing.T) {
 	c := NewClient(h, WithPoints(info(first)))
 	states, err := c.KeepRegistered(t.Context(), "n")
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return (<-states).Findable() }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return (<-states).Findable() }, onBusyMachine, time.Millisecond)
 	require.Error(t, c.SetPoints())
 	require.NoError(t, c.SetPoints(info(second)))
 	require.Eventually(t, func() bool {
 		counts, err := s.Counts(t.Context())
 		return err == nil && counts.Registrations == 1
-	}, 10*time.Second, 10*time.Millisecond, "registered at the new point at once")
+	}, onBusyMachine, 10*time.Millisecond, "registered at the new point at once")
 
 	require.Error(t, NewClient(h).SetPoints(info(second)), "a client without WithPoints has no points to replace")
 }

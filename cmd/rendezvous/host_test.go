@@ -6,9 +6,9 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,22 +23,53 @@ import (
 
 const somePeer = "12D3KooWN262PQEJnZsohkskfQvdtHgS5G4ZYuBYkBPc2HSGM6wP"
 
-// startSilentPoint returns the address of a point that accepts connections and says
-// nothing.
-func startSilentPoint(t testing.TB) string {
+// silentServer accepts connections and says nothing.
+type silentServer struct {
+	net.Listener
+	accepted atomic.Int64 // connections
+}
+
+func startSilentServer(t testing.TB) *silentServer {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, l.Close()) }) // nobody accepts, so the kernel does
-	_, port, err := net.SplitHostPort(l.Addr().String())
+	s := &silentServer{Listener: l}
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		require.NoError(t, l.Close())
+		running.Wait()
+	})
+	running.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			s.accepted.Add(1)
+		}
+	})
+	return s
+}
+
+// point returns the server's address as that of a point.
+func (s *silentServer) point(t testing.TB) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(s.Addr().String())
 	require.NoError(t, err)
 	return "/ip4/127.0.0.1/tcp/" + port + "/p2p/" + somePeer
+}
+
+// awaitConn returns when the server has accepted more than before connections.
+func (s *silentServer) awaitConn(t testing.TB, before int64) {
+	t.Helper()
+	waitFor(t, "a connection", func() bool { return s.accepted.Load() > before })
 }
 
 // TestSilentPoint: a silent point does not take the time of those after it.
 func TestSilentPoint(t *testing.T) {
 	t.Parallel()
-	live, silent := startTestPoint(t), startSilentPoint(t)
+	live, silent := startTestPoint(t), startSilentServer(t).point(t)
 	registerPeer(t, live.addrs[0], "news")
 	liveID := live.addrs[0][strings.LastIndex(live.addrs[0], "/")+1:]
 
@@ -64,10 +95,12 @@ func TestSilentPoint(t *testing.T) {
 // TestInterrupted: a command that was interrupted says so, and blames no point.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	silent := startSilentPoint(t)
+	server := startSilentServer(t)
+	silent := server.point(t)
 	for _, args := range [][]string{{"ping"}, {"id"}, {"discover", "--all"}, {"bench", "--peers", "1"}} {
+		before := server.accepted.Load()
 		c := startCommand(t, append(args, "--point", silent)...)
-		time.Sleep(200 * time.Millisecond) // it may have no output by which to know that it dials
+		server.awaitConn(t, before)
 		require.Equal(t, exitInterrupted, c.stop(), args[0])
 		require.Equal(t, "rendezvous: interrupted\n", c.errs.String(), args[0])
 	}

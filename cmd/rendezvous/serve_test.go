@@ -165,9 +165,10 @@ func TestUnknownVariables(t *testing.T) {
 // TestStopBeforeServing: a signal to stop is no failure while the point waits for Redis.
 func TestStopBeforeServing(t *testing.T) {
 	t.Parallel()
+	redis := startSilentServer(t)
 	c := startCommand(t, "serve", "--listen", "/ip4/127.0.0.1/tcp/0", "--key", t.TempDir()+"/key",
-		"--storage", "redis://"+freeAddr(t), "--http", "127.0.0.1:0")
-	time.Sleep(300 * time.Millisecond) // it logs nothing while it waits
+		"--storage", "redis://"+redis.Addr().String(), "--http", "127.0.0.1:0")
+	redis.awaitConn(t, 0) // it logs nothing while it waits
 	require.False(t, c.hasEnded(), c.errs.String())
 	require.Zero(t, c.stop(), c.errs.String())
 	require.Contains(t, c.errs.String(), "stopped before it served")
