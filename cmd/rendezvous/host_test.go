@@ -34,18 +34,18 @@ func startSilentServer(t testing.TB) *silentServer {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := &silentServer{Listener: l}
+	var conns []net.Conn
 	var running sync.WaitGroup
 	t.Cleanup(func() {
 		require.NoError(t, l.Close())
 		running.Wait()
+		for _, c := range conns {
+			_ = c.Close()
+		}
 	})
 	running.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			conns = append(conns, c)
 			s.accepted.Add(1)
 		}
 	})
