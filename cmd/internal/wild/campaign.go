@@ -68,9 +68,11 @@ func (c *campaign) report(w io.Writer, results []result) error {
 			}
 			writeWorst(w, row, r.period, c.verbose)
 		}
-		if r.fault.layout.hostile && r.history != nil {
-			s := r.history.searched
-			fmt.Fprintf(w, "%s: %d of %d searches found an honest peer that the host was not connected to\n", r.fault.title, s.fruitful, s.searches)
+		if r.shares != nil {
+			fmt.Fprintf(w, "%s: %v\n", r.fault.title, r.shares)
+			if r.shares.missed() {
+				missed++
+			}
 		}
 		if r.err != nil {
 			failed++
@@ -82,7 +84,7 @@ func (c *campaign) report(w io.Writer, results []result) error {
 	}
 	fmt.Fprintf(w, "The observer asked each point every %.2f s, and was late by at most %.2f s.\n", askEvery.Seconds(), late.Seconds())
 	if missed+failed > 0 {
-		return fmt.Errorf("%d of %d rows missed a bar, %d of %d faults were not measured; logs are in %s",
+		return fmt.Errorf("%d bars were missed in %d rows, %d of %d faults were not measured; logs are in %s",
 			missed, len(rows), failed, len(results), c.env.logs)
 	}
 	return nil

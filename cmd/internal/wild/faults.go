@@ -8,8 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
-	"syscall"
 	"time"
 )
 
@@ -31,7 +31,7 @@ var faults = []fault{
 	{
 		name:   "nat-flush",
 		title:  "NATs' tables flushed",
-		groups: everyone,
+		groups: everyoneKept(overQUIC),
 		strike: func(ctx context.Context, w *world) error {
 			var failed []error
 			for _, n := range w.network.nats {
@@ -62,7 +62,7 @@ var faults = []fault{
 		name:   "point-killed",
 		title:  "point killed, back after 10 s",
 		lasts:  10 * time.Second,
-		groups: everyone,
+		groups: everyoneKept(transports...),
 		strike: func(ctx context.Context, w *world) error {
 			p, err := w.busyPoint()
 			if err != nil {
@@ -78,13 +78,45 @@ var faults = []fault{
 	{
 		name:   "point-vanished",
 		title:  "point's machine vanished",
-		groups: everyone,
+		groups: everyoneKept(),
 		strike: func(ctx context.Context, w *world) error {
 			p, err := w.busyPoint()
 			if err != nil {
 				return err
 			}
 			return w.network.cut(ctx, p.addr)
+		},
+	},
+	{
+		name:   "point-stopped",
+		title:  "point stopped for 60 s",
+		lasts:  time.Minute,
+		groups: everyoneKept(),
+		strike: func(ctx context.Context, w *world) error {
+			p, err := w.busyPoint()
+			if err != nil {
+				return err
+			}
+			return w.stopFor(ctx, time.Minute, p.name)
+		},
+	},
+	{
+		name:   "points-away",
+		title:  "all points away for 2 min",
+		lasts:  2 * time.Minute,
+		groups: func(n *topology) []group { return []group{{nodes: n.nodes}} },
+		strike: func(ctx context.Context, w *world) error {
+			var addrs []netip.Addr
+			for _, p := range w.network.points {
+				addrs = append(addrs, p.addr)
+			}
+			if err := w.network.cut(ctx, addrs...); err != nil {
+				return err
+			}
+			if err := w.pause(ctx, 2*time.Minute); err != nil {
+				return err
+			}
+			return w.network.restore(ctx, addrs...)
 		},
 	},
 	{
@@ -95,21 +127,18 @@ var faults = []fault{
 			return []group{{nodes: n.behind(n.nats[2])}}
 		},
 		strike: func(ctx context.Context, w *world) error {
-			nodes := w.network.behind(w.network.nats[2])
-			if err := w.signal(syscall.SIGSTOP, nodes...); err != nil {
-				return err
+			var names []string
+			for _, n := range w.network.behind(w.network.nats[2]) {
+				names = append(names, n.name)
 			}
-			if err := w.pause(ctx, time.Minute); err != nil {
-				return err
-			}
-			return w.signal(syscall.SIGCONT, nodes...)
+			return w.stopFor(ctx, time.Minute, names...)
 		},
 	},
 	{
 		name:   "loss",
 		title:  "a fifth of packets lost for 60 s",
 		lasts:  time.Minute,
-		groups: everyone,
+		groups: everyoneKept(transports...),
 		strike: func(ctx context.Context, w *world) error {
 			addrs := externals(w.network.nats...)
 			if err := w.network.lose(ctx, addrs...); err != nil {
@@ -131,9 +160,12 @@ var faults = []fault{
 	},
 }
 
-// everyone returns one group, of all peers. They can reach a point all the time.
-func everyone(n *topology) []group {
-	return []group{{nodes: n.nodes, steadyPoints: true, steadySearches: true}}
+// everyoneKept returns one group, of all peers. They can reach a point all the time. Those
+// that speak some transports must not be missing at all.
+func everyoneKept(kept ...transport) func(*topology) []group {
+	return func(n *topology) []group {
+		return []group{{nodes: n.nodes, steadyPoints: true, steadySearches: true, kept: kept}}
+	}
 }
 
 // linkDown is a fault in which the link of one NAT is down, and those of the hosts behind
@@ -141,14 +173,18 @@ func everyone(n *topology) []group {
 // Registrations outlive a short time.
 func linkDown(name string, d time.Duration) fault {
 	short := d < 10*time.Second
+	var kept []transport
+	if short {
+		kept = transports
+	}
 	return fault{
 		name:  "link-" + name,
 		title: fmt.Sprintf("link down for %.0f s", d.Seconds()),
 		lasts: d,
 		groups: func(n *topology) []group {
 			return []group{
-				{title: "NAT's", nodes: n.behind(n.nats[0]), steadyPoints: short},
-				{title: "host's own", nodes: n.behind(n.nats[1]), steadyPoints: short},
+				{title: "NAT's", nodes: n.behind(n.nats[0]), steadyPoints: short, kept: kept},
+				{title: "host's own", nodes: n.behind(n.nats[1]), steadyPoints: short, kept: kept},
 			}
 		},
 		strike: func(ctx context.Context, w *world) error {
@@ -194,6 +230,7 @@ type result struct {
 	fault   *fault
 	rows    []row
 	period  period
+	shares  *shares  // of searches beside a hostile point; nil without one
 	history *history // nil where nothing was measured
 	err     error
 }
@@ -243,6 +280,10 @@ func (f *fault) happen(ctx context.Context, env *environment, number int, t timi
 	}
 	res.history = w.history
 	res.rows = measure(f.title, w.network.nodes, groups, w.history, res.period)
+	if f.layout.hostile {
+		s := w.history.searched.searches.shares(len(w.network.points), len(w.network.nodes), res.period.back.add(backBar), res.period.end)
+		res.shares = &s
+	}
 	if late := w.history.registrations.lateness; late > mostLate {
 		return res, fmt.Errorf("the observer was %.1f s late: the machine is too busy for this measurement", late.Seconds())
 	}

@@ -12,10 +12,7 @@ type findings struct {
 	by       string  // FindPeers or Watch
 	nodes    []*node // in no order
 	sighting map[pair]*sighting
-
-	// searches counts the searches by hosts that were not connected to all peers, and
-	// fruitful those of them that found a peer that the host was not connected to.
-	searches, fruitful int
+	searches searches // none of Watch
 }
 
 func newFindings(by string, l *layout) *findings {
@@ -30,32 +27,26 @@ func newFindings(by string, l *layout) *findings {
 	return f
 }
 
-// addSearch records a search. A peer counts as not found from the beginning of the search
-// until the search returns it. A search need not return peers that the host is connected to.
-func (f *findings) addSearch(by string, l line, at places) {
-	strangers, given := 0, 0
+// addSearch records a search by the searcher on a node's machine. A peer counts as not found
+// from the beginning of the search until the search returns it.
+func (f *findings) addSearch(by string, l line, at places) error {
+	made := search{by: by, began: l.Began, ended: l.Time, found: make(map[string]bool), asked: l.Asked}
 	for _, n := range f.nodes {
+		if slices.Contains(l.Peers, n.id) {
+			return fmt.Errorf("the searcher of %s is connected to %s", by, n.name)
+		}
 		if n.name == by {
 			continue
 		}
 		s := f.sighting[pair{by, n.name}]
-		if slices.Contains(l.Connected, n.id) {
-			s.set(l.Began, true, true)
-			continue
-		}
-		strangers++
 		s.set(l.Began, false, false)
 		if there := l.Found[n.id]; len(there) > 0 {
-			given++
+			made.found[n.name] = true
 			s.set(there[0].Time, true, at.reaches(n, there))
 		}
 	}
-	if strangers > 0 {
-		f.searches++
-	}
-	if given > 0 {
-		f.fruitful++
-	}
+	f.searches = append(f.searches, made)
+	return nil
 }
 
 // addEvent records an event of Watch.

@@ -61,7 +61,7 @@ func (h *history) add(program string, l line) error {
 	case kindNoAnswer:
 		h.registrations.add(l, h.places)
 	case kindSearch:
-		h.searched.addSearch(program, l, h.places)
+		return h.searched.addSearch(program, l, h.places)
 	case kindWatch:
 		h.watched.addEvent(program, n, l, h.places)
 	case kindMesh:

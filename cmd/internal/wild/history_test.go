@@ -99,13 +99,13 @@ func external(s float64) []found {
 func TestSearches(t *testing.T) {
 	h, l := newTestHistory(layoutOptions{})
 	require.Equal(t, "192.0.0.144", l.nats[0].external.String())
-	search := func(began, ended float64, there map[string][]found, connected ...string) line {
-		return line{Time: second(ended), Began: second(began), Kind: kindSearch, Found: there, Connected: connected}
+	search := func(began, ended float64, there map[string][]found) line {
+		return line{Time: second(ended), Began: second(began), Kind: kindSearch, Found: there, Peers: []string{"a point"}}
 	}
 	mustAdd(t, h, "a1",
-		search(1, 1.5, map[string][]found{"a2": external(1.1), "nobody": external(1.1)}),
-		search(2, 2.1, nil, "a2", "a3"), // need not be found
-		search(3, 8, nil, "a3"),
+		search(1, 1.5, map[string][]found{"a2": external(1.1), "a3": external(1.1), "nobody": external(1.1)}),
+		search(2, 2.1, map[string][]found{"a2": external(2), "a3": external(2)}),
+		search(3, 8, map[string][]found{"a3": external(3)}),
 		search(8, 9, nil),
 		search(9, 9.5, map[string][]found{"a2": external(9.2)}),
 	)
@@ -118,8 +118,47 @@ func TestSearches(t *testing.T) {
 	}
 	require.Equal(t, []gap{{from: second(3), to: second(9.2)}}, of("a2", false))
 	require.Equal(t, []gap{{from: second(8), to: second(10), open: true}}, of("a3", false))
-	require.Equal(t, 5, h.searched.searches)
-	require.Equal(t, 2, h.searched.fruitful)
+	a2, a3 := pair{"a1", "a2"}, pair{"a1", "a3"}
+	all := h.searched.searches
+	require.Equal(t, 5, all.fewest([]pair{a2, a3}, second(1), second(10)))
+	require.Equal(t, 3, all.fewest([]pair{a2}, second(1.5), second(9)), "those that begin before or end after are not counted")
+	require.Zero(t, all.fewest([]pair{a2, {"a2", "a1"}}, second(1), second(10)), "a2 did not search")
+	require.Zero(t, all.fewest(nil, second(1), second(10)))
+	most, what := all.inVain([]pair{a2, a3}, second(1), second(10))
+	require.Equal(t, 2, most)
+	require.Equal(t, "a2 by a1", what)
+	most, _ = all.inVain([]pair{a3}, second(1), second(9))
+	require.Equal(t, 1, most)
+
+	connected := search(10, 10.5, nil)
+	connected.Peers = []string{"a2"}
+	require.ErrorContains(t, h.add("a1", connected), "the searcher of a1 is connected to a2")
+}
+
+// TestSharesOfAHostilePoint has searches in a world of two points and three peers.
+func TestSharesOfAHostilePoint(t *testing.T) {
+	search := func(at float64, asked map[string]bool, there ...string) search {
+		s := search{by: "a", began: second(at), ended: second(at + 1), asked: asked, found: make(map[string]bool)}
+		for _, name := range there {
+			s.found[name] = true
+		}
+		return s
+	}
+	one, both := map[string]bool{"h1": true, "p1": false}, map[string]bool{"h1": true, "p1": true}
+	all := searches{search(1, both)} // before the measurement
+	for i := range 20 {
+		all = append(all, search(float64(10+i), both, "b", "c"))
+	}
+	all = append(all, search(40, nil, "b"), search(41, nil), search(42, one))
+	got := all.shares(2, 3, second(10), second(50))
+	require.Equal(t, shares{searches: 23, fruitful: 21, asked: 21, both: 20, complete: 20}, got)
+	require.False(t, got.missed())
+
+	require.True(t, append(all, search(43, one)).shares(2, 3, second(10), second(50)).missed(), "too many without both answers")
+	hidden := append(all, search(43, both, "b")).shares(2, 3, second(10), second(50))
+	require.True(t, hidden.missed(), "a search of both points that lacks a peer")
+	require.True(t, all.shares(2, 3, second(40), second(50)).missed(), "no search of both points")
+	require.Equal(t, "22 of 24 searches found a peer that exists; 22 asked the points, 21 of these had the answers of all points, and 20 of these found all peers !", hidden.String())
 }
 
 func TestWatchOfAPeerThatMoves(t *testing.T) {
@@ -145,17 +184,27 @@ func TestMeshes(t *testing.T) {
 	h, l := newTestHistory(layoutOptions{})
 	mesh := func(s float64, n int) line { return line{Time: second(s), Kind: kindMesh, Peers: make([]string, n)} }
 	mustAdd(t, h, "a1", mesh(1, 2), mesh(2, 3), mesh(8, 6), mesh(10, 2), mesh(11, 1), mesh(30, 3))
-	require.Equal(t, []lapse{{gap{from: second(10), to: second(30)}, "a1"}}, h.meshes.lapses(l.nodes[:1], second(5), second(40)))
+	whole := []lapse{{gap{from: second(10), to: second(30)}, "a1"}}
+	judged := func() []lapse { return h.meshes.lapses(l.nodes[:1], second(5), second(40)) }
+	require.Equal(t, whole, judged())
 
-	// The others notice the ends of connections later. Those that are made after the
-	// beginning do not count.
+	// a1 speaks TCP, and connects with a3, a4, b1, b3, c1 and c3. The two ends notice the end
+	// of a connection at different times. Those that are made after the beginning do not
+	// count.
 	closed := func(s, opened float64, p string) line {
 		return line{Time: second(s), Began: second(opened), Kind: kindClosed, Peer: p}
 	}
-	mustAdd(t, h, "b1", closed(20, 1, "a1"), closed(25, 6, "a1"), closed(28, 1, "a2"))
-	require.Equal(t, []lapse{{gap{from: second(20), to: second(30)}, "a1"}}, h.meshes.lapses(l.nodes[:1], second(5), second(40)))
-	mustAdd(t, h, "a1", closed(29, 1, "b2"), closed(31, 1, "b3"))
-	require.Equal(t, []lapse{{gap{from: second(29), to: second(30)}, "a1"}}, h.meshes.lapses(l.nodes[:1], second(5), second(40)))
+	mustAdd(t, h, "b1", closed(28, 1, "a1"), closed(29, 6, "a1"), closed(29, 1, "a2"))
+	mustAdd(t, h, "a1", closed(27, 1, "b3"), closed(29, 1, "a3"))
+	require.Equal(t, whole, judged(), "a4, c1 and c3 are left")
+	mustAdd(t, h, "a4", closed(12, 1, "a1"), closed(20, 1, "a1"))
+	mustAdd(t, h, "a1", closed(15, 1, "a4"))
+	require.Equal(t, []lapse{{gap{from: second(20), to: second(30)}, "a1"}}, judged(), "c1, c3, and later a4")
+	mustAdd(t, h, "a1", closed(35, 1, "c1"))
+	require.Equal(t, []lapse{{gap{from: second(27), to: second(30)}, "a1"}}, judged(), "c3, a4 and later b3")
+	mustAdd(t, h, "a1", closed(35, 1, "c3"), closed(35, 1, "b3"), closed(35, 1, "a3"))
+	require.Empty(t, judged())
+	require.Equal(t, whole, h.meshes.gaps(l.nodes[:1], second(5), second(40)))
 }
 
 func TestMessages(t *testing.T) {

@@ -71,6 +71,11 @@ func (n *node) announce() []string {
 	return listenAddrs(n.transport, n.nat.external.String(), n.port)
 }
 
+// connects reports whether the node and another speak a common transport.
+func (n *node) connects(other *node) bool {
+	return n.transport == other.transport || n.transport == overBoth || other.transport == overBoth
+}
+
 func listenAddrs(t transport, ip string, port int) []string {
 	var addrs []string
 	if t != overQUIC {

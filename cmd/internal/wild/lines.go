@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"sync"
+
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // kind says what a line is about.
@@ -16,7 +18,7 @@ type kind string
 const (
 	kindReady    kind = "ready"    // the program has started
 	kindMesh     kind = "mesh"     // gossipsub's mesh now consists of Peers
-	kindSearch   kind = "search"   // FindPeers was called at Began and gave Found
+	kindSearch   kind = "search"   // FindPeers was called at Began and gave Found; the searcher's host is connected to Peers
 	kindWatch    kind = "watch"    // Watch said that Peer is there, or that it left if Found is empty
 	kindClosed   kind = "closed"   // a connection to Peer that was opened at Began is closed
 	kindMessage  kind = "message"  // a message of Peer arrived
@@ -27,15 +29,17 @@ const (
 
 // line is a line of a program's output, in JSON.
 type line struct {
-	Time      instant            `json:"t"`
-	Kind      kind               `json:"kind"`
-	Began     instant            `json:"began,omitempty"`
-	Point     string             `json:"point,omitempty"`
-	Peer      string             `json:"peer,omitempty"`
-	Peers     []string           `json:"peers,omitempty"`
-	Found     map[string][]found `json:"found,omitempty"`     // by peer ID
-	Connected []string           `json:"connected,omitempty"` // peers that the host was connected to
-	Text      string             `json:"text,omitempty"`
+	Time  instant            `json:"t"`
+	Kind  kind               `json:"kind"`
+	Began instant            `json:"began,omitempty"`
+	Point string             `json:"point,omitempty"`
+	Peer  string             `json:"peer,omitempty"`
+	Peers []string           `json:"peers,omitempty"`
+	Found map[string][]found `json:"found,omitempty"` // by peer ID
+	// Asked has the peer IDs of the points whose requests have ended since the last search,
+	// and says whether they answered.
+	Asked map[string]bool `json:"asked,omitempty"`
+	Text  string          `json:"text,omitempty"`
 }
 
 // found is a registration in an answer, or a peer in the result of a search.
@@ -43,6 +47,14 @@ type found struct {
 	Time      instant  `json:"t,omitempty"` // when the search returned it
 	Namespace string   `json:"ns,omitempty"`
 	Addrs     []string `json:"addrs,omitempty"`
+}
+
+func addrStrings(addrs []ma.Multiaddr) []string {
+	texts := make([]string, 0, len(addrs))
+	for _, a := range addrs {
+		texts = append(texts, a.String())
+	}
+	return texts
 }
 
 func parseLine(b []byte) (line, error) {

@@ -13,7 +13,7 @@ import (
 func TestLinesRoundTrip(t *testing.T) {
 	lines := []line{
 		{Time: 1, Kind: kindMesh, Peers: []string{"x", "y"}},
-		{Time: 2, Kind: kindSearch, Began: 1, Connected: []string{"x"}, Found: map[string][]found{
+		{Time: 2, Kind: kindSearch, Began: 1, Peers: []string{"x"}, Asked: map[string]bool{"x": true}, Found: map[string][]found{
 			"y": {{Time: 2, Addrs: []string{"/ip4/192.0.0.150/tcp/4101"}}},
 		}},
 		{Time: 3, Kind: kindWatch, Peer: "x"},

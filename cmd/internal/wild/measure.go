@@ -15,6 +15,11 @@ const (
 	steadyBar = 3 * time.Second
 	// backBar is the longest time after which a peer must be back when its network is.
 	backBar = 15 * time.Second
+	// keptBar is the longest time for which a peer may be missing that nothing should happen
+	// to. A single look of the observer may not see it.
+	keptBar = 2 * askEvery
+	// mostInVain is the most searches in a row that may not find such a peer.
+	mostInVain = 1
 )
 
 // group is a set of peers that a fault affects in the same way.
@@ -26,6 +31,9 @@ type group struct {
 	steadyPoints bool
 	// steadySearches is the same for FindPeers and Watch.
 	steadySearches bool
+	// kept has the transports whose speakers must not be missing at all. If it has all, those
+	// that speak different transports must not miss each other either.
+	kept []transport
 	// moved: the peers change their addresses.
 	moved bool
 }
@@ -43,6 +51,7 @@ type cell struct {
 	worst    lapse         // zero: there was none
 	bar      time.Duration // zero: there is none
 	missed   bool
+	why      string // why it missed, if that is not the worst lapse
 }
 
 // row is the measurements of the peers of a group that speak one transport.
@@ -52,7 +61,8 @@ type row struct {
 	points    cell // not registered where peers meet
 	search    cell // not found by FindPeers
 	watch     cell // not known to Watch
-	mesh      cell // without a mesh
+	mesh      cell // without a mesh that was possible
+	noMesh    cell // without a mesh
 	messages  cell // without messages
 }
 
@@ -60,11 +70,16 @@ func (r row) missed() bool {
 	return slices.ContainsFunc(r.cells(), func(c cell) bool { return c.missed })
 }
 
-func (r row) cells() []cell { return []cell{r.points, r.search, r.watch, r.mesh, r.messages} }
+func (r row) cells() []cell { return []cell{r.points, r.search, r.watch, r.mesh, r.noMesh, r.messages} }
 
 // steady judges lapses that must be short.
 func steady(all []lapse) cell {
 	return judge(all, steadyBar, func(l lapse) bool { return l.length() <= steadyBar })
+}
+
+// kept judges lapses that must not be.
+func kept(all []lapse) cell {
+	return judge(all, keptBar, func(l lapse) bool { return l.length() <= keptBar })
 }
 
 // recovered judges lapses that must end in time after the repair, or be short.
@@ -118,7 +133,7 @@ func measure(fault string, all []*node, groups []group, h *history, p period) []
 			pairs := pairsOf(nodes, slices.Concat(nodes, only(others, speaks)))
 			rows = append(rows, measureGroup(title, string(t), g, nodes, pairs, h, p))
 			if g.moved {
-				rows = append(rows, measureMoved(title+": at the new one", string(t), nodes, pairs, h, p))
+				rows = append(rows, measureMoved(title+": at the new one", string(t), nodes, pairsOf(nodes, all), h, p))
 			}
 		}
 		rows = append(rows, measureAcross(title, g, others, h, p))
@@ -135,6 +150,7 @@ func measureGroup(title, transport string, g group, nodes []*node, pairs []pair,
 		fault:     title,
 		transport: transport,
 		mesh:      meshBack(h.meshes.lapses(nodes, p.back, p.end)),
+		noMesh:    unjudged(h.meshes.gaps(nodes, p.back, p.end)),
 		messages:  unjudged(h.meshes.silences(pairs, p.back, p.end)),
 	}
 	if g.steadyPoints {
@@ -149,7 +165,34 @@ func measureGroup(title, transport string, g group, nodes []*node, pairs []pair,
 		row.search = recovered(h.searched.lapses(pairs, false, p.back, p.end), p.back)
 		row.watch = recovered(h.watched.lapses(pairs, false, p.back, p.end), p.back)
 	}
+	if g.keeps(transport) {
+		row.points = kept(h.registrations.lapses(nodes, false, p.struck, p.end))
+		row.watch = kept(h.watched.lapses(pairs, false, p.struck, p.end))
+		row.search = notInVain(row.search, h.searched.searches, pairs, p)
+	}
+	row.search = anySearch(row.search, h.searched.searches, pairs, p)
 	return row
+}
+
+// keeps reports whether nothing may be missing in a row of the group.
+func (g group) keeps(of string) bool {
+	return len(g.kept) == len(transports) || slices.Contains(g.kept, transport(of))
+}
+
+// notInVain fails a cell if too many searches in a row did not find a peer.
+func notInVain(c cell, all searches, pairs []pair, p period) cell {
+	if n, what := all.inVain(pairs, p.struck, p.end); n > mostInVain {
+		c.missed, c.why = true, fmt.Sprintf("%s: %d searches in a row in vain", what, n)
+	}
+	return c
+}
+
+// anySearch fails a cell if one of its searchers made no search after the repair.
+func anySearch(c cell, all searches, pairs []pair, p period) cell {
+	if all.fewest(pairs, p.back, p.end) == 0 {
+		c.missed, c.why = true, "not every searcher made a search"
+	}
+	return c
 }
 
 // measureAcross measures whether peers of different transports find each other. They may fail
@@ -161,11 +204,11 @@ func measureAcross(title string, g group, others []*node, h *history, p period) 
 	}
 	pairs := slices.DeleteFunc(pairsOf(g.nodes, slices.Concat(g.nodes, others)), func(p pair) bool { return named[p.by] == named[p.of] })
 	row := measureGroup(title, "across", g, nil, pairs, h, p)
-	row.points, row.mesh = cell{}, cell{}
+	row.points, row.mesh, row.noMesh = cell{}, cell{}, cell{}
 	return row
 }
 
-// measureMoved measures the time until peers are found at their new address. Searches are
+// measureMoved measures the time until peers are found at their new address, by anyone. Searches are
 // measured only for peers on the open network, because a peer behind a NAT is reached at the
 // NAT's address.
 func measureMoved(title, transport string, nodes []*node, pairs []pair, h *history, p period) row {
@@ -180,7 +223,7 @@ func measureMoved(title, transport string, nodes []*node, pairs []pair, h *histo
 			names = append(names, n.name)
 		}
 		pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !slices.Contains(names, p.of) })
-		row.search = recovered(h.searched.lapses(pairs, true, p.struck, p.end), p.struck)
+		row.search = anySearch(recovered(h.searched.lapses(pairs, true, p.struck, p.end), p.struck), h.searched.searches, pairs, p)
 		row.watch = recovered(h.watched.lapses(pairs, true, p.struck, p.end), p.struck)
 	}
 	return row
@@ -212,7 +255,7 @@ func (c cell) String() string {
 	switch {
 	case !c.measured:
 		return "-"
-	case c.worst.length() == 0:
+	case c.worst.length() == 0 && !c.missed:
 		return "0"
 	}
 	text := fmt.Sprintf("%.1f s", c.worst.length().Seconds())

@@ -84,6 +84,12 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 	mustAdd(t, h, "obs", answer(20, "p1", without), answer(30, "p1", all))
+	searched := func(s float64) {
+		for _, n := range l.nodes {
+			mustAdd(t, h, n.name, line{Time: second(s), Began: second(s), Kind: kindSearch, Found: all})
+		}
+	}
+	searched(16) // before the repair
 
 	rows := func(g group) map[string]row {
 		byTransport := make(map[string]row)
@@ -93,6 +99,12 @@ func TestMeasure(t *testing.T) {
 		return byTransport
 	}
 	got := rows(group{nodes: l.behind(l.nats[0]), steadyPoints: true, steadySearches: true})
+	for speaks, r := range got {
+		require.True(t, r.search.missed, speaks)
+		require.Equal(t, "not every searcher made a search", r.search.why)
+	}
+	searched(20)
+	got = rows(group{nodes: l.behind(l.nats[0]), steadyPoints: true, steadySearches: true})
 	require.Len(t, got, 5)
 	require.Equal(t, "10.0 s !", got["quic"].points.String())
 	require.True(t, got["quic"].missed())
@@ -110,6 +122,73 @@ func TestMeasure(t *testing.T) {
 	require.Equal(t, "f, own", got["tcp"].fault)
 	require.Equal(t, backBar, got["tcp"].search.bar)
 	require.Equal(t, steadyBar, got["tcp"].points.bar)
+}
+
+// TestMeasureWhoIsKept has peers that nothing should happen to.
+func TestMeasureWhoIsKept(t *testing.T) {
+	h, l := newTestHistory(layoutOptions{})
+	all := make(map[string][]found)
+	for _, n := range l.nodes {
+		for _, ns := range namespaces {
+			all[n.id] = append(all[n.id], found{Time: second(1), Namespace: ns, Addrs: append(listenAddrs(n.transport, n.addr.String(), n.port), n.announce()...)})
+		}
+	}
+	without := make(map[string][]found)
+	for id, f := range all {
+		if id != "b2" { // which speaks QUIC
+			without[id] = f
+		}
+	}
+	mustAdd(t, h, "obs", answer(1, "p1", all))
+	h.meet()
+	searched := func(s float64, found map[string][]found) {
+		for _, n := range l.nodes {
+			mustAdd(t, h, n.name, line{Time: second(s), Began: second(s), Kind: kindSearch, Found: found})
+		}
+	}
+	searched(1, all)
+	for _, n := range l.nodes {
+		for _, other := range l.nodes {
+			mustAdd(t, h, n.name, line{Time: second(1), Kind: kindWatch, Peer: other.id, Found: all})
+		}
+	}
+	quic := func(kept ...transport) row {
+		g := group{nodes: l.nodes, steadyPoints: true, steadySearches: true, kept: kept}
+		rows := measure("f", l.nodes, []group{g}, h, period{struck: second(10), back: second(10), end: second(60)})
+		require.Equal(t, []string{"tcp", "quic", "both", "across"}, []string{rows[0].transport, rows[1].transport, rows[2].transport, rows[3].transport})
+		for _, i := range []int{0, 2} {
+			require.False(t, rows[i].search.missed, rows[i].transport)
+		}
+		require.Equal(t, rows[1].search.missed && len(kept) == len(transports), rows[3].search.missed)
+		return rows[1]
+	}
+
+	mustAdd(t, h, "obs", answer(20, "p1", without), answer(20.3, "p1", all)) // one look
+	searched(20, without)
+	searched(21, all)
+	r := quic(overQUIC)
+	require.False(t, r.points.missed)
+	require.False(t, r.search.missed)
+	require.Equal(t, keptBar, r.points.bar)
+	require.Equal(t, keptBar, r.watch.bar)
+	require.Equal(t, steadyBar, r.search.bar)
+
+	mustAdd(t, h, "obs", answer(30, "p1", without), answer(30.3, "p1", without), answer(30.6, "p1", all))
+	searched(30, without)
+	searched(31, without)
+	searched(32, all)
+	mustAdd(t, h, "a2", line{Time: second(30), Kind: kindWatch, Peer: "b2"}, line{Time: second(31), Kind: kindWatch, Peer: "b2", Found: all})
+	for _, kept := range [][]transport{{overQUIC}, transports} {
+		r = quic(kept...)
+		require.True(t, r.points.missed)
+		require.True(t, r.watch.missed)
+		require.True(t, r.search.missed)
+		require.Regexp(t, "^b2 by ..: 2 searches in a row in vain$", r.search.why)
+	}
+	r = quic(overTCP)
+	require.False(t, r.points.missed)
+	require.False(t, r.watch.missed)
+	require.False(t, r.search.missed)
 }
 
 func TestMeasureWhoMoved(t *testing.T) {
@@ -143,8 +222,8 @@ func TestTable(t *testing.T) {
 		got = append(got, strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }))
 	}
 	require.Len(t, got, 3)
-	require.Regexp(t, `^storm +tcp +4\.0 s ! +0 +0 +3 s +0 +15 s +0 +MISSED$`, got[1][0])
-	require.Regexp(t, `^storm +across +- +11\.0 s +0 +15 s +- +>40\.0 s +ok$`, got[2][0])
+	require.Regexp(t, `^storm +tcp +4\.0 s ! +0 +0 +3 s +0 +15 s +- +0 +MISSED$`, got[1][0])
+	require.Regexp(t, `^storm +across +- +11\.0 s +0 +15 s +- +- +>40\.0 s +ok$`, got[2][0])
 
 	out.Reset()
 	for _, r := range rows {
@@ -162,5 +241,6 @@ func TestBarsAreNamedOnce(t *testing.T) {
 	require.Empty(t, bars(cell{}))
 	require.Equal(t, "3 s", bars(steady(nil), cell{}, steady(nil)))
 	require.Equal(t, "3 s, 15 s", bars(steady(nil), recovered(nil, 0), recovered(nil, 0)))
+	require.Equal(t, "0.5 s, 3 s", bars(kept(nil), steady(nil), kept(nil)))
 	require.Equal(t, 15*time.Second, meshBack(nil).bar)
 }

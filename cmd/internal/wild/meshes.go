@@ -2,6 +2,8 @@
 
 package main
 
+import "slices"
+
 // enoughMesh is the number of peers that a mesh needs, half of those with which a peer of a
 // single transport can connect. Gossipsub searches until it has 5, but may not get them:
 // libp2p dials from the port that it listens on, and for hours a NAT drops a SYN from
@@ -10,6 +12,7 @@ const enoughMesh = 3
 
 // meshes records which nodes have a mesh, and which messages arrive.
 type meshes struct {
+	nodes    []*node
 	mesh     map[string]*timeline // by node
 	messages map[pair]*arrivals   // by receiver, of author
 	closings []closing
@@ -22,7 +25,7 @@ type closing struct {
 }
 
 func newMeshes(l *layout) *meshes {
-	m := &meshes{mesh: make(map[string]*timeline), messages: make(map[pair]*arrivals)}
+	m := &meshes{nodes: l.nodes, mesh: make(map[string]*timeline), messages: make(map[pair]*arrivals)}
 	for _, n := range l.nodes {
 		m.mesh[n.name] = new(timeline)
 		for _, other := range l.nodes {
@@ -60,27 +63,51 @@ func (m *meshes) missing() []string {
 	return wrong
 }
 
-// lapses returns the times in which nodes had no mesh. While one end of a dead connection
-// has not closed it, gossipsub uses it there, and the two nodes cannot be in each other's
-// mesh. So a lapse begins when the last connection that is older than from is closed.
-func (m *meshes) lapses(nodes []*node, from, to instant) []lapse {
+// gaps returns the times in which nodes had no mesh.
+func (m *meshes) gaps(nodes []*node, from, to instant) []lapse {
 	var all []lapse
 	for _, n := range nodes {
-		gaps := m.mesh[n.name].gaps(from, to)
-		for i := range gaps {
-			gaps[i].from = max(gaps[i].from, m.lastClosing(n, from, gaps[i].to))
-		}
-		all = append(all, lapses(n.name, gaps)...)
+		all = append(all, lapses(n.name, m.mesh[n.name].gaps(from, to))...)
 	}
 	return all
 }
 
-// lastClosing returns the last instant, not after until, at which a connection of a node was
-// closed that was opened before opened.
-func (m *meshes) lastClosing(n *node, opened, until instant) instant {
+// lapses returns the times in which nodes had no mesh although they could have one.
+func (m *meshes) lapses(nodes []*node, from, to instant) []lapse {
+	var all []lapse
+	for _, n := range nodes {
+		possible := m.possible(n, from)
+		for _, g := range m.mesh[n.name].gaps(from, to) {
+			if g.from = max(g.from, possible); g.from < g.to {
+				all = append(all, lapse{g, n.name})
+			}
+		}
+	}
+	return all
+}
+
+// possible returns the instant from which a node can have a mesh. While one end of a dead
+// connection has not closed it, gossipsub uses it there, and the two nodes cannot be in each
+// other's mesh. So it is the instant at which no connections that were opened before an
+// instant are left between the node and enough of the others.
+func (m *meshes) possible(n *node, opened instant) instant {
+	var free []instant
+	for _, other := range m.nodes {
+		if other != n && n.connects(other) {
+			free = append(free, m.lastClosing(n, other, opened))
+		}
+	}
+	slices.Sort(free)
+	return free[min(enoughMesh, len(free))-1]
+}
+
+// lastClosing returns the last instant at which one of two nodes closed a connection between
+// them that was opened before an instant, 0 if there was none.
+func (m *meshes) lastClosing(n, other *node, opened instant) instant {
 	var last instant
 	for _, c := range m.closings {
-		if (c.a == n.name || c.b == n.name) && c.opened < opened && c.at <= until {
+		between := c.a == n.name && c.b == other.name || c.a == other.name && c.b == n.name
+		if between && c.opened < opened {
 			last = max(last, c.at)
 		}
 	}

@@ -31,10 +31,8 @@ const (
 	keptNamespace  = "kept"                  // KeepRegistered, Watch and FindPeers
 )
 
-const (
-	searchEvery  = time.Second     // time from the start of one FindPeers to the next
-	messageEvery = 2 * time.Second // time between the messages of a peer
-)
+// messageEvery is the time between the messages of a peer.
+const messageEvery = 2 * time.Second
 
 // peerConfig configures the program peer.
 type peerConfig struct {
@@ -45,8 +43,8 @@ type peerConfig struct {
 	Points    []string  `json:"points"`
 }
 
-// runPeer runs a gossipsub node, set up as in the README. It also keeps itself registered,
-// watches and searches, and prints the results.
+// runPeer runs a gossipsub node, set up as in the README. It also keeps itself registered and
+// watches. Another host beside it searches. The program prints the results.
 func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
 	h, err := c.newHost()
 	if err != nil {
@@ -58,6 +56,10 @@ func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
 		return err
 	}
 	p := &peerProgram{host: h, library: newLibrary(h, points), out: newPrinter(w)}
+	if p.searcher, err = newSearcher(transportOptions(c.Transport), points, p.out); err != nil {
+		return err
+	}
+	defer func() { _ = p.searcher.host.Close() }()
 	return p.run(ctx)
 }
 
@@ -74,23 +76,30 @@ func (c peerConfig) newHost() (host.Host, error) {
 		}
 		announce = append(announce, a)
 	}
-	opts := []libp2p.Option{
+	opts := append(transportOptions(c.Transport),
 		libp2p.Identity(key),
 		libp2p.ListenAddrStrings(listenAddrs(c.Transport, "0.0.0.0", c.Port)...),
 		libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(own, announce) }),
-	}
-	if c.Transport != overQUIC {
-		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport))
-	}
-	if c.Transport != overTCP {
-		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
-	}
+	)
 	if c.Transport == overQUIC {
 		// After minutes without a network, libp2p believes that UDP does not work here. A
-		// host without TCP has nothing else to try: see docs/findability.md.
+		// host without TCP has nothing else to try: see docs/findability.md. The searcher
+		// does without this option, because a client reaches its points in any case.
 		opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil))
 	}
 	return libp2p.New(opts...)
+}
+
+// transportOptions returns the options of a host that speaks a transport.
+func transportOptions(t transport) []libp2p.Option {
+	var opts []libp2p.Option
+	if t != overQUIC {
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport))
+	}
+	if t != overTCP {
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport))
+	}
+	return opts
 }
 
 // readKey reads a private key from a file.
@@ -124,15 +133,16 @@ func parsePoints(points []string) ([]peer.AddrInfo, error) {
 }
 
 type peerProgram struct {
-	host    host.Host
-	library *library
-	out     *printer
+	host     host.Host
+	library  *library
+	searcher *searcher
+	out      *printer
 }
 
 func (p *peerProgram) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
 	mesh := newMeshTracer(func(ids []string) { p.out.print(line{Kind: kindMesh, Peers: ids}) })
-	router, err := pubsub.NewGossipSub(ctx, p.host, pubsub.WithDiscovery(p.library.discovery), pubsub.WithRawTracer(mesh))
+	router, err := pubsub.NewGossipSub(ctx, p.host, pubsub.WithDiscovery(p.library.client), pubsub.WithRawTracer(mesh))
 	if err != nil {
 		return fmt.Errorf("start gossipsub: %w", err)
 	}
@@ -151,7 +161,7 @@ func (p *peerProgram) run(ctx context.Context) error {
 
 	all.Go(func() error { return p.publish(ctx, topic) })
 	all.Go(func() error { return p.listen(ctx, messages) })
-	all.Go(func() error { return p.search(ctx) })
+	all.Go(func() error { return p.searcher.run(ctx, keptNamespace) })
 	all.Go(func() error {
 		return p.library.keepRegistered(ctx, keptNamespace, func(text string) { p.out.print(line{Kind: kindState, Text: text}) })
 	})
@@ -192,58 +202,4 @@ func (p *peerProgram) watched(info peer.AddrInfo, present bool) {
 		l.Found = map[string][]found{l.Peer: {{Addrs: addrStrings(info.Addrs)}}}
 	}
 	p.out.print(l)
-}
-
-// search searches regularly until ctx ends.
-func (p *peerProgram) search(ctx context.Context) error {
-	ticks := time.NewTicker(searchEvery)
-	defer ticks.Stop()
-	for {
-		p.searchOnce(ctx)
-		select {
-		case <-ticks.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-// searchOnce searches with a timeout of ten seconds, as gossipsub does.
-func (p *peerProgram) searchOnce(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	connected := make(map[string]struct{})
-	p.addConnected(connected)
-	l := line{Kind: kindSearch, Began: now(), Found: make(map[string][]found)}
-	infos, err := p.library.discovery.FindPeers(ctx, keptNamespace)
-	if err != nil {
-		l.Text = err.Error()
-	} else {
-		for info := range infos {
-			id := info.ID.String()
-			l.Found[id] = append(l.Found[id], found{Time: now(), Addrs: addrStrings(info.Addrs)})
-		}
-	}
-	p.addConnected(connected)
-	for id := range connected {
-		l.Connected = append(l.Connected, id)
-	}
-	p.out.print(l)
-}
-
-// addConnected adds the peers that the host is directly connected to.
-func (p *peerProgram) addConnected(to map[string]struct{}) {
-	for _, id := range p.host.Network().Peers() {
-		if p.host.Network().Connectedness(id) == network.Connected {
-			to[id.String()] = struct{}{}
-		}
-	}
-}
-
-func addrStrings(addrs []ma.Multiaddr) []string {
-	texts := make([]string, 0, len(addrs))
-	for _, a := range addrs {
-		texts = append(texts, a.String())
-	}
-	return texts
 }

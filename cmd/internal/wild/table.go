@@ -5,47 +5,45 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"text/tabwriter"
-	"time"
 )
 
 // writeTable writes rows as a table.
 func writeTable(w io.Writer, rows []row) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "fault\ttransport\tat points\tFindPeers\tWatch\tbar\tmesh\tbar\t(messages)\t")
+	fmt.Fprintln(t, "fault\ttransport\tat points\tFindPeers\tWatch\tbar\tmesh\tbar\t(no mesh)\t(messages)\t")
 	for _, r := range rows {
 		ok := "ok"
 		if r.missed() {
 			ok = "MISSED"
 		}
-		fmt.Fprintf(t, "%s\t%s\t%v\t%v\t%v\t%s\t%v\t%s\t%v\t%s\n",
-			r.fault, r.transport, r.points, r.search, r.watch, bars(r.points, r.search, r.watch), r.mesh, bars(r.mesh), r.messages, ok)
+		fmt.Fprintf(t, "%s\t%s\t%v\t%v\t%v\t%s\t%v\t%s\t%v\t%v\t%s\n",
+			r.fault, r.transport, r.points, r.search, r.watch, bars(r.points, r.search, r.watch), r.mesh, bars(r.mesh), r.noMesh, r.messages, ok)
 	}
 	return t.Flush()
 }
 
 // bars returns the bars of cells, each once.
 func bars(cells ...cell) string {
-	text := ""
-	var last time.Duration
+	var texts []string
 	for _, c := range cells {
-		if !c.measured || c.bar == last {
-			continue
+		if text := fmt.Sprintf("%g s", c.bar.Seconds()); c.measured && !slices.Contains(texts, text) {
+			texts = append(texts, text)
 		}
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprintf("%.0f s", c.bar.Seconds())
-		last = c.bar
 	}
-	return text
+	return strings.Join(texts, ", ")
 }
 
 // writeWorst writes the details of the cells that missed their bars, or of all cells: the
 // nodes and the time, counted from the repair.
 func writeWorst(w io.Writer, r row, p period, all bool) {
-	names := []string{"not registered where peers meet", "not found by FindPeers", "not known to Watch", "without a mesh", "without messages"}
+	names := []string{"not registered where peers meet", "not found by FindPeers", "not known to Watch", "without a mesh that is possible", "without a mesh", "without messages"}
 	for i, c := range r.cells() {
+		if c.why != "" {
+			fmt.Fprintf(w, "  %s, %s: %s\n", r.fault, r.transport, c.why)
+		}
 		if !c.missed && !all || c.worst.length() == 0 {
 			continue
 		}

@@ -302,11 +302,22 @@ func (w *world) busyPoint() (*point, error) {
 	return nil, errors.New("there is no point at which peers meet in all namespaces")
 }
 
-// signal sends a signal to the processes of nodes.
-func (w *world) signal(s syscall.Signal, nodes ...*node) error {
+// stopFor stops processes for some time.
+func (w *world) stopFor(ctx context.Context, d time.Duration, names ...string) error {
+	if err := w.signal(syscall.SIGSTOP, names...); err != nil {
+		return err
+	}
+	if err := w.pause(ctx, d); err != nil {
+		return err
+	}
+	return w.signal(syscall.SIGCONT, names...)
+}
+
+// signal sends a signal to processes.
+func (w *world) signal(s syscall.Signal, names ...string) error {
 	var failed []error
-	for _, n := range nodes {
-		failed = append(failed, w.processes[n.name].signal(s))
+	for _, name := range names {
+		failed = append(failed, w.processes[name].signal(s))
 	}
 	return errors.Join(failed...)
 }
