@@ -15,10 +15,10 @@ const (
 	steadyBar = 3 * time.Second
 	// backBar is the longest time after which a peer must be back when its network is.
 	backBar = 15 * time.Second
-	// keptBar is the longest time for which a peer may be missing that nothing should happen
-	// to. A single look of the observer may not see it.
+	// keptBar is the longest time for which a peer may be missing that the fault must not
+	// affect. A single look of the observer may miss it.
 	keptBar = 2 * askEvery
-	// mostInVain is the most searches in a row that may not find such a peer.
+	// mostInVain is the most searches in a row that may miss such a peer.
 	mostInVain = 1
 )
 
@@ -77,7 +77,7 @@ func steady(all []lapse) cell {
 	return judge(all, steadyBar, func(l lapse) bool { return l.length() <= steadyBar })
 }
 
-// kept judges lapses that must not be.
+// kept judges lapses of peers that must not be missing.
 func kept(all []lapse) cell {
 	return judge(all, keptBar, func(l lapse) bool { return l.length() <= keptBar })
 }
@@ -112,7 +112,7 @@ func judge(all []lapse, bar time.Duration, allowed func(lapse) bool) cell {
 }
 
 // measure returns the rows of a fault. Peers that are in no group are not affected, and must
-// be found all the time.
+// not be missing.
 func measure(fault string, all []*node, groups []group, h *history, p period) []row {
 	others := slices.Clone(all)
 	for _, g := range groups {
@@ -139,7 +139,7 @@ func measure(fault string, all []*node, groups []group, h *history, p period) []
 		rows = append(rows, measureAcross(title, g, others, h, p))
 	}
 	if len(others) > 0 {
-		g := group{steadyPoints: true, steadySearches: true}
+		g := group{steadyPoints: true, steadySearches: true, kept: transports}
 		rows = append(rows, measureGroup(fault+": the others", "all", g, others, pairsOf(others, others), h, p))
 	}
 	return rows
@@ -208,9 +208,9 @@ func measureAcross(title string, g group, others []*node, h *history, p period) 
 	return row
 }
 
-// measureMoved measures the time until peers are found at their new address, by anyone. Searches are
-// measured only for peers on the open network, because a peer behind a NAT is reached at the
-// NAT's address.
+// measureMoved measures the time until peers are found at their new address, by anyone.
+// Searches are measured only for peers on the open network, because a peer behind a NAT is
+// reached at the NAT's address.
 func measureMoved(title, transport string, nodes []*node, pairs []pair, h *history, p period) row {
 	row := row{
 		fault:     title,
