@@ -146,6 +146,7 @@ type query struct {
 	mu       sync.Mutex
 	callers  int
 	parts    int                 // between how many points the results are shared
+	asked    []*points.Point     // those that have not answered
 	answers  [][]points.Sighting // of each point that has answered
 	progress chan struct{}       // closed and replaced when there is another answer
 	fill     bool                // whether all points have answered, or fillAfter has passed
@@ -296,6 +297,15 @@ func (q *query) update(change func()) {
 	q.progress = make(chan struct{})
 }
 
+// begin records that a point is asked.
+func (q *query) begin(point *points.Point) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Contains(q.asked, point) {
+		q.asked = append(q.asked, point)
+	}
+}
+
 // ask asks the points of the namespace. It asks again if none of the points that peers
 // of the namespace prefer has answered, and there is time for another attempt as long as the
 // last one: a point that is silent gets one request of a query, and not one that is cut short.
@@ -308,7 +318,7 @@ func (s *search) ask(ctx context.Context, q *query) {
 	}()
 	first := func() {
 		if fill == nil {
-			fill = time.AfterFunc(fillAfter, func() { q.update(func() { q.fill = true }) })
+			fill = time.AfterFunc(fillAfter, func() { q.update(func() { s.fill(q) }) })
 		}
 	}
 	for begun := time.Now(); !s.askOnce(ctx, q, first); begun = time.Now() {
@@ -329,12 +339,14 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 	parts := max(1, min(s.redundancy, len(s.points.Choose(s.namespace))))
 	q.update(func() { q.parts = max(q.parts, parts) })
 	answered, err := s.points.Ask(ctx, s.namespace, s.redundancy, 1, func(ctx context.Context, point *points.Point) error {
+		q.begin(point)
 		seen, _, err := s.see(ctx, point, s.namespace, s.toAsk(q.limit))
 		if err != nil {
 			return err
 		}
 		q.update(func() {
 			first()
+			q.asked = slices.DeleteFunc(q.asked, func(p *points.Point) bool { return p == point })
 			q.answers = append(q.answers, seen)
 			q.fill = q.fill || len(q.answers) >= q.parts
 		})
@@ -347,6 +359,16 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 		logging.Log.Debug("no rendezvous point answered", "namespace", s.namespace, "error", err)
 	}
 	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.answeredByPreferred(answered)
+}
+
+// fill lets the caller's results be filled. A point that has not answered yet first has its part
+// of them, from what it has said before. It may have said that in this query: the last of many
+// pages is its answer. The caller holds q.mu.
+func (s *search) fill(q *query) {
+	for _, point := range q.asked {
+		q.answers = append(q.answers, s.points.Sightings().ReportedBy(s.namespace, point.ID()))
+	}
+	q.fill = true
 }
 
 // toAsk returns how many peers to ask a point for so that limit of them can be handed out:

@@ -8,6 +8,7 @@ package rendezvous
 // CI runs them both ways: make test, and in full make simulate.
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"math"
@@ -125,11 +126,13 @@ type gossipNode struct {
 	mesh map[peer.ID]struct{}
 }
 
-// startGossip starts gossipsub on h until ctx ends. Each search asks for few peers because
-// connections are the largest cost of a simulation.
+// few makes each search ask for few peers because connections are the largest cost of a
+// simulation.
+var few = pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))
+
+// startGossip starts gossipsub on h until ctx ends.
 func startGossip(ctx context.Context, t testing.TB, h host.Host, points ...peer.AddrInfo) *gossipNode {
 	t.Helper()
-	few := pubsub.WithDiscoveryOpts(discovery.Limit(pubsub.GossipSubD))
 	return startGossipOver(ctx, t, h, NewRendezvousDiscovery(h, WithPoints(points...)), few)
 }
 
@@ -509,87 +512,185 @@ func TestSimulationFailingRequests(t *testing.T) {
 	})
 }
 
-// lyingPoint answers at once with validly signed records of peers that do not exist, and
-// stores nothing.
-func lyingPoint(t testing.TB, h host.Host, ns string, peers int) {
+// nobody is the number of an address of a simulation that no host has.
+const nobody = 10_000
+
+// madeUpPeers returns registrations of peers that do not exist, validly signed. All their
+// addresses are those of nobody.
+func madeUpPeers(t testing.TB, ns string, n int) (all []wire.Found) {
 	t.Helper()
-	answer := registrations(sealedRecords(t, peers)...)
-	for _, r := range answer.GetDiscoverResponse().GetRegistrations() {
-		r.Ns = ns
+	for i := range n {
+		key, id := newKey(t, crypto.Ed25519)
+		at := "/ip4/" + simnet.IntToPublicIPv4(nobody).String() + "/udp/" + strconv.Itoa(1+i) + "/quic-v1"
+		all = append(all, wire.Found{Namespace: ns, Envelope: seal(t, key, id, at), TTL: 20})
 	}
-	hostilePoint(h, func(st network.Stream, m *pb.Message) {
-		if m.GetType() == pb.Message_REGISTER {
-			sending(t, registerResponse(DefaultTTL))(st, m)
-		} else {
-			sending(t, answer)(st, m)
-		}
-	})
+	return all
 }
 
-// TestSimulationLyingPoint: a point that is nearer than the honest one answers with a
-// thousand invented peers. Each search still finds honest peers.
-func TestSimulationLyingPoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := newSimulation(t, 4, 5*time.Millisecond)
-		storage := testStorage(t)
-		startPoint(t, &slowHost{sim.hosts[1], 20 * time.Millisecond}, storage)
-		lyingPoint(t, sim.hosts[0], "n", 1000)
-		fill(t, storage, "n", 30)
-		honest := make(map[peer.ID]bool)
-		records, err := storage.Sample(t.Context(), "n", 1000, 0)
-		require.NoError(t, err)
-		for _, r := range records {
-			honest[r.Peer] = true
-		}
-		d := NewRendezvousDiscovery(sim.hosts[2], WithPoints(info(sim.hosts[0]), info(sim.hosts[1])))
-		for _, limit := range []int{2, 10, 50} {
-			for range 16 {
-				found := 0
-				for _, id := range drain(t, d, "n", discovery.Limit(limit)) {
-					if honest[id] {
-						found++
-					}
+// lyingPoint answers at once, in each protocol and with as many peers as it is asked for, so
+// that nothing but the peers is wrong. It takes them from all at random. In 1.0.0 there is always
+// another page. It stores nothing.
+func lyingPoint(h host.Host, all []wire.Found) {
+	for _, d := range []*wire.Dialect{wire.Waku, wire.Standard} {
+		h.SetStreamHandler(d.ID, func(st network.Stream) {
+			defer func() { _ = st.Reset() }()
+			var pages int
+			for r := bufio.NewReader(st); ; {
+				frame, err := wire.ReadFrame(r, nil, d.MaxRequest)
+				var request wire.Request
+				if err != nil || d.ParseRequest(&request, frame) != nil {
+					return
 				}
-				require.GreaterOrEqual(t, found, min(limit/2, 25))
-				time.Sleep(time.Second)
+				switch request.Kind {
+				case wire.Register:
+					_, err = st.Write(d.AppendRegistered(nil, 20))
+				case wire.Discover:
+					var some []wire.Found
+					for _, i := range rand.Perm(len(all))[:grantLimit(request.Discover.Limit, len(all))] {
+						some = append(some, all[i])
+					}
+					pages++
+					_, err = d.WriteFound(st, make([]byte, 64<<10), some, []byte(strconv.Itoa(pages)))
+				default:
+				}
+				if err != nil {
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
-// slowHost is a host whose handlers start late.
+// slowHost is a host whose handlers receive each request late.
 type slowHost struct {
 	host.Host
 	delay time.Duration
 }
 
 func (h *slowHost) SetStreamHandler(id protocol.ID, handler network.StreamHandler) {
-	h.Host.SetStreamHandler(id, func(st network.Stream) {
-		time.Sleep(h.delay)
-		handler(st)
+	h.Host.SetStreamHandler(id, func(st network.Stream) { handler(&slowStream{st, h.delay}) })
+}
+
+type slowStream struct {
+	network.Stream
+	delay time.Duration
+}
+
+func (s *slowStream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	if n > 0 {
+		time.Sleep(s.delay)
+	}
+	return n, err
+}
+
+// searchOrder records which points have answered the searches of a client, in their order.
+type searchOrder struct {
+	mu       sync.Mutex
+	answered []peer.ID
+}
+
+func (o *searchOrder) RequestEnded(e RequestEnded) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if e.Type == RequestDiscover && e.Err == nil {
+		o.answered = append(o.answered, e.Point)
+	}
+}
+
+// take returns the points since the last call.
+func (o *searchOrder) take() []peer.ID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	answered := o.answered
+	o.answered = nil
+	return answered
+}
+
+// lyingFirst requires that both points have answered the last search, and that the one that
+// lies was done before the honest one had answered.
+func (o *searchOrder) lyingFirst(t testing.TB, lying, honest peer.ID) {
+	t.Helper()
+	answered := o.take()
+	require.Contains(t, answered, lying)
+	first := slices.Index(answered, honest)
+	require.Positive(t, first)
+	require.NotContains(t, answered[first:], lying)
+}
+
+// honestDelay is how much later than a lying point an honest one answers.
+const honestDelay = 200 * time.Millisecond
+
+// TestSimulationLyingPoint: a point that answers before the honest one hands out a thousand
+// peers that do not exist. Each search still finds honest peers.
+func TestSimulationLyingPoint(t *testing.T) {
+	madeUp := madeUpPeers(t, "n", scaled(1000, 100))
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 3, 5*time.Millisecond)
+			liar, point := sim.hosts[0], sim.hosts[1]
+			storage := testStorage(t)
+			startPoint(t, &slowHost{point, honestDelay}, storage, p.serve...)
+			lyingPoint(liar, madeUp)
+			sim.unplug(nobody, true)
+			honest := make(map[peer.ID]bool)
+			for _, id := range fill(t, storage, "n", 30) {
+				honest[id] = true
+			}
+			order := new(searchOrder)
+			d := NewClient(sim.hosts[2], WithPoints(info(liar), info(point)), p.speak, WithClientMetricsTracer(order))
+			for _, limit := range []int{2, 10, 50} {
+				for range scaled(16, 4) {
+					found := 0
+					for _, id := range drain(t, d, "n", discovery.Limit(limit)) {
+						if honest[id] {
+							found++
+						}
+					}
+					order.lyingFirst(t, liar.ID(), point.ID())
+					require.GreaterOrEqual(t, found, min(limit/2, 25))
+					time.Sleep(maxSearchInterval)
+				}
+			}
+		})
 	})
 }
 
-// TestSimulationLyingPointMesh: ten gossipsub nodes form a mesh although one of their
-// points invents peers.
+// TestSimulationLyingPointMesh: gossipsub nodes form a mesh although one of their
+// points answers before the honest one, with peers that do not exist.
 func TestSimulationLyingPointMesh(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const nodes = 10
-		sim := newSimulation(t, 2+nodes, 10*time.Millisecond)
-		startPoint(t, &slowHost{sim.hosts[1], 20 * time.Millisecond}, testStorage(t))
-		lyingPoint(t, sim.hosts[0], "floodsub:"+simTopic, 100)
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		var all []*gossipNode
-		for _, h := range sim.hosts[2:] {
-			all = append(all, startGossip(ctx, t, h, info(sim.hosts[0]), info(sim.hosts[1])))
-		}
-		begun := time.Now()
-		for reached(all) < nodes && time.Since(begun) < time.Minute {
-			time.Sleep(100 * time.Millisecond)
-		}
-		t.Logf("%d nodes beside a point that makes peers up: one mesh after %v", nodes, time.Since(begun))
-		require.LessOrEqual(t, time.Since(begun), 10*time.Second)
+	madeUp := madeUpPeers(t, "floodsub:"+simTopic, scaled(1000, 100))
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			nodes := scaled(10, 5)
+			sim := newSimulation(t, 2+nodes, 10*time.Millisecond)
+			liar, point := sim.hosts[0], sim.hosts[1]
+			startPoint(t, &slowHost{point, honestDelay}, testStorage(t), p.serve...)
+			lyingPoint(liar, madeUp)
+			sim.unplug(nobody, true)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var all []*gossipNode
+			var orders []*searchOrder
+			for _, h := range sim.hosts[2:] {
+				order := new(searchOrder)
+				orders = append(orders, order)
+				c := NewClient(h, WithPoints(info(liar), info(point)), p.speak, WithClientMetricsTracer(order))
+				all = append(all, startGossipOver(ctx, t, h, c, few))
+			}
+			begun := time.Now()
+			for reached(all) < nodes && time.Since(begun) < time.Minute {
+				time.Sleep(100 * time.Millisecond)
+			}
+			took := time.Since(begun)
+			t.Logf("%d nodes beside a point that makes peers up: one mesh after %v", nodes, took)
+			for _, order := range orders {
+				require.Equal(t, liar.ID(), order.take()[0])
+			}
+			require.LessOrEqual(t, took, 10*time.Second)
+		})
 	})
 }
 
