@@ -40,19 +40,25 @@ func storagesOf(t testing.TB, points []host.Host) (infos []peer.AddrInfo, storag
 	return infos, storages
 }
 
+// peersIn returns the peers that a storage has in a namespace.
+func peersIn(t testing.TB, s Storage, ns string) map[peer.ID]bool {
+	t.Helper()
+	records, err := s.Sample(t.Context(), ns, MaxDiscoverLimit, 0)
+	require.NoError(t, err)
+	all := make(map[peer.ID]bool)
+	for _, r := range records {
+		all[r.Peer] = true
+	}
+	return all
+}
+
 // registeredIn counts the namespaces in which a peer is registered at each of the points.
 func registeredIn(t testing.TB, p peer.ID, namespaces []string, storages []Storage) (n int) {
 	t.Helper()
 	for _, ns := range namespaces {
 		everywhere := true
 		for _, s := range storages {
-			here := false
-			records, err := s.Sample(t.Context(), ns, MaxDiscoverLimit, 0)
-			require.NoError(t, err)
-			for _, r := range records {
-				here = here || r.Peer == p
-			}
-			everywhere = everywhere && here
+			everywhere = everywhere && peersIn(t, s, ns)[p]
 		}
 		if everywhere {
 			n++
@@ -114,10 +120,20 @@ func TestSimulationManyPeers(t *testing.T) {
 			require.NoError(t, err)
 			clients, calls = append(clients, c), append(calls, states)
 		}
-		count := func() (registered int) { // at both points of their namespace
-			for _, ns := range all {
-				for _, s := range storages {
-					registered += live(t, s, ns)
+		byPoint := make(map[peer.ID]Storage)
+		var ids []peer.ID
+		for i, point := range infos {
+			byPoint[point.ID], ids = storages[i], append(ids, point.ID)
+		}
+		count := func() (registered int) { // each peer at each of the two points of its namespace
+			for first, ns := range all {
+				for _, point := range rankPoints(slices.Clone(ids), ns)[:2] {
+					there := peersIn(t, byPoint[point], ns)
+					for i := first; i < peers; i += spaces {
+						if there[sim.hosts[points+i].ID()] {
+							registered++
+						}
+					}
 				}
 			}
 			return registered
