@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,11 +31,11 @@ func namespaces(n int) []string {
 }
 
 // storagesOf starts a point on each host and returns their storages.
-func storagesOf(t testing.TB, points []host.Host) (infos []peer.AddrInfo, storages []Storage) {
+func storagesOf(t testing.TB, points []host.Host, opts ...ServiceOption) (infos []peer.AddrInfo, storages []Storage) {
 	t.Helper()
 	for _, h := range points {
 		s := testStorage(t)
-		startPoint(t, h, s)
+		startPoint(t, h, s, opts...)
 		infos, storages = append(infos, info(h)), append(storages, s)
 	}
 	return infos, storages
@@ -68,18 +69,24 @@ func registeredIn(t testing.TB, p peer.ID, namespaces []string, storages []Stora
 }
 
 // TestSimulationManyNamespaces: a host registers in hundreds of namespaces at points with
-// their default limits. After the first minute, it is registered in nearly all of them at
-// each of the points, at every look.
-func TestSimulationManyNamespaces(t *testing.T) {
+// their default limits, and searches a quarter of them every second, so that there are more
+// requests than the points' limits allow. After the first minute, it is registered in nearly all
+// of them at each of the points, at every look.
+func TestSimulationManyNamespaces(t *testing.T) { inEachProtocol(t, testManyNamespaces) }
+
+func testManyNamespaces(t *testing.T, p spoken) {
+	t.Helper()
 	for _, c := range []struct{ namespaces, points int }{{600, 1}, {1000, 2}} {
 		t.Run(strconv.Itoa(c.namespaces), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := newSimulation(t, c.points+1, 25*time.Millisecond)
-				infos, storages := storagesOf(t, sim.hosts[:c.points])
+				infos, storages := storagesOf(t, sim.hosts[:c.points], p.serve...)
 				all := namespaces(c.namespaces)
 				ctx, cancel := context.WithCancel(t.Context())
-				states, err := NewClient(sim.hosts[c.points], WithPoints(infos...)).KeepRegistered(ctx, all...)
+				client := p.client(sim.hosts[c.points], infos...)
+				states, err := client.KeepRegistered(ctx, all...)
 				require.NoError(t, err)
+				searched := searchAll(ctx, client, all[:c.namespaces/4])
 				begun := time.Now()
 				for registeredIn(t, sim.hosts[c.points].ID(), all, storages) < c.namespaces && time.Since(begun) < time.Minute {
 					time.Sleep(time.Second)
@@ -94,11 +101,29 @@ func TestSimulationManyNamespaces(t *testing.T) {
 				t.Logf("after the first minute: in at least %.2f %% of them", 100*float64(fewest)/float64(c.namespaces))
 				require.GreaterOrEqual(t, float64(fewest), 0.999*float64(c.namespaces))
 				cancel()
+				searched()
 				for range states { // until all its goroutines have ended
 				}
 			})
 		})
 	}
+}
+
+// searchAll searches each of some namespaces every second until ctx ends. wait returns then.
+func searchAll(ctx context.Context, c *Client, namespaces []string) (wait func()) {
+	var searching sync.WaitGroup
+	for _, ns := range namespaces {
+		searching.Go(func() {
+			for ctx.Err() == nil {
+				if found, err := c.FindPeers(ctx, ns); err == nil {
+					for range found { // until the search has ended
+					}
+				}
+				time.Sleep(time.Second)
+			}
+		})
+	}
+	return searching.Wait
 }
 
 // TestSimulationManyPeers: a thousand peers are registered in a hundred namespaces at three

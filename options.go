@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -341,7 +342,8 @@ type clientConfig struct {
 	lasting    time.Duration // the TTL to ask for over the standard protocol
 	addrs      AddrsFactory  // nil: the addresses of the host's own record
 	metrics    ClientMetricsTracer
-	wallClock  func() time.Time // without monotonic reading; nil: the machine's
+	wallClock  func() time.Time           // without monotonic reading; nil: the machine's
+	interfaces func() ([]net.Addr, error) // the addresses of the machine's interfaces; nil: those that the kernel says
 }
 
 func defaultClientConfig() clientConfig {

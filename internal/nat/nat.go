@@ -4,6 +4,7 @@ package nat
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
@@ -11,8 +12,9 @@ import (
 	"go.uber.org/fx"
 )
 
-// QUIC lets a host use QUIC over sockets that listen opens, and send from source.
-func QUIC(source net.IP, listen func(*net.UDPAddr) net.PacketConn) libp2p.Option {
+// QUIC lets a host use QUIC over sockets that listen opens, and send from the newest one.
+func QUIC(listen func(*net.UDPAddr) net.PacketConn) libp2p.Option {
+	source := new(newestSource)
 	return libp2p.QUICReuse(func(l fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
 		m, err := quicreuse.NewConnManager(reset, token, opts...)
 		if err == nil {
@@ -20,15 +22,18 @@ func QUIC(source net.IP, listen func(*net.UDPAddr) net.PacketConn) libp2p.Option
 		}
 		return m, err
 	},
-		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return fixedSource(source), nil }),
-		quicreuse.OverrideListenUDP(func(_ string, addr *net.UDPAddr) (net.PacketConn, error) { return listen(addr), nil }))
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return source, nil }),
+		quicreuse.OverrideListenUDP(func(_ string, addr *net.UDPAddr) (net.PacketConn, error) {
+			source.ip.Store(&addr.IP)
+			return listen(addr), nil
+		}))
 }
 
-// fixedSource always leaves from one address.
-type fixedSource net.IP
+// newestSource is the address of the newest socket.
+type newestSource struct{ ip atomic.Pointer[net.IP] }
 
-func (s fixedSource) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
-	return net.IP(s), nil
+func (s *newestSource) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
+	return *s.ip.Load(), nil
 }
 
 // NAT is behind a socket. It drops the packets of QUIC connections that it has forgotten, both

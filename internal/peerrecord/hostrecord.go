@@ -3,6 +3,7 @@ package peerrecord
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -50,9 +51,13 @@ const rememberFor = 30 * time.Second
 // NewHostRecord returns the record of h. choose returns the addresses for it; its argument is a
 // copy of the addresses that h announces, with those of interfaces that are gone replaced
 // by those that the machine has, and it is never called concurrently. If choose
-// is nil, the record is the one that h itself has.
-func NewHostRecord(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr) *HostRecord {
-	return &HostRecord{host: h, choose: choose, created: time.Now(), kernel: newKernel(ifaddrs.Get)}
+// is nil, the record is the one that h itself has. interfaces returns the addresses of the
+// machine's network interfaces; nil is [ifaddrs.Get].
+func NewHostRecord(h host.Host, choose func([]ma.Multiaddr) []ma.Multiaddr, interfaces func() ([]net.Addr, error)) *HostRecord {
+	if interfaces == nil {
+		interfaces = ifaddrs.Get
+	}
+	return &HostRecord{host: h, choose: choose, created: time.Now(), kernel: newKernel(interfaces)}
 }
 
 // Envelope returns the current record, which must not be modified, or [ErrNoAddresses].

@@ -387,7 +387,7 @@ func opened(t testing.TB, o *HostRecord) (*Record, []byte) {
 // TestOwnIsTheHosts: by default the host's own record is used, byte for byte.
 func TestOwnIsTheHosts(t *testing.T) {
 	h := newHost(t)
-	o := NewHostRecord(h, nil)
+	o := NewHostRecord(h, nil, nil)
 	r, first := opened(t, o)
 	require.ElementsMatch(t, h.Addrs(), r.Addrs)
 	_, again := opened(t, o)
@@ -407,7 +407,7 @@ func TestOwnWithTooManyAddresses(t *testing.T) {
 		many = append(many, ma.StringCast(fmt.Sprintf("/ip4/10.0.%d.%d/tcp/1", i/250, i%250)))
 	}
 	many = append(many, ma.StringCast(publicAddr))
-	o := NewHostRecord(newHost(t, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return slices.Clone(many) })), nil)
+	o := NewHostRecord(newHost(t, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return slices.Clone(many) })), nil, nil)
 	r, first := opened(t, o)
 	require.True(t, r.Addrs[0].Equal(ma.StringCast(publicAddr)))
 	_, again := opened(t, o)
@@ -418,7 +418,7 @@ func TestOwnWithTooManyAddresses(t *testing.T) {
 // change.
 func TestOwnChangesWithTheAddresses(t *testing.T) {
 	h := &addressed{newHost(t), multiaddrs(loopbackAddr, privateAddr, relayedAddr, publicAddr, dnsAddr)}
-	o := NewHostRecord(h, Public)
+	o := NewHostRecord(h, Public, nil)
 	r, first := opened(t, o)
 	require.Equal(t, multiaddrs(publicAddr, dnsAddr, relayedAddr), r.Addrs)
 
@@ -440,7 +440,7 @@ func TestOwnChangesWithTheAddresses(t *testing.T) {
 // rust-libp2p wants, and stays the same as long as the usual one does.
 func TestOwnOfBothKinds(t *testing.T) {
 	h := &addressed{newHost(t), multiaddrs(publicAddr)}
-	o := NewHostRecord(h, Public)
+	o := NewHostRecord(h, Public, nil)
 	usual, _ := opened(t, o)
 	first, err := o.EnvelopeOf(RoutingState)
 	require.NoError(t, err)

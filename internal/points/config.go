@@ -1,6 +1,7 @@
 package points
 
 import (
+	"net"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -32,6 +33,9 @@ type Config struct {
 	// WallClock is the clock that a machine's sleep is noticed by. It must have no
 	// monotonic reading. Nil is the clock of the machine.
 	WallClock func() time.Time
+	// Interfaces returns the addresses of the machine's network interfaces. Nil is
+	// [ifaddrs.Get].
+	Interfaces func() ([]net.Addr, error)
 }
 
 // Verdict is what the outcome of a request means for the point.

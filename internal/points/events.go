@@ -5,10 +5,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-
-	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 const (
@@ -41,8 +38,8 @@ type source interface {
 	renaming() <-chan struct{}
 }
 
-func newWakeups(h host.Host, s source, wall func() time.Time) (*wakeups, error) {
-	events, err := h.EventBus().Subscribe([]any{
+func newWakeups(c *Config, s source) (*wakeups, error) {
+	events, err := c.Host.EventBus().Subscribe([]any{
 		new(event.EvtPeerIdentificationCompleted),
 		new(event.EvtPeerProtocolsUpdated),
 		new(event.EvtPeerConnectednessChanged),
@@ -51,7 +48,7 @@ func newWakeups(h host.Host, s source, wall func() time.Time) (*wakeups, error) 
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
 	}
-	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(wall), kernel: newKernelWatch(ifaddrs.Get)}, nil
+	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(c.WallClock), kernel: newKernelWatch(c.Interfaces)}, nil
 }
 
 // run calls wake a moment after something has happened, once for all that happens

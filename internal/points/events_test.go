@@ -186,12 +186,14 @@ func TestListenBlocksNoWakeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, 1)
 		bus := waitingBus{b.client.EventBus(), make(chan struct{}), make(chan struct{})}
+		config := b.set.config
+		config.Host = busHost{b.client, bus}
 		ls := &b.set.listeners
 		l := &Listener{ls, func(bool) {}}
 		added := make(chan error, 1)
 		go func() {
 			added <- ls.add(l, func() (*wakeups, error) {
-				return newWakeups(busHost{b.client, bus}, b.set, b.set.config.WallClock)
+				return newWakeups(&config, b.set)
 			})
 		}()
 		<-bus.asked

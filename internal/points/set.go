@@ -13,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 // ErrNoPoints means that there is no point to ask.
@@ -42,6 +44,9 @@ type Set struct {
 
 // New returns the points of a host. It sends nothing yet.
 func New(c Config) *Set {
+	if c.Interfaces == nil {
+		c.Interfaces = ifaddrs.Get
+	}
 	if c.WallClock == nil {
 		c.WallClock = func() time.Time { return time.Now().Round(0) }
 	}
@@ -204,7 +209,7 @@ func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, reque
 // host's events wait for it. It may be called for a moment after [Listener.Stop].
 func (s *Set) Listen(wake func(slept bool)) (*Listener, error) {
 	l := &Listener{&s.listeners, wake}
-	err := s.listeners.add(l, func() (*wakeups, error) { return newWakeups(s.config.Host, s, s.config.WallClock) })
+	err := s.listeners.add(l, func() (*wakeups, error) { return newWakeups(&s.config, s) })
 	if err != nil {
 		return nil, err
 	}

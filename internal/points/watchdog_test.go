@@ -35,7 +35,7 @@ func newNATBed(t testing.TB, n, bitsPerSecond int) *natBed {
 	h, err := libp2p.New(
 		libp2p.ListenAddrStrings("/ip4/"+source.String()+"/udp/8000/quic-v1"),
 		libp2p.DisableIdentifyAddressDiscovery(),
-		nat.QUIC(source, func(addr *net.UDPAddr) net.PacketConn {
+		nat.QUIC(func(addr *net.UDPAddr) net.PacketConn {
 			b.nat = nat.New(b.net.NewEndpoint(addr, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link}))
 			return b.nat
 		}))
