@@ -78,10 +78,10 @@ func awaitLive(t testing.TB, s Storage, ns string) time.Duration {
 	return time.Since(begun)
 }
 
-// TestNetworkUnreachable: for thirty seconds, everything that the host sends fails at once.
+// TestSimulationNetworkUnreachable: for thirty seconds, everything that the host sends fails at once.
 // It does not use up libp2p's own limit of new connections meanwhile, and is registered
 // soon after.
-func TestNetworkUnreachable(t *testing.T) { inEachProtocol(t, testNetworkUnreachable) }
+func TestSimulationNetworkUnreachable(t *testing.T) { inEachProtocol(t, testNetworkUnreachable) }
 
 func testNetworkUnreachable(t *testing.T, p spoken) {
 	t.Helper()
