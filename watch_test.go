@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	relayclient "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/marcopolo/simnet"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
@@ -123,49 +124,138 @@ func TestWatchesShareASubscription(t *testing.T) {
 	})
 }
 
+// leftWithin is how soon Watch reports that a peer has left which nothing keeps from leaving. Over
+// the standard protocol, the peer unregisters, and Watch reads everything once a minute.
+func (p spoken) leftWithin() time.Duration {
+	if p.serve != nil {
+		return time.Minute + maxWatchInterval + 2*time.Second
+	}
+	return MaxTTL + 2*time.Second
+}
+
 // TestSimulationWatch: the point is out of reach for five seconds, again and again, and now
 // and then for a minute. No peer has left, and Watch reports none as gone. Then a peer leaves.
 func TestSimulationWatch(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := newSimulation(t, 4, 10*time.Millisecond)
-		startPoint(t, sim.hosts[0], testStorage(t))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		point := WithPoints(info(sim.hosts[0]))
-		keep(t, NewClient(sim.hosts[1], point))
-		until, leave := context.WithCancel(t.Context())
-		states, err := NewClient(sim.hosts[2], point).KeepRegistered(until, "n")
-		require.NoError(t, err)
-		time.Sleep(time.Second)
-		events, err := NewClient(sim.hosts[3], point).Watch(ctx, "n")
-		require.NoError(t, err)
-		for range 2 {
-			require.Equal(t, Joined, (<-events).Type)
-		}
-		for i := range scaled(160, 40) {
-			time.Sleep(40 * time.Second)
-			off := 5 * time.Second
-			if i%20 == 19 {
-				off = time.Minute
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 4, 10*time.Millisecond)
+			startPoint(t, sim.hosts[0], testStorage(t), p.serve...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			point := info(sim.hosts[0])
+			keep(t, p.client(sim.hosts[1], point))
+			until, leave := context.WithCancel(t.Context())
+			states, err := p.client(sim.hosts[2], point).KeepRegistered(until, "n")
+			require.NoError(t, err)
+			time.Sleep(time.Second)
+			events, err := p.client(sim.hosts[3], point).Watch(ctx, "n")
+			require.NoError(t, err)
+			for range 2 {
+				require.Equal(t, Joined, (<-events).Type)
 			}
-			sim.unplug(0, true)
-			time.Sleep(off)
-			sim.unplug(0, false)
-			require.Empty(t, pending(events), "outage %d", i+1)
-		}
-		time.Sleep(time.Minute)
-		require.Empty(t, pending(events))
-		leave()
-		for range states { // until its goroutines have ended
-		}
-		left := time.Now()
-		e := <-events
-		require.Equal(t, Left, e.Type)
-		require.Equal(t, sim.hosts[2].ID(), e.Peer.ID)
-		require.LessOrEqual(t, time.Since(left), MaxTTL+2*time.Second)
-		cancel()
-		for range events { // it ends
-		}
+			for i := range scaled(160, 40) {
+				time.Sleep(40 * time.Second)
+				off := 5 * time.Second
+				if i%20 == 19 {
+					off = time.Minute
+				}
+				sim.unplug(0, true)
+				time.Sleep(off)
+				sim.unplug(0, false)
+				require.Empty(t, pending(events), "outage %d", i+1)
+			}
+			time.Sleep(time.Minute)
+			require.Empty(t, pending(events))
+			leave()
+			for range states { // until its goroutines have ended
+			}
+			left := time.Now()
+			e := <-events
+			require.Equal(t, Left, e.Type)
+			require.Equal(t, sim.hosts[2].ID(), e.Peer.ID)
+			require.LessOrEqual(t, time.Since(left), p.leftWithin())
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
+// TestSimulationWatchAfterOutages: a peer joins while the point, or the watcher, is cut off for
+// five seconds. Watch asks again as soon as the backoff allows, and reports the peer.
+func TestSimulationWatchAfterOutages(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			const point, watcher, outages = 0, 1, 12
+			sim := newSimulation(t, 2+outages, 10*time.Millisecond)
+			storage := testStorage(t)
+			startPoint(t, sim.hosts[point], storage, p.serve...)
+			ctx, cancel := context.WithCancel(t.Context())
+			events, err := p.client(sim.hosts[watcher], info(sim.hosts[point])).Watch(ctx, "n")
+			require.NoError(t, err)
+			longest := make(map[int]time.Duration)
+			for i, joiner := range sim.hosts[2:] {
+				time.Sleep(40*time.Second + time.Duration(i)*700*time.Millisecond)
+				require.Empty(t, pending(events))
+				cut := []int{point, watcher}[i%2]
+				sim.unplug(cut, true)
+				time.Sleep(time.Second)
+				keep(t, p.client(joiner, info(sim.hosts[point])))
+				time.Sleep(4 * time.Second)
+				sim.unplug(cut, false)
+				for live(t, storage, "n") <= i {
+					time.Sleep(10 * time.Millisecond)
+				}
+				there := time.Now()
+				e := <-events
+				require.Equal(t, Joined, e.Type)
+				require.Equal(t, joiner.ID(), e.Peer.ID)
+				longest[cut] = max(longest[cut], time.Since(there))
+			}
+			t.Logf("a peer that joins during an outage of 5 s is reported after at most %v if it was the point's, and %v if it was the watcher's", longest[point], longest[watcher])
+			require.LessOrEqual(t, longest[point], 7*time.Second)
+			require.LessOrEqual(t, longest[watcher], 7*time.Second)
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
+// TestWatchMoved: a peer gets another address, and its old one is gone. Watch reports it with the
+// new address, and not as one that left or joined.
+func TestWatchMoved(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 3)
+			startPoint(t, hosts[0], testStorage(t), p.serve...)
+			mover := hosts[1]
+			keep(t, p.client(mover, info(hosts[0])))
+			time.Sleep(time.Second)
+			ctx, cancel := context.WithCancel(t.Context())
+			events, err := p.client(hosts[2], info(hosts[0])).Watch(ctx, "n")
+			require.NoError(t, err)
+			require.Equal(t, Event{Joined, info(mover)}, <-events)
+			for i := range 3 {
+				time.Sleep(time.Minute) // the pace of queries has slowed down
+				before := mover.Network().ListenAddresses()
+				to := ma.StringCast("/ip4/" + simnet.IntToPublicIPv4(1000+i).String() + "/udp/8000/quic-v1")
+				require.NoError(t, mover.Network().Listen(to))
+				mover.Network().(interface{ ListenClose(...ma.Multiaddr) }).ListenClose(before...)
+				moved := time.Now()
+				require.Equal(t, Event{Moved, peer.AddrInfo{ID: mover.ID(), Addrs: []ma.Multiaddr{to}}}, <-events)
+				t.Logf("reported at the new address after %v", time.Since(moved))
+				require.LessOrEqual(t, time.Since(moved), maxWatchInterval+time.Second)
+			}
+			time.Sleep(2 * time.Minute)
+			require.Empty(t, pending(events))
+			cancel()
+			for range events { // it ends
+			}
+		})
 	})
 }
 
@@ -326,45 +416,52 @@ func reserve(t testing.TB, relayHost, point host.Host) peer.AddrInfo {
 // TestWatchOverRelay: a relay lets 128 KiB through a connection, which is a part of the peers.
 // After a while Watch has reported all of them, and none as gone.
 func TestWatchOverRelay(t *testing.T) {
-	for _, row := range []struct{ peers, addrs int }{{950, 1}, {300, 30}} {
-		t.Run(fmt.Sprintf("%d addresses", row.addrs), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := newSimulation(t, 2, 10*time.Millisecond)
-				point, storage := sim.hosts[1], testStorage(t)
-				startPoint(t, point, storage)
-				for range row.peers {
-					key, id := newKey(t, crypto.Ed25519)
-					var all []string
-					for i := range row.addrs {
-						all = append(all, fmt.Sprintf("/dns4/a-long-name-of-a-host.example.com/tcp/%d", 1+i))
-					}
-					require.NoError(t, storage.Add(t.Context(), Record{
-						Namespace: "n", Peer: id, Envelope: seal(t, key, id, all...), Deadline: time.Now().Add(time.Hour),
-					}, Quota{}))
-				}
-				sim.separate(1, addedHost)
-				h := sim.addHost(t, nil)
-				c := NewClient(h, WithPoints(reserve(t, sim.hosts[0], point)))
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				events, err := c.Watch(ctx, "n")
-				require.NoError(t, err)
-				begun := time.Now()
-				for i := range row.peers {
-					select {
-					case e := <-events:
-						require.Equal(t, Joined, e.Type)
-					case <-time.After(2 * time.Minute):
-						require.Fail(t, "Watch is told of no more", "of %d peers", i)
-					}
-				}
-				t.Logf("%d peers over a relay: all are known after %v", row.peers, time.Since(begun))
-				require.Less(t, time.Since(begun), 5*time.Minute)
-				cancel()
-				for range events { // it ends
-				}
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		for _, row := range []struct{ peers, addrs int }{{950, 1}, {300, 30}} {
+			t.Run(fmt.Sprintf("%d addresses", row.addrs), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { watchOverRelay(t, p, row.peers, row.addrs) })
 			})
-		})
+		}
+	})
+}
+
+func watchOverRelay(t *testing.T, p spoken, peers, addrs int) {
+	t.Helper()
+	sim := newSimulation(t, 2, 10*time.Millisecond)
+	point, storage := sim.hosts[1], testStorage(t)
+	startPoint(t, point, storage, p.serve...)
+	for range peers {
+		key, id := newKey(t, crypto.Ed25519)
+		var all []string
+		for i := range addrs {
+			all = append(all, fmt.Sprintf("/dns4/a-long-name-of-a-host.example.com/tcp/%d", 1+i))
+		}
+		require.NoError(t, storage.Add(t.Context(), Record{
+			Namespace: "n", Peer: id, Envelope: seal(t, key, id, all...), Deadline: time.Now().Add(time.Hour),
+		}, Quota{}))
+	}
+	sim.separate(1, addedHost)
+	h := sim.addHost(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	events, err := p.client(h, reserve(t, sim.hosts[0], point)).Watch(ctx, "n")
+	require.NoError(t, err)
+	begun := time.Now()
+	for i := range peers {
+		select {
+		case e := <-events:
+			require.Equal(t, Joined, e.Type)
+		case <-time.After(2 * time.Minute):
+			require.Fail(t, "Watch is told of no more", "of %d peers", i)
+		}
+	}
+	t.Logf("%d peers over a relay: all are known after %v", peers, time.Since(begun))
+	require.Less(t, time.Since(begun), 5*time.Minute)
+	time.Sleep(90 * time.Second) // in which each list is read again
+	require.Empty(t, pending(events))
+	cancel()
+	for range events { // it ends
 	}
 }
 

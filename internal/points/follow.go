@@ -143,10 +143,9 @@ func repeats(last, found []Entry) bool {
 }
 
 // next returns the cookie to ask for the next page with, or nil for the first page. The list
-// begins anew if the host has connected to the point since the last page, because the point
-// may have forgotten what its cookies meant, and some points then leave out what is new.
+// begins anew if the point may have been started again.
 func (f *Follow) next() []byte {
-	if f.ended && time.Since(f.begun) >= listAgain || f.point.ConnectedSince(f.asked) {
+	if f.ended && time.Since(f.begun) >= listAgain || f.pointRestarted() {
 		f.restart()
 	}
 	f.asked = time.Now()
@@ -154,6 +153,18 @@ func (f *Follow) next() []byte {
 		f.begun, f.ended = f.asked, false
 	}
 	return f.cookie
+}
+
+// pointRestarted reports whether the point may have been started again since the last page,
+// because the host has connected to it since. The point may then have forgotten what its cookies
+// meant, and some points then leave out what is new. A new connection over a relay that limits
+// connections means nothing: each one ends after a few pages.
+func (f *Follow) pointRestarted() bool {
+	if !f.point.ConnectedSince(f.asked) {
+		return false
+	}
+	_, limited := f.point.AnswerLimit(1)
+	return !limited
 }
 
 // restart makes the next page the first one.
@@ -167,7 +178,7 @@ func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	case len(f.cookie) == 0:
 		f.asked = time.Now() // the request may have opened the connection, which does not mean a restart
 		f.first = p.Got
-	case f.point.ConnectedSince(f.asked):
+	case f.pointRestarted():
 		f.restart()
 		return true
 	}
