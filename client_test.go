@@ -2,14 +2,14 @@ package rendezvous
 
 import (
 	"bufio"
+	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,45 +105,126 @@ func TestDiscoverBelievesNothing(t *testing.T) {
 // of a millisecond.
 func brokenRecords(t testing.TB, n int) [][]byte {
 	t.Helper()
-	p521, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
-	require.NoError(t, err)
-	key, _, err := crypto.ECDSAKeyPairFromKey(p521)
-	require.NoError(t, err)
+	key := p521(t)
 	id, err := peer.IDFromPrivateKey(key)
 	require.NoError(t, err)
+	const port = 1000
+	signed := seal(t, key, id, fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port))
+	at := bytes.Index(signed, binary.BigEndian.AppendUint16(nil, port))
+	require.GreaterOrEqual(t, at, 0)
 	var all [][]byte
 	for i := range n {
-		e := seal(t, key, id, fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", 1+i))
-		e[len(e)-1] ^= 1
+		e := bytes.Clone(signed)
+		binary.BigEndian.PutUint16(e[at:], uint16(port+1+i))
 		all = append(all, e)
 	}
 	return all
 }
 
-// lastRequest is the last request that a client has made.
-type lastRequest struct{ is RequestEnded }
+// hold puts records into a storage, whether or not they are valid.
+func hold(t testing.TB, s Storage, ns string, envelopes ...[]byte) {
+	t.Helper()
+	for i, e := range envelopes {
+		require.NoError(t, s.Add(t.Context(), Record{
+			Namespace: ns, Peer: peer.ID(fmt.Sprint(i)), Envelope: e, Deadline: time.Now().Add(time.Hour),
+		}, Quota{}))
+	}
+}
 
-func (l *lastRequest) RequestEnded(e RequestEnded) { l.is = e }
+// endedRequests has the requests that a client has made.
+type endedRequests struct {
+	mu  sync.Mutex
+	all []RequestEnded
+}
+
+func (r *endedRequests) RequestEnded(e RequestEnded) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, e)
+}
+
+// first returns the first request.
+func (r *endedRequests) first(t testing.TB) RequestEnded {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	require.NotEmpty(t, r.all)
+	return r.all[0]
+}
 
 // TestManyBrokenRecords: an answer with 8 broken records violates the protocol. The client
 // skips the rest of it and does not ask the point for a while.
 func TestManyBrokenRecords(t *testing.T) {
-	point, h := newHost(t), newHost(t)
-	connect(t, h, point)
-	broken := brokenRecords(t, 100)
-	hostilePoint(point, sending(t, registrations(broken...)))
-	ended := new(lastRequest)
-	c := NewClient(h, WithPoints(info(point)), WithClientMetricsTracer(ended))
-	_, err := c.Discover(t.Context(), point.ID(), "n", 0)
-	require.ErrorIs(t, err, ErrProtocol)
-	require.Equal(t, 8, ended.is.Invalid, "the other records are not checked")
-	require.Equal(t, points.Failed, judge(err))
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 2)
+			point, h := hosts[0], hosts[1]
+			connect(t, h, point)
+			storage, served := testStorage(t), new(servedRequests)
+			startPoint(t, point, storage, append(p.serve, WithMetricsTracer(served))...)
+			hold(t, storage, "n", brokenRecords(t, 1000)...)
+			ended := new(endedRequests)
+			c := NewClient(h, WithPoints(info(point)), p.speak, WithClientMetricsTracer(ended))
+			for range 2 { // the second search finds the point in backoff
+				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+				found, err := c.FindPeers(ctx, "n")
+				require.NoError(t, err)
+				for range found {
+					require.Fail(t, "found an unexpected peer")
+				}
+				require.Error(t, ctx.Err(), "the search goes on until then")
+				cancel()
+			}
+			require.EqualValues(t, 1, served.discovers.Load())
+			require.ErrorIs(t, ended.first(t).Err, ErrProtocol)
+			require.Equal(t, 8, ended.first(t).Invalid, "the other records are not checked")
 
-	key, good := newKey(t, crypto.Ed25519)
-	hostilePoint(point, sending(t, registrations(append(broken[:7:7], seal(t, key, good, addr))...)))
-	found, err := c.Discover(t.Context(), point.ID(), "n", 0)
-	require.NoError(t, err)
-	require.Len(t, found, 1, "up to 7 broken records are skipped")
+			key, good := newKey(t, crypto.Ed25519)
+			hold(t, storage, "m", append(brokenRecords(t, 7), seal(t, key, good, addr))...)
+			found, err := c.Discover(t.Context(), point.ID(), "m", 0)
+			require.NoError(t, err)
+			require.Len(t, found, 1, "up to 7 broken records are skipped")
+		})
+	})
+}
+
+// TestContextEndsAmongRecords: a context that ends while an answer is read ends the reading. The
+// point is not to blame for it.
+func TestContextEndsAmongRecords(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 2)
+			point, h := hosts[0], hosts[1]
+			connect(t, h, point)
+			storage := testStorage(t)
+			startPoint(t, point, storage, p.serve...)
+			hold(t, storage, "n", brokenRecords(t, 1000)...)
+			ended := new(endedRequests)
+			c := NewClient(h, WithPoints(info(point)), p.speak, WithClientMetricsTracer(ended))
+			checks, takes := 0, 60*time.Millisecond
+			c.asker.records.Pay = func(peer.ID, crypto.PubKey) error {
+				checks++
+				time.Sleep(takes) // in virtual time, the check itself takes none
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			begun := time.Now()
+			_, err := c.Discover(ctx, point.ID(), "n", 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.LessOrEqual(t, time.Since(begun), 260*time.Millisecond)
+			require.Less(t, checks, 4)
+			require.Positive(t, checks)
+			require.Equal(t, checks, ended.first(t).Invalid)
+
+			takes, begun = 0, time.Now()
+			_, err = c.Discover(t.Context(), point.ID(), "n", 0)
+			require.ErrorIs(t, err, ErrProtocol)
+			require.Less(t, time.Since(begun), points.MinBackoff/2, "the point is not in backoff")
+		})
+	})
 }
 
 // TestDearSignatures: a point sends ever new records with a key whose signatures take long to
