@@ -181,17 +181,12 @@ func TestKeepRegisteredOfADialer(t *testing.T) {
 	require.NoError(t, err)
 	s := until(t, states, 10*time.Second, func(s State) bool { return s.Namespaces[0].Err != nil })
 	require.ErrorIs(t, s.Namespaces[0].Err, ErrNoAddresses)
-	require.Eventually(t, func() bool {
-		lines.mu.Lock()
-		defer lines.mu.Unlock()
-		return len(lines.lines) > 0
-	}, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return len(linesWith(lines, "")) > 0 }, 10*time.Second, 10*time.Millisecond)
 	cancel()
 	for range states { // it ends
 	}
-	require.Len(t, lines.lines, 1)
-	require.Equal(t, slog.LevelWarn, lines.lines[0].Level)
-	require.Contains(t, lines.lines[0].Message, "no address")
+	require.Len(t, linesWith(lines, ""), 1)
+	require.Equal(t, slog.LevelWarn, linesWith(lines, noAddressLine)[0].Level)
 }
 
 // TestKeepRegisteredAfterSleep: a machine cannot know how long it has slept. Its
@@ -222,13 +217,15 @@ func TestKeepRegisteredAfterSleep(t *testing.T) {
 }
 
 // TestWallClockStep: a step of the wall clock by a few seconds looks like a short sleep.
-// The host registers anew and stays findable.
+// The host registers anew, stays findable and says nothing. A step back means nothing.
 func TestWallClockStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		lines := countLogs(t)
 		hosts := simHosts(t, 2)
 		startPoint(t, hosts[0], testStorage(t))
 		var step atomic.Int64
-		c := NewClient(hosts[1], WithPoints(info(hosts[0])), func(c *clientConfig) error {
+		registers := new(registerTimes)
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithClientMetricsTracer(registers), func(c *clientConfig) error {
 			c.wallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(step.Load())) }
 			return nil
 		})
@@ -243,6 +240,18 @@ func TestWallClockStep(t *testing.T) {
 			})
 			time.Sleep(time.Second)
 		}
+		registers.take()
+		for range 10 {
+			step.Add(int64(-time.Hour))
+			time.Sleep(time.Minute)
+			require.True(t, (<-states).Findable())
+		}
+		times := registers.take()
+		require.GreaterOrEqual(t, len(times), 40)
+		for i := range times[1:] {
+			require.GreaterOrEqual(t, times[i+1].Sub(times[i]), MaxTTL*2/5, "no refresh is early")
+		}
+		require.Empty(t, linesWith(lines, ""))
 	})
 }
 

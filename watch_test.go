@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -259,57 +260,132 @@ func TestWatchMoved(t *testing.T) {
 	})
 }
 
+// linesWith returns the log lines of a test whose message has a text.
+func linesWith(l *logged, text string) (lines []slog.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, line := range l.lines {
+		if strings.Contains(line.Message, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// attribute returns an attribute of a log line as a text.
+func attribute(line slog.Record, key string) (value string) {
+	line.Attrs(func(a slog.Attr) bool {
+		if a.Key == key {
+			value = a.Value.String()
+		}
+		return a.Key != key
+	})
+	return value
+}
+
+// What the log says of silence.
+const (
+	noAddressLine = "this host has no address that others could use, so nobody finds it"
+	refusedLine   = "no rendezvous point takes this host's registrations, so nobody finds it"
+	silentLine    = "no rendezvous point answers searches, so this host finds nobody"
+)
+
 // TestSilenceIsLogged: the log says once a minute, with the reason, that no point answers
-// a search or that a host has no address to register.
+// searches and that none takes registrations. So does the state.
 func TestSilenceIsLogged(t *testing.T) {
+	for name, row := range map[string]struct {
+		fail   func(sim *simulation, over <-chan struct{}) // what the point does, which is host 0
+		back   func(sim *simulation)
+		reason string
+	}{
+		"resets": {
+			func(sim *simulation, _ <-chan struct{}) {
+				hostilePoint(sim.hosts[0], func(st network.Stream, _ *pb.Message) { _ = st.Reset() })
+			},
+			func(*simulation) {}, network.ErrReset.Error(),
+		},
+		"does not answer": {
+			func(sim *simulation, over <-chan struct{}) {
+				hostilePoint(sim.hosts[0], func(network.Stream, *pb.Message) { <-over })
+			},
+			func(*simulation) {}, context.DeadlineExceeded.Error(),
+		},
+		"is out of reach": {
+			func(sim *simulation, _ <-chan struct{}) { sim.unplug(0, true) },
+			func(sim *simulation) { sim.unplug(0, false) }, "failed to dial",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lines := countLogs(t)
+				sim := newSimulation(t, 2, 10*time.Millisecond)
+				point, h := sim.hosts[0], sim.hosts[1]
+				service := startPoint(t, point, testStorage(t))
+				over, end := context.WithCancel(t.Context())
+				ctx, cancel := context.WithCancel(t.Context())
+				c := NewClient(h, WithPoints(info(point)))
+				events, err := c.Watch(ctx, "n")
+				require.NoError(t, err)
+				states, err := c.KeepRegistered(ctx, "m")
+				require.NoError(t, err)
+				time.Sleep(time.Minute)
+				require.NoError(t, (<-states).SearchErr)
+				require.Empty(t, linesWith(lines, ""))
+
+				service.Stop() // otherwise it answers on the streams that the client has kept
+				row.fail(sim, over.Done())
+				time.Sleep(5*time.Minute + 30*time.Second)
+				for text, ns := range map[string]string{silentLine: "n", refusedLine: "m"} {
+					found := linesWith(lines, text)
+					require.InDelta(t, 5, len(found), 1)
+					for i, line := range found {
+						require.Equal(t, slog.LevelError, line.Level)
+						require.Equal(t, ns, attribute(line, "namespace"))
+						require.Contains(t, attribute(line, "error"), row.reason)
+						if i > 0 {
+							require.GreaterOrEqual(t, line.Time.Sub(found[i-1].Time), time.Minute)
+						}
+					}
+				}
+				require.Len(t, linesWith(lines, ""), len(linesWith(lines, silentLine))+len(linesWith(lines, refusedLine)))
+				require.ErrorContains(t, c.SearchErr(), row.reason)
+				s := <-states
+				require.ErrorContains(t, s.SearchErr, row.reason)
+				require.ErrorContains(t, s.Namespaces[0].Err, row.reason)
+
+				end()
+				row.back(sim)
+				point.RemoveStreamHandler(RendezvousID_v001)
+				startPoint(t, point, testStorage(t))
+				until(t, states, 30*time.Second, func(s State) bool { return s.SearchErr == nil && s.Findable() })
+				require.NoError(t, c.SearchErr())
+				before := len(linesWith(lines, ""))
+				time.Sleep(2 * time.Minute)
+				require.Len(t, linesWith(lines, ""), before)
+				cancel()
+				for range states { // it ends
+				}
+				for range events { // it ends
+				}
+			})
+		})
+	}
+}
+
+// TestNoAddressIsLogged: the log says once a minute that a host has no address to register. No
+// point is to blame.
+func TestNoAddressIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lines := countLogs(t)
 		hosts := simHosts(t, 2)
-		service := startPoint(t, hosts[0], testStorage(t))
-		point := WithPoints(info(hosts[0]))
-		count := func(text string) (n int) {
-			lines.mu.Lock()
-			defer lines.mu.Unlock()
-			for _, l := range lines.lines {
-				if strings.Contains(l.Message, text) {
-					n++
-				}
-			}
-			return n
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		states, err := NewClient(hosts[1], point, WithAddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil })).KeepRegistered(ctx, "n")
-		require.NoError(t, err)
-		time.Sleep(5*time.Minute + 30*time.Second)
-		require.InDelta(t, 6, count("no address"), 1)
-		require.Zero(t, count("takes"), "no point has refused")
-		cancel()
-		for range states { // it ends
-		}
-
-		ctx, cancel = context.WithCancel(t.Context())
-		c := NewClient(hosts[1], point)
-		events, err := c.Watch(ctx, "n")
-		require.NoError(t, err)
-		time.Sleep(time.Minute)
-		require.Zero(t, count("answers"))
-		service.Stop() // otherwise it answers on the stream that the client has kept
-		hostilePoint(hosts[0], func(st network.Stream, _ *pb.Message) { _ = st.Reset() })
-		time.Sleep(5*time.Minute + 30*time.Second)
-		require.InDelta(t, 5, count("answers"), 1)
-		require.Error(t, c.SearchErr())
-		kept, err := c.KeepRegistered(ctx, "m")
-		require.NoError(t, err)
-		require.Error(t, (<-kept).SearchErr)
-		hosts[0].RemoveStreamHandler(RendezvousID_v001)
 		startPoint(t, hosts[0], testStorage(t))
-		until(t, kept, 30*time.Second, func(s State) bool { return s.SearchErr == nil })
-		require.NoError(t, c.SearchErr())
-		cancel()
-		for range kept { // it ends
-		}
-		for range events { // it ends
-		}
+		keep(t, NewClient(hosts[1], WithPoints(info(hosts[0])), WithAddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil })))
+		time.Sleep(5*time.Minute + 30*time.Second)
+		found := linesWith(lines, noAddressLine)
+		require.InDelta(t, 6, len(found), 1)
+		require.Len(t, linesWith(lines, ""), len(found), "no point has refused")
+		require.Equal(t, "n", attribute(found[0], "namespace"))
+		require.Equal(t, slog.LevelWarn, found[0].Level)
 	})
 }
 
@@ -331,12 +407,17 @@ func TestSilenceWithoutPoints(t *testing.T) {
 		}
 		search(5*60 + 30)
 		require.ErrorIs(t, c.SearchErr(), ErrNoPoints)
-		require.InDelta(t, 6, len(lines.lines), 1)
+		found := linesWith(lines, silentLine)
+		require.InDelta(t, 6, len(found), 1)
+		for _, line := range found {
+			require.Equal(t, ErrNoPoints.Error(), attribute(line, "error"))
+			require.Equal(t, "n", attribute(line, "namespace"))
+		}
 		startPoint(t, hosts[0], testStorage(t))
 		connect(t, hosts[1], hosts[0])
 		search(10)
 		require.NoError(t, c.SearchErr())
-		require.InDelta(t, 6, len(lines.lines), 1)
+		require.Len(t, linesWith(lines, ""), len(found))
 	})
 }
 
