@@ -347,7 +347,7 @@ func (a *asker) read(ctx context.Context, point *points.Point, ns string, most i
 		if err != nil {
 			return nil, false, err
 		}
-		return a.record(point, ns, p), false, nil
+		return a.record(point, ns, p, nil), false, nil
 	}
 	f, err := point.Follow(ctx, ns)
 	if err != nil {
@@ -356,7 +356,7 @@ func (a *asker) read(ctx context.Context, point *points.Point, ns string, most i
 	defer f.Done()
 	read := 0
 	err = a.follow(ctx, point, f, ns, most, func(p page) bool {
-		seen = a.record(point, ns, p)
+		seen = a.record(point, ns, p, f)
 		all = p.dialect == wire.Standard
 		read += len(p.found)
 		return all && read < MaxDiscoverLimit
@@ -371,19 +371,37 @@ func (a *asker) read(ctx context.Context, point *points.Point, ns string, most i
 }
 
 // record records the peers on a page, without the host itself. It returns what all points
-// together say of each.
-func (a *asker) record(point *points.Point, ns string, p page) []points.Sighting {
+// together say of each. f is nil unless the point's list is followed.
+func (a *asker) record(point *points.Point, ns string, p page, f *points.Follow) []points.Sighting {
 	now := time.Now()
 	seen := make([]points.Sighting, 0, len(p.found))
 	for _, r := range p.found {
 		if r.Peer.ID != a.host.ID() {
 			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
-		} else if p.dialect == wire.Waku && a.own.Foreign(r.Peer.Addrs) {
+		} else if a.keyClash(p.dialect, f, r) {
 			a.logKeyClash(point.ID(), r.Peer.Addrs)
 		}
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
 	return seen
+}
+
+// keyClash reports whether a registration of this host's peer ID was made by another host with
+// its key.
+//
+// Over the standard protocol, an old registration of this host may live for hours, at a point that
+// takes no newer one. So the point must first have had the record that the host has now: what
+// replaces that was registered later. A host that is not registered there cannot tell.
+func (a *asker) keyClash(d *wire.Dialect, f *points.Follow, r Registration) bool {
+	if d == wire.Waku {
+		return a.own.Foreign(r.Peer.Addrs)
+	}
+	seq := a.own.Seq()
+	if r.Seq == seq {
+		f.SetSelf(seq)
+		return false
+	}
+	return seq != 0 && f.HadSelf(seq) && a.own.Foreign(r.Peer.Addrs)
 }
 
 // logKeyClash logs that another host is registered under this host's peer ID. Other peers then

@@ -90,7 +90,7 @@ func TestRoomForManyPeers(t *testing.T) {
 			require.Len(t, found[i].Peer.Addrs, len(addrs))
 			found[i].TTL = time.Hour
 		}
-		a.record(a.points.Point(point.ID()), "n", page{dialect: wire.Waku, found: found})
+		a.record(a.points.Point(point.ID()), "n", page{dialect: wire.Waku, found: found}, nil)
 	}
 	require.Len(t, a.points.Sightings().Live("n", 0), MaxDiscoverLimit)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	discoveryutil "github.com/libp2p/go-libp2p/p2p/discovery/util"
+	"github.com/marcopolo/simnet"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/points"
@@ -534,32 +535,77 @@ func TestConnectedPeersAreLeftOut(t *testing.T) {
 	})
 }
 
-// relayedHost is a host that is connected to others only over relays that limit connections.
-type relayedHost struct{ host.Host }
-
-type relayedNetwork struct{ network.Network }
-
-func (h relayedHost) Network() network.Network { return relayedNetwork{h.Host.Network()} }
-
-func (n relayedNetwork) Connectedness(id peer.ID) network.Connectedness {
-	if c := n.Network.Connectedness(id); c != network.Connected {
-		return c
-	}
-	return network.Limited
-}
-
 // TestRelayedPeersAreFound: gossipsub does not use a connection that a relay limits, so a peer
 // behind one is found.
 func TestRelayedPeersAreFound(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hosts := simHosts(t, 3)
-		startPoint(t, hosts[0], testStorage(t))
-		keep(t, NewClient(hosts[2], WithPoints(info(hosts[0]))))
-		connect(t, hosts[1], hosts[2])
-		time.Sleep(time.Second)
-		require.Empty(t, drain(t, NewClient(hosts[1], WithPoints(info(hosts[0]))), "n"))
-		c := NewClient(relayedHost{hosts[1]}, WithPoints(info(hosts[0])))
-		require.Equal(t, []peer.ID{hosts[2].ID()}, drain(t, c, "n"))
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 4)
+			point, relayHost, h, relayed := hosts[0], hosts[1], hosts[2], hosts[3]
+			startPoint(t, point, testStorage(t), p.serve...)
+			keep(t, p.client(relayed, info(point)))
+			require.NoError(t, h.Connect(network.WithAllowLimitedConn(t.Context(), "test"), reserve(t, relayHost, relayed)))
+			time.Sleep(time.Second)
+			c := p.client(h, info(point))
+			require.Equal(t, network.Limited, h.Network().Connectedness(relayed.ID()))
+			require.Equal(t, []peer.ID{relayed.ID()}, drain(t, c, "n"))
+			connect(t, h, relayed)
+			require.Equal(t, network.Connected, h.Network().Connectedness(relayed.ID()))
+			time.Sleep(time.Second)
+			require.Empty(t, drain(t, c, "n"))
+		})
+	})
+}
+
+// part lets no packet pass between hosts i and j until rejoin is called.
+func part(s *simulation, i, j int) (rejoin func()) {
+	s.separate(i, j)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		a, b := simnet.IntToPublicIPv4(i).String(), simnet.IntToPublicIPv4(j).String()
+		delete(s.apart, [2]string{a, b})
+		delete(s.apart, [2]string{b, a})
+	}
+}
+
+// TestSimulationDeadConnection: two gossipsub nodes, set up as in the README, are connected for
+// minutes. Then no packet passes between them until libp2p says so at both. As soon as there is a
+// path again, they connect.
+func TestSimulationDeadConnection(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 3, 20*time.Millisecond)
+			point, a, b := sim.hosts[0], sim.hosts[1], sim.hosts[2]
+			startPoint(t, point, testStorage(t), p.serve...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			nodes := []*gossipNode{
+				startGossipOver(ctx, t, a, p.client(a, info(point))),
+				startGossipOver(ctx, t, b, p.client(b, info(point))),
+			}
+			connected := func() bool {
+				return a.Network().Connectedness(b.ID()) == network.Connected || b.Network().Connectedness(a.ID()) == network.Connected
+			}
+			for range 3 {
+				time.Sleep(5 * time.Minute)
+				require.Equal(t, 2, reached(nodes))
+				rejoin := part(sim, 1, 2)
+				died := time.Now()
+				for connected() && time.Since(died) < 5*time.Minute {
+					time.Sleep(10 * time.Millisecond)
+				}
+				rejoin()
+				broken := time.Now()
+				for reached(nodes) < 2 && time.Since(broken) < 10*time.Minute {
+					time.Sleep(100 * time.Millisecond)
+				}
+				t.Logf("a connection died, which libp2p said after %v: back %v later", broken.Sub(died), time.Since(broken))
+				require.LessOrEqual(t, time.Since(broken), 15*time.Second)
+			}
+		})
 	})
 }
 

@@ -2,14 +2,17 @@ package rendezvous
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -421,53 +424,130 @@ func TestSilenceWithoutPoints(t *testing.T) {
 	})
 }
 
-// TestKeyClashIsLogged: another host with this host's key is logged once a minute. A change of
-// this host's own addresses is not logged.
-func TestKeyClashIsLogged(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		lines := countLogs(t)
-		count := func() (n int) {
-			lines.mu.Lock()
-			defer lines.mu.Unlock()
-			for _, l := range lines.lines {
-				if strings.Contains(l.Message, "key") {
-					n++
-				}
-			}
-			return n
-		}
-		hosts := simHosts(t, 2)
-		storage := testStorage(t)
-		startPoint(t, hosts[0], storage)
-		var extra atomic.Int64
-		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithAddrsFactory(func(addrs []ma.Multiaddr) []ma.Multiaddr {
-			return append(addrs, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", 1+extra.Load())))
-		}))
-		states := keep(t, c)
-		ctx, cancel := context.WithCancel(t.Context())
-		events, err := c.Watch(ctx, "n")
-		require.NoError(t, err)
-		for range 10 {
-			time.Sleep(20 * time.Second)
-			extra.Add(1)
-		}
-		require.True(t, (<-states).Findable())
-		require.Zero(t, count())
+// clashLine is what the log says of another host with this host's key.
+const clashLine = "another host seems to use this host's key"
 
-		key := hosts[1].Peerstore().PrivKey(hosts[1].ID())
-		for range 31 { // for two minutes and a half
-			require.NoError(t, storage.Add(t.Context(), Record{
-				Namespace: "n",
-				Peer:      hosts[1].ID(),
-				Envelope:  seal(t, key, hosts[1].ID(), "/ip4/198.51.100.1/tcp/1"),
-				Deadline:  time.Now().Add(MaxTTL),
-			}, Quota{}))
-			time.Sleep(5 * time.Second)
+// TestKeyClashIsLogged: two hosts with one key and different addresses stay registered at a point,
+// and search it or watch it. Each logs once a minute that it is not alone, with the addresses of
+// the other.
+func TestKeyClashIsLogged(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		for name, search := range map[string]func(context.Context, *Client){
+			"FindPeers": searchOnAndOn,
+			"Watch": func(ctx context.Context, c *Client) {
+				events, err := c.Watch(ctx, "n")
+				require.NoError(t, err)
+				for e := range events {
+					require.Fail(t, "there are no others", "%v", e)
+				}
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					lines := countLogs(t)
+					sim := newSimulation(t, 2, 10*time.Millisecond)
+					point, one := sim.hosts[0], sim.hosts[1]
+					startPoint(t, point, testStorage(t), p.serve...)
+					other := sim.addHost(t, nil, libp2p.Identity(one.Peerstore().PrivKey(one.ID())))
+					require.Equal(t, one.ID(), other.ID())
+					ctx, cancel := context.WithCancel(t.Context())
+					var searching sync.WaitGroup
+					for _, h := range []host.Host{one, other} {
+						c := p.client(h, info(point))
+						keep(t, c)
+						searching.Go(func() { search(ctx, c) })
+						time.Sleep(3 * time.Second)
+					}
+					time.Sleep(5*time.Minute + 30*time.Second)
+					cancel()
+					searching.Wait()
+					of := make(map[string]int) // lines by the addresses in them
+					for _, line := range linesWith(lines, clashLine) {
+						require.Equal(t, slog.LevelError, line.Level)
+						require.Equal(t, one.ID().String(), attribute(line, "peer"))
+						of[attribute(line, "addresses")]++
+					}
+					require.Len(t, of, 2)
+					require.InDelta(t, 5, of[fmt.Sprint(one.Addrs())], 1)
+					require.InDelta(t, 5, of[fmt.Sprint(other.Addrs())], 1)
+					require.Len(t, linesWith(lines, ""), len(linesWith(lines, clashLine)))
+				})
+			})
 		}
-		require.InDelta(t, 3, count(), 1)
-		cancel()
-		for range events { // it ends
+	})
+}
+
+// searchOnAndOn searches "n" until ctx ends, as gossipsub does.
+func searchOnAndOn(ctx context.Context, c *Client) {
+	for ctx.Err() == nil {
+		if found, err := c.FindPeers(ctx, "n"); err == nil {
+			for range found { // until the search has ended
+			}
 		}
+		time.Sleep(time.Second)
+	}
+}
+
+// TestNoKeyClash: a host finds registrations of its own peer ID that are no longer right: of an
+// earlier process, and of its earlier addresses at a point that does not take newer ones. Over the
+// standard protocol they live for hours. No other host has made them, and it logs nothing.
+func TestNoKeyClash(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			lines := countLogs(t)
+			hosts := simHosts(t, 3)
+			var refuses atomic.Bool
+			points := []peer.AddrInfo{info(hosts[0]), info(hosts[1])}
+			startPoint(t, hosts[0], testStorage(t), p.serve...)
+			old := testStorage(t)
+			startPoint(t, hosts[1], old, append(p.serve, WithAuthorizer(func(_ context.Context, r Request) error {
+				if r.Register && refuses.Load() {
+					return errors.New("no more")
+				}
+				return nil
+			}))...)
+			var port atomic.Int64 // of an address that changes
+			newClient := func() *Client {
+				port.Add(1)
+				return NewClient(hosts[2], WithPoints(points...), p.speak, WithAddrsFactory(func(addrs []ma.Multiaddr) []ma.Multiaddr {
+					return append(addrs, ma.StringCast(fmt.Sprintf("/ip4/192.0.2.1/tcp/%d", port.Load())))
+				}))
+			}
+			earlier := newClient()
+			for _, point := range hosts[:2] {
+				connect(t, hosts[2], point)
+				_, err := earlier.Register(t.Context(), point.ID(), "n", 0)
+				require.NoError(t, err)
+			}
+
+			c := newClient()
+			ctx, cancel := context.WithCancel(t.Context())
+			var searching sync.WaitGroup
+			searching.Go(func() { searchOnAndOn(ctx, c) })
+			events, err := c.Watch(ctx, "n")
+			require.NoError(t, err)
+			time.Sleep(2 * time.Minute) // in which it is not registered
+			require.Equal(t, p.serve != nil, live(t, old, "n") == 1)
+			states := keep(t, c)
+			for range 10 {
+				time.Sleep(20 * time.Second)
+				port.Add(1)
+			}
+			time.Sleep(time.Minute)
+			refuses.Store(true)
+			port.Add(1)
+			time.Sleep(5 * time.Minute)
+			require.Equal(t, p.serve != nil, live(t, old, "n") == 1)
+			require.True(t, (<-states).Findable())
+			require.Empty(t, linesWith(lines, ""))
+			cancel()
+			searching.Wait()
+			for e := range events {
+				require.Fail(t, "there are no others", "%v", e)
+			}
+		})
 	})
 }
 

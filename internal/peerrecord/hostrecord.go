@@ -115,16 +115,19 @@ func (o *HostRecord) certified() *record.Envelope {
 	return signed
 }
 
-func addrsOf(signed *record.Envelope) []ma.Multiaddr {
+func addrsOf(signed *record.Envelope) []ma.Multiaddr { return recordIn(signed).Addrs }
+
+// recordIn returns the record in an envelope of the host. It is empty if it cannot be read.
+func recordIn(signed *record.Envelope) peer.PeerRecord {
 	opened, err := signed.Record()
 	if err != nil {
-		return nil
+		return peer.PeerRecord{}
 	}
 	rec, ok := opened.(*peer.PeerRecord)
 	if !ok {
-		return nil
+		return peer.PeerRecord{}
 	}
-	return rec.Addrs
+	return *rec
 }
 
 // seal returns a record with these addresses: the last one if it has the same ones in
@@ -190,6 +193,16 @@ func encode(signed *record.Envelope) ([]byte, error) {
 		return nil, fmt.Errorf("own peer record, with its key and addresses: %w", err)
 	}
 	return envelope, nil
+}
+
+// Seq returns the sequence number of the record that [HostRecord.Envelope] returned last, or 0.
+func (o *HostRecord) Seq() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.signed == nil {
+		return 0
+	}
+	return recordIn(o.signed).Seq
 }
 
 // Foreign reports whether a registered record of the host's peer ID must be from another

@@ -44,6 +44,8 @@ type Follow struct {
 
 	repeats bool      // whether the point's cookies lead back to the same page
 	noticed time.Time // when that was
+
+	self uint64 // the sequence number of the host's record when the list last had it, or 0
 }
 
 // Follow returns how far the list of a namespace was read, once nobody else reads in it.
@@ -82,6 +84,12 @@ func (p *Point) FollowedSince(namespace string, t time.Time) bool {
 	f, known := p.follows.Peek(namespace)
 	return known && f.wanted.After(t)
 }
+
+// SetSelf records that the list has a record of the host itself, by its sequence number.
+func (f *Follow) SetSelf(seq uint64) { f.self = seq }
+
+// HadSelf reports whether SetSelf was last called with seq.
+func (f *Follow) HadSelf(seq uint64) bool { return f.self == seq }
 
 // Done lets others read on.
 func (f *Follow) Done() { <-f.turn }
