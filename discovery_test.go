@@ -541,8 +541,9 @@ func TestRelayedPeersAreFound(t *testing.T) {
 	inEachProtocol(t, func(t *testing.T, p spoken) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
-			hosts := simHosts(t, 4)
-			point, relayHost, h, relayed := hosts[0], hosts[1], hosts[2], hosts[3]
+			sim := newSimulation(t, 4, 10*time.Millisecond)
+			point, relayHost, h, relayed := sim.hosts[0], sim.hosts[1], sim.hosts[2], sim.hosts[3]
+			rejoin := part(sim, 2, 3)
 			startPoint(t, point, testStorage(t), p.serve...)
 			keep(t, p.client(relayed, info(point)))
 			require.NoError(t, h.Connect(network.WithAllowLimitedConn(t.Context(), "test"), reserve(t, relayHost, relayed)))
@@ -550,7 +551,9 @@ func TestRelayedPeersAreFound(t *testing.T) {
 			c := p.client(h, info(point))
 			require.Equal(t, network.Limited, h.Network().Connectedness(relayed.ID()))
 			require.Equal(t, []peer.ID{relayed.ID()}, drain(t, c, "n"))
-			connect(t, h, relayed)
+
+			rejoin()
+			require.NoError(t, h.Connect(network.WithForceDirectDial(t.Context(), "test"), info(relayed)))
 			require.Equal(t, network.Connected, h.Network().Connectedness(relayed.ID()))
 			time.Sleep(time.Second)
 			require.Empty(t, drain(t, c, "n"))
@@ -599,6 +602,7 @@ func TestSimulationDeadConnection(t *testing.T) {
 				}
 				rejoin()
 				broken := time.Now()
+				time.Sleep(100 * time.Millisecond)
 				for reached(nodes) < 2 && time.Since(broken) < 10*time.Minute {
 					time.Sleep(100 * time.Millisecond)
 				}
