@@ -219,7 +219,8 @@ func TestSimulationWatchAfterOutages(t *testing.T) {
 				longest[cut] = max(longest[cut], time.Since(there))
 			}
 			t.Logf("a peer that joins during an outage of 5 s is reported after at most %v if it was the point's, and %v if it was the watcher's", longest[point], longest[watcher])
-			require.LessOrEqual(t, longest[point], 7*time.Second)
+			// After the point's outage, Watch may have asked just before the peer registered.
+			require.LessOrEqual(t, longest[point], maxWatchInterval+time.Second)
 			require.LessOrEqual(t, longest[watcher], 7*time.Second)
 			cancel()
 			for range events { // it ends
