@@ -4,7 +4,9 @@ package rendezvous
 // times, in virtual time.
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math"
@@ -23,6 +25,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/record"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
@@ -30,6 +33,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/wire"
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
 
@@ -487,6 +491,25 @@ func TestDialsOfOneConnect(t *testing.T) {
 	require.Zero(t, dials.Load(), "nor does a search")
 	require.Error(t, h.Connect(t.Context(), p))
 	require.EqualValues(t, 16, dials.Load())
+}
+
+// greedyPoint answers each DISCOVER with a thousand made-up registrations, as far as they fit, and
+// counts the answers. It speaks both protocols.
+func greedyPoint(h host.Host, invent func() wire.Found, answered *atomic.Int64) {
+	for id, d := range map[protocol.ID]*wire.Dialect{RendezvousID_v001: wire.Waku, StandardID: wire.Standard} {
+		h.SetStreamHandler(id, func(st network.Stream) {
+			defer st.Close()
+			if _, err := wire.ReadFrame(bufio.NewReader(st), nil, d.MaxRequest); err != nil {
+				return
+			}
+			all := make([]wire.Found, MaxDiscoverLimit)
+			for i := range all {
+				all[i] = invent()
+			}
+			n := answered.Add(1)
+			_, _ = d.WriteFound(st, make([]byte, 64<<10), all, binary.BigEndian.AppendUint64(nil, uint64(n)))
+		})
+	}
 }
 
 // told is what Watch has told.

@@ -712,40 +712,62 @@ func TestSimulationLyingPointMesh(t *testing.T) {
 }
 
 // TestSimulationGreedyPoint: a point that again and again invents a thousand peers with 64
-// addresses each uses a bounded part of the client's memory.
+// addresses each, registered for as long as the protocol allows, uses a bounded part of the
+// memory of searches and of Watch. Nothing gets into the peerstore, and the host can still dial
+// an honest point.
 func TestSimulationGreedyPoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := newSimulation(t, 2, 10*time.Millisecond)
-		rec := peer.NewPeerRecord()
-		for i := range 64 {
-			rec.Addrs = append(rec.Addrs, ma.StringCast("/ip4/192.0.2.1/tcp/"+strconv.Itoa(1+i)))
-		}
-		hostilePoint(sim.hosts[0], func(st network.Stream, m *pb.Message) {
-			var all [][]byte
-			for range MaxDiscoverLimit {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			sim := newSimulation(t, 4, 10*time.Millisecond)
+			rec := peer.NewPeerRecord()
+			for i := range 64 {
+				rec.Addrs = append(rec.Addrs, ma.StringCast("/ip4/192.0.2.1/tcp/"+strconv.Itoa(1+i)))
+			}
+			var answered atomic.Int64
+			greedyPoint(sim.hosts[0], func() wire.Found {
 				key, id := newKey(t, crypto.Ed25519)
 				invented := *rec
 				invented.PeerID = id
-				all = append(all, sealRecord(t, key, &invented))
+				return wire.Found{Namespace: "n", Envelope: sealRecord(t, key, &invented), TTL: int32(MaxStandardTTL / time.Second)}
+			}, &answered)
+			startPoint(t, sim.hosts[2], testStorage(t), p.serve...)
+			keep(t, p.client(sim.hosts[3], info(sim.hosts[2])))
+			h := sim.hosts[1]
+			c := p.client(h, info(sim.hosts[0]))
+			drain(t, c, "n", discovery.Limit(1))
+			before, known := heap(), len(h.Peerstore().Peers())
+			answers := int64(scaled(18, 3))
+			for most := 0; answered.Load() < 1+answers; {
+				time.Sleep(maxSearchInterval)
+				most = max(most, len(drain(t, c, "n", discovery.Limit(MaxDiscoverLimit))))
+				require.Greater(t, most, MaxDiscoverLimit/2)
 			}
-			sending(t, registrations(all...))(st, m)
+			grown := heap() - before
+			t.Logf("%d answers with 1000 made-up peers of 64 addresses each: memory grew by %d KiB", answers, grown>>10)
+			require.Less(t, grown, int64(8<<20))
+
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			events, err := c.Watch(ctx, "n")
+			require.NoError(t, err)
+			told := newTold(t, events)
+			for until := answered.Load() + answers; answered.Load() < until; time.Sleep(time.Second) {
+				told.read()
+			}
+			watched := told.peers()
+			told.addrs = nil // the test's own memory
+			grown = heap() - before
+			t.Logf("as many for Watch, which tells of %d peers: memory grew by %d KiB", watched, grown>>10)
+			require.Less(t, grown, int64(24<<20)) // with what the reader was told, which outlives the sightings
+			require.Len(t, h.Peerstore().Peers(), known)
+			cancel()
+			for range events { // it ends
+			}
+			require.NoError(t, c.SetPoints(info(sim.hosts[2])))
+			require.Equal(t, []peer.ID{sim.hosts[3].ID()}, drain(t, c, "n"), "the honest point is dialled, and nobody else is found")
+			runtime.KeepAlive(c)
 		})
-		d := NewRendezvousDiscovery(sim.hosts[1], WithPoints(info(sim.hosts[0])))
-		drain(t, d, "n", discovery.Limit(1))
-		before := heap()
-		answers := scaled(6, 2) // in full as many as the client remembers: those of one TTL
-		for range answers {
-			time.Sleep(maxSearchInterval)
-			found := drain(t, d, "n", discovery.Limit(MaxDiscoverLimit))
-			require.Greater(t, len(found), MaxDiscoverLimit/2)
-			for _, id := range found {
-				require.Empty(t, sim.hosts[1].Peerstore().Addrs(id))
-			}
-		}
-		grown := heap() - before
-		runtime.KeepAlive(d)
-		t.Logf("%d answers with 1000 made-up peers of 64 addresses each: memory grew by %d KiB", answers, grown>>10)
-		require.Less(t, grown, int64(8<<20))
 	})
 }
 
