@@ -129,13 +129,13 @@ func (a *asker) register(ctx context.Context, point *points.Point, all ...*regis
 	}
 	begun := time.Now()
 	errs := point.RoundTrips(ctx, requests)
-	for i := range ended {
+	for i, call := range all {
 		e := &ended[i]
 		e.Err, e.Duration = errs[i], time.Since(begun)
 		if e.Err != nil {
 			e.TTL = 0
 		}
-		all[i].granted, all[i].protocol, all[i].err = e.TTL, e.Protocol, e.Err
+		call.granted, call.protocol, call.err = e.TTL, e.Protocol, e.Err
 		if !errors.Is(e.Err, points.ErrNotMade) {
 			a.metrics.RequestEnded(*e)
 		}

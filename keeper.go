@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/status-im/go-waku-rendezvous/internal/logging"
+	"github.com/status-im/go-waku-rendezvous/internal/peerrecord"
 	"github.com/status-im/go-waku-rendezvous/internal/points"
 )
 
@@ -36,6 +37,7 @@ const (
 // keeping is what the keepers of all namespaces share.
 type keeping struct {
 	refreshes points.Refreshes
+	record    recentRecord
 	together  *points.Gatherer[*refresh]
 
 	created               time.Time
@@ -67,6 +69,29 @@ func (s *keeping) logOutcome(ns string, err error) {
 	if n, due := s.failures.Due(); due {
 		logging.Log.Error("no rendezvous point takes this host's registrations, so nobody finds it", "namespace", ns, "error", err, "times", n)
 	}
+}
+
+// recentRecord is the host's record, which many namespaces need at the same time. Looking whether
+// the host's addresses have changed is a tenth of what a refresh of ten namespaces costs.
+type recentRecord struct {
+	mu       sync.Mutex
+	looked   time.Time
+	envelope []byte
+}
+
+// recordAge is for how long recentRecord does not look again. It must be shorter than what
+// wake-ups take to settle.
+const recordAge = 50 * time.Millisecond
+
+func (r *recentRecord) get(own *peerrecord.HostRecord) ([]byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.envelope != nil && time.Since(r.looked) < recordAge {
+		return r.envelope, nil
+	}
+	envelope, err := own.Envelope()
+	r.envelope, r.looked = envelope, time.Now()
+	return envelope, err
 }
 
 // keeperUsers are those for whom a keeper keeps the host registered. All methods may be called at
@@ -185,12 +210,12 @@ func (k *keeper) isKnown(id peer.ID) bool {
 
 func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, error) {
 	// An error on this side must not look like a point's fault.
-	envelope, err := k.own.Envelope()
+	envelope, err := k.shared.record.get(k.own)
 	if err != nil {
 		return retryDelay, err
 	}
 	k.registrations.Begin(envelope)
-	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), failed: make(map[*points.Point]error), shortestTTL: calmTTL, askedTTL: calmTTL}
+	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
 	k.asked = ttl
 	answered, err := r.run(ctx)
 	switch {
@@ -308,6 +333,9 @@ func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *regi
 	if err := r.registered(point, call); err != nil {
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		if r.failed == nil {
+			r.failed = make(map[*points.Point]error)
+		}
 		r.failed[point] = err
 	}
 }

@@ -42,9 +42,9 @@ func numbered(n int) []Request {
 	return requests
 }
 
-// echoing makes a host a point that answers with what it is asked. It calls after after each
-// answer, with how many there were on the stream, until that returns false.
-func echoing(h host.Host, after func(answered int, st network.Stream, r *bufio.Reader) bool) *atomic.Int64 {
+// echoing makes a host a point that answers with what it is asked. After each answer it calls
+// goOn, with how many there were on the stream, until that returns false.
+func echoing(h host.Host, goOn func(answered int, st network.Stream, r *bufio.Reader) bool) *atomic.Int64 {
 	streams := new(atomic.Int64)
 	h.SetStreamHandler(testProtocol, func(st network.Stream) {
 		streams.Add(1)
@@ -59,7 +59,7 @@ func echoing(h host.Host, after func(answered int, st network.Stream, r *bufio.R
 				frame = []byte(refusal)
 			}
 			_, _ = st.Write(append([]byte{byte(len(frame))}, frame...))
-			if !after(n, st, r) {
+			if !goOn(n, st, r) {
 				return
 			}
 		}

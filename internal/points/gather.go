@@ -25,9 +25,8 @@ type Gatherer[T any] struct {
 
 type group[T any] struct {
 	all    []T
-	ctx    context.Context
-	cancel context.CancelFunc
-	done   chan struct{} // closed when all was done
+	cancel context.CancelFunc // ends the context
+	done   chan struct{}      // closed when all was done
 }
 
 // NewGatherer returns a Gatherer. It calls do with each group, in the goroutine of the first
@@ -39,33 +38,39 @@ func NewGatherer[T any](do func(ctx context.Context, all []T)) *Gatherer[T] {
 
 // Do does one together with others, and returns when that has ended.
 func (g *Gatherer[T]) Do(ctx context.Context, one T) {
-	all, first := g.join(ctx, one)
-	stop := context.AfterFunc(ctx, all.cancel)
-	defer stop()
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	all, first := g.join(one, cancel)
 	if !first {
-		<-all.done
+		select {
+		case <-all.done:
+		case <-ctx.Done():
+			all.cancel()
+			<-all.done
+		}
 		return
 	}
 	defer close(all.done)
-	defer all.cancel()
+	work, stop := context.WithTimeout(work, askTimeout)
+	defer stop()
 	timer := time.NewTimer(gatherTime)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-all.ctx.Done():
+	case <-work.Done():
 	}
 	g.close(all)
-	g.do(all.ctx, all.all)
+	g.do(work, all.all)
 }
 
-// join adds one to the open group, or to a new one of which it is the first.
-func (g *Gatherer[T]) join(ctx context.Context, one T) (all *group[T], first bool) {
+// join adds one to the open group, or to a new one of which it is the first, and whose context
+// cancel ends.
+func (g *Gatherer[T]) join(one T, cancel context.CancelFunc) (all *group[T], first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	all = g.open
 	if first = all == nil; first {
-		all = &group[T]{done: make(chan struct{})}
-		all.ctx, all.cancel = context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		all = &group[T]{cancel: cancel, done: make(chan struct{})}
 		g.open = all
 	}
 	if all.all = append(all.all, one); len(all.all) == maxGroup {

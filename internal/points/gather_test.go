@@ -57,12 +57,12 @@ func TestGathererEnds(t *testing.T) {
 			var running sync.WaitGroup
 			begun := time.Now()
 			for i := range 3 {
-				ctx, cancel := context.WithCancel(t.Context())
-				defer cancel()
-				if i == 1 {
-					time.AfterFunc(after, cancel)
-				}
 				running.Go(func() {
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					if i == 1 {
+						time.AfterFunc(after, cancel)
+					}
 					g.Do(ctx, i)
 					require.Equal(t, min(after, askTimeout)+time.Second, time.Since(begun))
 				})
