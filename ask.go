@@ -98,6 +98,7 @@ type registerCall struct {
 	refresh   bool // whether these bytes are registered already
 
 	granted  time.Duration
+	answered time.Time
 	protocol protocol.ID // empty if there was no stream
 	err      error
 }
@@ -155,6 +156,7 @@ func (a *asker) registerMessage(call *registerCall, ended *RequestEnded) points.
 		return wire.Request{Kind: wire.Register, Register: r}
 	}
 	return message(request, price, wire.Waku.MaxRequest, 0, ended, func(d *wire.Dialect, answer *wire.Answer) error {
+		call.answered = time.Now()
 		r := &answer.Register
 		if answer.Kind != wire.RegisterResponse || !r.Present {
 			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)

@@ -364,7 +364,7 @@ func (r *refresh) at(ctx context.Context, point *points.Point) error {
 // lives, is not due yet.
 func (r *refresh) isEarly(since time.Time, lives time.Duration) bool {
 	earliest, latest := points.RefreshWindow(lives)
-	if r.all && !since.After(r.begun) || !r.begun.Before(since.Add(earliest)) {
+	if r.all && !since.After(r.begun) || !time.Now().Before(since.Add(earliest)) {
 		return false
 	}
 	r.skip(since.Add(latest))
@@ -378,7 +378,7 @@ func (r *refresh) newCall(point *points.Point) *registerCall {
 
 // registered records the outcome of a REGISTER, and returns its error.
 func (r *refresh) registered(point *points.Point, call *registerCall) error {
-	r.registrations.Set(point.ID(), call.protocol, r.envelope, call.granted, call.err)
+	r.registrations.Set(point.ID(), call.protocol, r.envelope, call.answered, call.granted, call.err)
 	if call.err == nil {
 		r.take(call.granted, call.protocol)
 	}

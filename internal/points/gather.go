@@ -12,6 +12,9 @@ const (
 	gatherTime = 5 * time.Millisecond
 	// maxGroup bounds a group, so that those in it do not wait long for each other.
 	maxGroup = 64
+	// groupTimeout bounds what is done for a group, because all in it wait for the slowest. It
+	// is long enough to find out that a connection is dead.
+	groupTimeout = 3 * time.Second
 )
 
 // Gatherer gathers what comes at the same time, so that one goroutine does it together. All
@@ -30,8 +33,8 @@ type group[T any] struct {
 }
 
 // NewGatherer returns a Gatherer. It calls do with each group, in the goroutine of the first
-// one in it. The context lasts for as long as [Set.Ask] may take, and ends when that of any
-// one in the group does.
+// one in it. The context lasts for groupTimeout, and ends when that of any one in the
+// group does.
 func NewGatherer[T any](do func(ctx context.Context, all []T)) *Gatherer[T] {
 	return &Gatherer[T]{do: do}
 }
@@ -51,7 +54,7 @@ func (g *Gatherer[T]) Do(ctx context.Context, one T) {
 		return
 	}
 	defer close(all.done)
-	work, stop := context.WithTimeout(work, askTimeout)
+	work, stop := context.WithTimeout(work, groupTimeout)
 	defer stop()
 	timer := time.NewTimer(gatherTime)
 	defer timer.Stop()

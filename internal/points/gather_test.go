@@ -43,7 +43,7 @@ func TestGatherer(t *testing.T) {
 	})
 }
 
-// TestGathererEnds when the first one in the group no longer wants it, or after askTimeout. Its
+// TestGathererEnds when the first one in the group no longer wants it, or after groupTimeout. Its
 // calls return only when nothing is done for them any more.
 func TestGathererEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -64,14 +64,14 @@ func TestGathererEnds(t *testing.T) {
 						time.AfterFunc(after, cancel)
 					}
 					g.Do(ctx, i)
-					require.Equal(t, min(after, askTimeout)+time.Second, time.Since(begun))
+					require.Equal(t, min(after, groupTimeout)+time.Second, time.Since(begun))
 				})
 			}
 			running.Wait()
 			require.Equal(t, 3, done)
 			done = 0
 		}
-		do(3 * time.Second)
+		do(2 * time.Second)
 		do(time.Hour)
 		do(gatherTime / 2)
 	})

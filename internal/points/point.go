@@ -70,16 +70,10 @@ func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 		p.endTrial(trial)
 		return err
 	}
-	err = p.request(ctx, r)
-	p.endTrial(trial)
-	return err
-}
-
-// request makes a request now, and counts how it ends.
-func (p *Point) request(ctx context.Context, r Request) error {
 	begun := time.Now()
-	err := p.exchange(ctx, begun, r)
+	err = p.exchange(ctx, begun, r)
 	p.count(ctx, begun, err)
+	p.endTrial(trial)
 	return err
 }
 
@@ -117,7 +111,13 @@ func (p *Point) together(ctx context.Context, requests []Request) (errs []error)
 		if len(errs) > 0 {
 			break
 		}
-		errs = append(errs, p.request(ctx, requests[0]))
+		begun := time.Now()
+		err := p.exchange(ctx, begun, requests[0])
+		if err != nil && ctx.Err() != nil {
+			break // the others could not wait any longer, which says nothing about the point
+		}
+		p.count(ctx, begun, err)
+		errs = append(errs, err)
 		requests = requests[1:]
 	}
 	return errs
@@ -135,7 +135,7 @@ func (p *Point) batch(ctx context.Context, st *keptStream, requests []Request) [
 	for _, err := range b.errs {
 		p.count(ctx, begun, err)
 	}
-	if len(requests) > 1 && len(b.errs) > 0 && ctx.Err() == nil && !st.Conn().IsClosed() {
+	if len(requests) > 1 && !st.Conn().IsClosed() && (len(b.errs) > 0 || time.Since(begun) >= silence) {
 		p.batchEnded(err == nil)
 	}
 	return b.errs

@@ -113,15 +113,15 @@ func (r *Registrations) Begin(envelope []byte) {
 	r.envelope = envelope
 }
 
-// Set records the outcome of registering these bytes at a point. id is empty if there was no
-// stream to the point.
-func (r *Registrations) Set(point peer.ID, id protocol.ID, envelope []byte, granted time.Duration, err error) {
-	if r.set(point, id, envelope, granted, err) {
+// Set records the outcome of registering these bytes at a point, which the point answered at the
+// given time. id is empty if there was no stream to the point.
+func (r *Registrations) Set(point peer.ID, id protocol.ID, envelope []byte, answered time.Time, granted time.Duration, err error) {
+	if r.set(point, id, envelope, answered, granted, err) {
 		r.changed()
 	}
 }
 
-func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, granted time.Duration, err error) (changed bool) {
+func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, answered time.Time, granted time.Duration, err error) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.index(point)
@@ -136,7 +136,7 @@ func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, gran
 		at.Protocol = id
 	}
 	if at.Err = err; err == nil {
-		at.Since = time.Now()
+		at.Since = answered
 		at.Until = at.Since.Add(granted)
 		at.envelope, at.stale = envelope, false
 		r.err, r.stale = nil, false
