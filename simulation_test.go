@@ -524,8 +524,9 @@ func TestSimulationFailingRequests(t *testing.T) {
 		share := float64(failed.Load()) / float64(requests.Load())
 		t.Logf("%.1f %% of %d requests failed: found in at least %.2f %% of searches", 100*share, requests.Load(), 100*found)
 		require.InDelta(t, 0.3, share, 0.05)
-		// By bad luck alone, a search misses a peer about once in ten thousand times.
-		require.GreaterOrEqual(t, found, scaled(0.998, 0.99))
+		// A request that does not arrive takes five seconds, because the connection works. Three in
+		// a row are longer than a registration has left when it is refreshed.
+		require.GreaterOrEqual(t, found, scaled(0.994, 0.985))
 	})
 }
 

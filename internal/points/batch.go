@@ -11,7 +11,7 @@ const (
 	maxBatch = 64
 	// batchTime bounds how long the answers to a batch take, if each takes as long as the
 	// point's answers usually do: a point answers the requests on a stream in order.
-	batchTime = 2 * time.Second
+	batchTime = time.Second
 	// maxBrokenBatches is how many batches in a row may break off after their first answer
 	// before no more are sent for noBatchTime. Some points read one request at a time. Others
 	// were just slow.

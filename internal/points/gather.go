@@ -12,9 +12,9 @@ const (
 	gatherTime = 5 * time.Millisecond
 	// maxGroup bounds a group, so that those in it do not wait long for each other.
 	maxGroup = 64
-	// groupTimeout bounds what is done for a group, because all in it wait for the slowest. It
-	// is long enough to find out that a connection is dead.
-	groupTimeout = 3 * time.Second
+	// groupTimeout bounds what is done for a group, because all in it wait for the slowest, and
+	// asking alone turns to other points when one is slow.
+	groupTimeout = 1500 * time.Millisecond
 )
 
 // Gatherer gathers what comes at the same time, so that one goroutine does it together. All

@@ -71,7 +71,7 @@ func TestGathererEnds(t *testing.T) {
 			require.Equal(t, 3, done)
 			done = 0
 		}
-		do(2 * time.Second)
+		do(time.Second)
 		do(time.Hour)
 		do(gatherTime / 2)
 	})
