@@ -75,8 +75,8 @@ func TestUserErrors(t *testing.T) {
 		"UDP port in use":       {[]string{"serve", "--listen", "/ip4/127.0.0.1/udp/" + usedPort + "/quic-v1"}, exitCannotStart, "in use"},
 		"HTTP port in use":      {[]string{"serve", "--http", usedTCP.Addr().String()}, exitCannotStart, "in use"},
 		"bad HTTP address":      {[]string{"serve", "--http", "8080"}, exitUsage, "127.0.0.1:8080"},
-		"database in use":       {[]string{"serve", "--storage", "leveldb:" + openDB}, exitCannotStart, "in use by another process"},
-		"database is a file":    {[]string{"serve", "--storage", "leveldb:" + notDir}, exitCannotStart, "not a directory"},
+		"database in use":       {[]string{"serve", "--storage", "leveldb:" + openDB}, exitCannotStart, "--storage: database " + openDB + " is in use by another process"},
+		"database is a file":    {[]string{"serve", "--storage", "leveldb:" + notDir}, exitCannotStart, "--storage: database " + notDir + ": "},
 		"key is a directory":    {[]string{"serve", "--key", dir}, exitCannotStart, "is a directory"},
 		"key below a file":      {[]string{"serve", "--key", filepath.Join(notDir, "key")}, exitCannotStart, "not a directory"},
 		"readable key":          {[]string{"serve", "--key", file("open", "x", 0o644)}, exitCannotStart, "chmod 600"},
@@ -97,6 +97,7 @@ func TestUserErrors(t *testing.T) {
 		"bad count":             {[]string{"ping", "--count", "0", "--point", noPoint}, exitUsage, "--count"},
 		"ping, unreachable":     {[]string{"ping", "--point", noPoint}, exitNoAnswer, "connection refused"},
 		"watch, unreachable":    {[]string{"watch", "--point", noPoint, "news"}, exitNoAnswer, "cannot reach"},
+		"discover, no answer":   {[]string{"discover", "--point", noPoint, "news"}, exitNoAnswer, "cannot reach"},
 		"bench, unreachable":    {[]string{"bench", "--peers", "2", "--point", noPoint}, exitNoAnswer, "cannot reach"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
-const discoverDescription = `Prints the peers that are registered in a namespace, or a random sample if there are
-more than --limit:
+const discoverDescription = `Prints the peers that are registered in a namespace. If there are more than --limit, it
+prints a random sample, or over /rendezvous/1.0.0 those that the point hands out first:
 
    rendezvous discover --point /ip4/192.0.2.1/tcp/4040/p2p/12D3KooW… news
 
@@ -125,6 +125,9 @@ func printFound(cmd *cli.Command, ns string, found []foundPeer) error {
 			}
 		}
 		return nil
+	}
+	if len(found) == 0 {
+		return nil // an error may follow
 	}
 	rows := [][]string{{"PEER", "TTL", "ADDRESSES"}}
 	for _, f := range found {

@@ -110,8 +110,8 @@ func (k *sameKey) check(ctx context.Context) {
 		"key", k.path, "peer", k.point, "on_this_machine", here, "at_this_registry", there)
 }
 
-// isLocked locks the key file, and reports whether another process has locked it. A file
-// system without locks has none.
+// isLocked locks the key file, and reports whether another process has locked it. On a file
+// system without locks it reports false.
 func (k *sameKey) isLocked() bool {
 	if k.lock != nil {
 		return false

@@ -64,9 +64,9 @@ func openLevelDB(path string) (rendezvous.Storage, func() error, error) {
 	db, err := rendezvous.OpenLevelDB(path)
 	switch {
 	case errors.Is(err, rendezvous.ErrDatabaseLocked):
-		return nil, nil, failf(exitCannotStart, "database %s is in use by another process", path)
+		return nil, nil, failf(exitCannotStart, "--storage: database %s is in use by another process", path)
 	case err != nil:
-		return nil, nil, failf(exitCannotStart, "database %s: %w", path, withoutPath(err))
+		return nil, nil, failf(exitCannotStart, "--storage: database %s: %w", path, withoutPath(err))
 	}
 	s := rendezvous.NewStorage(db)
 	return s, func() error {
