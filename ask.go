@@ -60,6 +60,7 @@ type asker struct {
 }
 
 func newAsker(h host.Host, config clientConfig) *asker {
+	lasting := slices.ContainsFunc(config.protocols, lasts)
 	a := &asker{
 		host:       h,
 		metrics:    config.metrics,
@@ -71,7 +72,7 @@ func newAsker(h host.Host, config clientConfig) *asker {
 			Named:      config.points,
 			AnySpeaker: !config.named,
 			Judge:      judge,
-			Lasting:    slices.ContainsFunc(config.protocols, lasts),
+			Lasting:    lasting,
 			WallClock:  config.wallClock,
 			Interfaces: config.interfaces,
 		}),
@@ -81,7 +82,7 @@ func newAsker(h host.Host, config clientConfig) *asker {
 		checks:  limit.NewBudget(checksPerSecond, checksAtOnce),
 		silence: points.NewSilence(DefaultTTL),
 
-		lasting: slices.ContainsFunc(config.protocols, lasts),
+		lasting: lasting,
 	}
 	a.records.Pay = a.payCheck
 	for _, id := range config.protocols {
@@ -325,9 +326,6 @@ func appendNewest(found, more []Registration) []Registration {
 	return found
 }
 
-// mostSeen is the most registrations that see can ask for.
-const mostSeen = MaxDiscoverLimit
-
 // errRemoved: the answer of a point is ignored.
 var errRemoved = errors.New("the point was removed before it answered")
 
@@ -455,8 +453,9 @@ func answerSize(limit int) int {
 	return min(wire.Waku.MaxAnswer, wire.Waku.MaxRequest+limit*perRegistration)
 }
 
-// maxInvalidRecords is how many invalid records an answer may have. Each may cost the
-// client a signature check, and an honest point has made that check itself.
+// maxInvalidRecords is how many invalid records make an answer a violation of the protocol.
+// Each may cost the client a signature check, and an honest point has made that check
+// itself.
 const maxInvalidRecords = 8
 
 // acceptance is the memory for accepting an answer.

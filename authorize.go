@@ -27,9 +27,10 @@ type Request struct {
 }
 
 // Authorizer decides on a request. It returns nil to allow it. Any error is answered
-// E_NOT_AUTHORIZED. It is called concurrently from many goroutines, after a
-// registration's record was verified, and again for each refresh. ctx ends when the
-// request has taken too long or the service stops.
+// E_NOT_AUTHORIZED. It is called concurrently from many goroutines, after a registration's
+// record was verified, and again for each refresh. ctx ends when the request has taken too
+// long or the service stops. It is not asked about an UNREGISTER, which ends only
+// registrations of its sender.
 //
 // For a DISCOVER across all namespaces, the authorizer is called with "" first and then
 // once with each namespace that is drawn. Registrations in namespaces that it refuses are

@@ -84,8 +84,10 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 
 // Unregister ends the host's registration in namespace ns at one point that speaks
 // [StandardID]. There is no answer, so no error means only that the message was sent. Over
-// [RendezvousID_v001] it does nothing: a registration that is not refreshed ends there within
-// seconds. [Client.KeepRegistered] and [Client.Advertise] unregister by themselves.
+// [RendezvousID_v001] it sends nothing, but still opens a stream to learn the protocol: a
+// registration that is not refreshed ends there within seconds. Unregister takes one second
+// at most, and fails at once if the point is in backoff. [Client.KeepRegistered] and
+// [Client.Advertise] unregister by themselves.
 func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error {
 	if c.err != nil {
 		return c.err
@@ -98,13 +100,15 @@ func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error
 	return nil
 }
 
-// Discover asks one point for a random sample of the peers in namespace ns. It returns
-// at most limit registrations; 0, and any limit over [MaxDiscoverLimit], stand for
-// MaxDiscoverLimit. An empty ns asks across all namespaces. Invalid records are left
-// out. The host itself may be among the peers. Nothing is added to the host's peerstore.
+// Discover asks one point for a random sample of the peers in namespace ns. It returns at
+// most limit registrations; 0, and any limit over [MaxDiscoverLimit], stand for
+// MaxDiscoverLimit. An empty ns asks across all namespaces. Invalid records are left out.
+// The host itself may be among the peers. The caller owns the result. Nothing is added to
+// the host's peerstore.
 //
-// Over [StandardID], Discover reads pages and returns the registrations that the point hands
-// out first. At most points these are the oldest ones, not a random sample.
+// Over [StandardID], Discover reads up to eight pages and returns the registrations that the
+// point hands out first. At most points these are the oldest ones, not a random sample. If a
+// later page fails, Discover returns the registrations of the earlier pages and no error.
 func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit int) ([]Registration, error) {
 	if c.err != nil {
 		return nil, c.err
@@ -116,17 +120,16 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 	return found, nil
 }
 
-// KeepRegistered registers the host in namespaces and keeps it registered until ctx
-// ends, whatever fails meanwhile. It refreshes each registration at a little over half
-// its TTL and retries failures until they succeed. It registers again at once when the
-// host's addresses change, when the host connects to a point, and after the machine
-// slept.
+// KeepRegistered registers the host in namespaces and keeps it registered until ctx ends,
+// whatever fails meanwhile. It refreshes each registration after 45 to 60 % of its TTL and
+// retries failures until they succeed. It registers again at once when the host's addresses
+// change, when the host connects to a point, and after the machine slept.
 //
 // Over [StandardID], a registration of hours is refreshed every five minutes, or as often as
 // one of 20 seconds while the client searches the namespace: a host that searches also needs
-// to be found, and clients read the newest registrations first. The host also registers again
-// when the connection to the point is lost. When ctx ends, the client unregisters, which
-// takes a second at most.
+// to be found, and clients that follow cookies read only what was registered or refreshed
+// since. The host also registers again when the connection to the point is lost. When ctx
+// ends, the client unregisters, which takes a second at most.
 //
 // The channel carries the state whenever it changes. It need not be read: it holds only
 // the newest state and blocks nothing. It is closed after ctx has ended and everything
@@ -223,9 +226,9 @@ func (c *Client) advertise(ctx context.Context, ns string, opts []discovery.Opti
 // their registrations live.
 //
 // Peers that the host is connected to are left out. gossipsub knows these already, and
-// lengthens a peer's backoff each time that the peer is found. [discovery.Limit] bounds
-// the number of peers; it is 50 by default. If there is an error, the channel is closed
-// and empty.
+// lengthens a peer's backoff each time that the peer is found. [discovery.Limit] bounds the
+// number of peers; it is 50 by default and [MaxDiscoverLimit] at most. If no point is known,
+// the error is [ErrNoPoints]. If there is an error, the channel is closed and empty.
 func (c *Client) FindPeers(ctx context.Context, ns string, opts ...discovery.Option) (<-chan peer.AddrInfo, error) {
 	out, err := c.findPeers(ctx, ns, opts)
 	if err != nil {

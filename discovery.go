@@ -69,8 +69,8 @@ func (s *searches) find(ctx context.Context, ns string, limit int) (<-chan peer.
 	return c.out, nil
 }
 
-// get returns the search of a namespace. It forgets searches that have been idle for so
-// long that everything they found has expired.
+// get returns the search of a namespace. It forgets searches that nobody has wanted for
+// longer than MaxTTL. The peers that they found stay in the sightings.
 func (s *searches) get(ns string) *search {
 	s.mu.Lock()
 	defer s.mu.Unlock()

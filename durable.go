@@ -26,11 +26,12 @@ import (
 // that counts them, and ignores keys that are not its own. If reading fails, it logs the
 // error and begins with what it could read.
 //
-// If a write to db fails, Add returns the error and the previous registration stays. db
-// must not lose a completed write when the process is killed; whether writes survive a
-// power failure is up to db. Only Add, Close and NewStorage wait for db. A call into db
-// cannot be cancelled: while a db hangs, Adds wait until their context ends, except the
-// one whose write hangs; it and Close wait for db.
+// If a write to db fails, Add returns the error and the previous registration stays. db must
+// not lose a completed write when the process is killed; whether writes survive a power
+// failure is up to db. Add, Remove, Close, NewStorage and the first Page wait for db;
+// Sample, Renew and Counts do not. A call into db cannot be cancelled: while a db hangs, the
+// call whose write hangs waits for db, and so does Close. Other calls that need db wait
+// until their context ends.
 //
 // db belongs to the caller, who closes it after the storage. One storage at a time owns
 // a db: a second storage over the same db would miss what the first one adds, and either

@@ -1,6 +1,6 @@
 package rendezvous
 
-// All errors of the package, and what peers are told of each.
+// All errors of the package but [ErrDatabaseLocked], and what peers are told of each.
 
 import (
 	"context"
@@ -164,9 +164,9 @@ var statusReasons = map[Status]Reason{
 	pb.Message_E_UNAVAILABLE:       ReasonUnavailable,
 }
 
-// errorRefusals are what peers are told of errors that are no refusals themselves, and the
-// reasons. An error that is none of these is the point's own failure. Peers cause some of them,
-// which do not concern the operator.
+// errorRefusals has what peers are told of errors that are not refusals themselves, and the
+// reasons. Those that peers cause do not concern the operator. Any other error is a failure of
+// the point itself.
 var errorRefusals = []struct {
 	err     error
 	refusal *StatusError

@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// minRefresh is the shortest time between two refreshes, whatever TTL points grant.
-	// A point must not be able to make a peer send requests to all points many times a
-	// second.
+	// minRefresh is the shortest time between two refreshes if points grant a shorter TTL
+	// than they were asked for. A point must not be able to make a peer send requests to all
+	// points many times a second.
 	minRefresh = 3 * time.Second
 	// retryDelay is the shortest time before a retry after a failure.
 	retryDelay = time.Second
 	// A registration of hours is refreshed as if its TTL were calmTTL, because a point may
-	// lose it and clients read the newest registrations first. While this host searches the
-	// namespace, it is refreshed as if its TTL were DefaultTTL, because the host then needs
-	// to be found soon.
+	// lose it, and clients that follow cookies read only what was registered or refreshed
+	// since. While this host searches the namespace, it is refreshed as if its TTL were
+	// DefaultTTL, because the host then needs to be found soon.
 	calmTTL = 500 * time.Second
 	// unregisterTimeout bounds how long the end of a registration of hours takes.
 	unregisterTimeout = time.Second

@@ -1,6 +1,6 @@
 package rendezvous
 
-// Who wants the host to be registered where: KeepRegistered for as long as a context lasts, and
+// The calls that keep the host registered: KeepRegistered until its context ends, and
 // Advertise while its caller calls again.
 
 import (

@@ -25,11 +25,11 @@ var ErrDatabaseLocked = errors.New("database is in use")
 // after Close they fail.
 //
 // A write reaches the operating system before it returns, so it survives the end of the
-// process. It is not forced to the disk, so a power failure may lose the last seconds.
-// Peers register again within that time.
+// process. It is not forced to the disk, so a power failure may lose the last seconds. Peers
+// register again within 12 seconds.
 //
-// LevelDB itself stops writing after a failed write, for example on a full disk. A later
-// write therefore reopens the database.
+// LevelDB itself stops writing after a failed write, for example on a full disk. A write
+// that fails therefore reopens the database, at most once a second, and is tried again.
 //
 // [OpenLevelDB] makes a LevelDB; the zero value is not usable.
 type LevelDB struct {

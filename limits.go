@@ -73,10 +73,11 @@ func addIncrease(to *rcmgr.BaseLimitIncrease, more rcmgr.BaseLimitIncrease) {
 	to.Memory += more.Memory
 }
 
-// ConnLimits returns options of a resource manager that accept perIP connections from
-// each IPv4 address and each IPv6 /56, and eight times as many from a /48. New ones may
-// come at a rate that fills this in 40 seconds, after a burst of twice as many. Loopback
-// is exempt. These are libp2p's own proportions.
+// ConnLimits returns options of a resource manager that accept perIP connections from each
+// IPv4 address and each IPv6 /56, and eight times as many from a /48. New ones may come at a
+// rate of perIP in 40 seconds, after a burst of twice perIP. Those from a /48 may come at
+// 2.5 times that rate, after five times that burst. Loopback is exempt. These are libp2p's
+// own proportions.
 //
 // libp2p's default is eight, which keeps most peers behind the NAT of an office or of a
 // provider away from a point. They see their connection end, and the point logs

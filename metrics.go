@@ -122,7 +122,7 @@ const (
 var storageOps = []StorageOp{StorageAdd, StorageSample, StorageCounts, StoragePage, StorageRemove, StorageRenew}
 
 // ExpiryCounter is a [Storage] that counts the registrations that expire in it. It is
-// optional.
+// optional. It may be called concurrently.
 type ExpiryCounter interface {
 	// Expired returns how many registrations have ended, without being refreshed in
 	// time, since the storage was opened.

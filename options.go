@@ -23,7 +23,7 @@ import (
 )
 
 // ServiceOption configures a [RendezvousService]. Each option names its default. If an
-// option is given twice, the last counts.
+// option is given twice, the last counts, except that [WithStandardID] adds an ID.
 type ServiceOption func(*serviceConfig) error
 
 const (
@@ -67,10 +67,11 @@ func defaultServiceConfig() serviceConfig {
 // for peers in all of them.
 //
 // A request costs a token. The check of a record's signature costs another one for an
-// Ed25519 key, and more for keys that take longer. A refresh, which is the same record for
-// a live registration, costs a quarter token if it is due, so a peer can keep 1000
-// registrations alive. It is due if it extends the registration by at least a quarter of
-// the TTL; the quarter counts as 1 second if it is shorter, and as 5 if it is longer. An
+// Ed25519 key, and more for keys that take longer. A refresh, which is the same record for a
+// live registration, costs a quarter token if it is due, so a peer can keep 1000
+// registrations alive. It is due if it extends the registration by at least a quarter of the
+// TTL; the quarter counts as 1 second if it is shorter, and as 5 if it is longer. At a point
+// with [WithStandardProtocol], a second must also have passed since the last refresh. An
 // earlier refresh costs a token, and one that shortens the registration costs three. A
 // request over the rate is answered E_UNAVAILABLE, before anything else is checked. A
 // declined request costs a quarter token; a full bucket of debt closes the stream.
@@ -166,11 +167,12 @@ func WithMaxRegistrationsPerIP(n int) ServiceOption {
 // longestTTL is the highest maximum that WithTTL accepts.
 const longestTTL = 24 * time.Hour
 
-// WithTTL sets the TTL of registrations that do not ask for one, and the longest that
-// one may ask for. A longer one is answered E_INVALID_TTL. Clients of this library ask
-// for 20 seconds, so a lower maximum refuses them. Both are whole seconds, def at most
-// most, and most at most 24 hours. 0 stands for the protocol's 20 seconds, which is also
-// the default. A peer that is gone may be found until its TTL has passed.
+// WithTTL sets the TTL of registrations that do not ask for one, and the longest that one
+// may ask for. A longer one is answered E_INVALID_TTL. Clients of this library ask for 20
+// seconds, so a lower maximum refuses them. Both are whole seconds. def is no longer than
+// most, and most no longer than 24 hours. A most of 0 stands for the protocol's 20 seconds,
+// and a def of 0 for 20 seconds or most, whichever is shorter. Both are 20 seconds by
+// default. A peer that is gone may be found until its TTL has passed.
 func WithTTL(def, most time.Duration) ServiceOption {
 	if most == 0 {
 		most = MaxTTL
@@ -230,14 +232,16 @@ func (c *serviceConfig) served() map[protocol.ID]*wire.Dialect {
 // [Pager]. The default is not to serve it.
 //
 // def is the TTL of registrations that do not ask for one, and most is the longest TTL; a
-// request for a longer one is answered E_INVALID_TTL. Both are whole seconds. def is no longer
-// than most, and most no longer than 72 hours. 0 stands for 2 hours and 72 hours.
+// request for a longer one is answered E_INVALID_TTL. Both are whole seconds. def is no
+// longer than most, and most no longer than 72 hours. A most of 0 stands for 72 hours, and a
+// def of 0 for 2 hours or most, whichever is shorter.
 //
 // DISCOVER of [RendezvousID_v001] finds a registration that was made over the standard
-// protocol for 20 seconds, and as long as its peer is connected to the point; any
-// connection of the peer counts. To libp2p, a peer that vanishes without a word is connected
-// for about half a minute more. Registrations that outlast this may take half of
-// [WithMaxRegistrations] and half of [WithMaxRegistrationBytes].
+// protocol for 20 seconds, and as long as its peer is connected to the point; any connection
+// of the peer counts. To libp2p, a peer that vanishes without a word is connected for about
+// half a minute more. Registrations for more than 20 seconds may take half of
+// [WithMaxRegistrations] and half of [WithMaxRegistrationBytes]. If there is no room for a
+// registration for longer, the point grants 20 seconds.
 func WithStandardProtocol(def, most time.Duration) ServiceOption {
 	if most == 0 {
 		most = MaxStandardTTL
@@ -285,8 +289,9 @@ func WithMaxDiscoverLimit(n int) ServiceOption {
 	}
 }
 
-// WithAuthorizer makes the service ask authorize about every request that is otherwise
-// in order; see [Authorizer]. The default is nil, which allows everything.
+// WithAuthorizer makes the service ask authorize about every REGISTER and DISCOVER that is
+// otherwise in order; an UNREGISTER is always allowed. See [Authorizer]. The default is nil,
+// which allows everything.
 func WithAuthorizer(authorize Authorizer) ServiceOption {
 	return func(c *serviceConfig) error {
 		c.authorize = authorize
@@ -361,8 +366,9 @@ func defaultClientConfig() clientConfig {
 // error: a configuration that turned out empty must not make a point of every peer that
 // speaks the protocol.
 //
-// Without this option a client uses every peer that its host knows to speak the
-// protocol, and remembers such a peer for an hour after it is gone.
+// Without this option a client uses every peer that its host knows to speak the protocol,
+// and remembers such a peer for up to an hour after it is gone, as long as it knows fewer
+// than 64 points.
 func WithPoints(points ...peer.AddrInfo) ClientOption {
 	return func(c *clientConfig) error {
 		if err := checkPoints(points); err != nil {
@@ -435,10 +441,12 @@ func WithRedundancy(n int) ClientOption {
 	}
 }
 
-// AddrsFactory chooses which of a host's addresses are registered. Its argument is a
-// copy of the addresses that the host announces, and it may return others. It is called
-// at least once before each registration, never concurrently, and must not call the
-// client.
+// AddrsFactory chooses which of a host's addresses are registered. Its argument is a copy of
+// the addresses that the host announces, in which those of network interfaces that are gone
+// are replaced by those that the machine has. It may return others. Repeats in what it
+// returns are left out, and so is what exceeds 2048 bytes; the addresses that most peers can
+// reach are kept. It is called at least once before each registration, never concurrently,
+// and must not call the client.
 type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
 
 // WithAddrsFactory sets which addresses are registered: [AllAddrs], [PublicAddrs], or a
@@ -455,7 +463,7 @@ func WithAddrsFactory(f AddrsFactory) ClientOption {
 	}
 }
 
-// AllAddrs registers every address that the host announces.
+// AllAddrs registers all addresses that the host announces, as far as they fit.
 func AllAddrs(addrs []ma.Multiaddr) []ma.Multiaddr { return addrs }
 
 // PublicAddrs registers the addresses that can be reached from anywhere: public

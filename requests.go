@@ -22,7 +22,8 @@ import (
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
-// requestTimeout bounds the time from a request read to its answer ready.
+// requestTimeout bounds what a request does once it is admitted, if it may wait for the
+// storage or the authorizer.
 const requestTimeout = 10 * time.Second
 
 // caller is the peer at the other end of a connection.
@@ -59,7 +60,8 @@ func newRequests(s Storage, config serviceConfig) *requests {
 	q := &requests{
 		storage: s,
 		config:  config,
-		// A timer for each request takes a tenth of REGISTER again (kept).
+		// A timer for each request would take a tenth of the time of a refresh on a kept
+		// stream.
 		waits: !inMemory || config.authorize != nil,
 		rates: limit.NewBudget(config.rate, float64(config.burst)),
 		draws: limit.NewDraws(limit.DrawCosts{
@@ -105,9 +107,9 @@ func (q *requests) charge(c *caller, r *wire.Request, now time.Time) (previous, 
 	return k, q.rates.ChargePeer(c.peer, limit.Refresh, now)
 }
 
-// A refresh is cheap if it extends the registration by at least the TTL that it asks for,
-// or [MaxTTL] if that is shorter, divided by refreshesPerTTL, and by at least
-// minRefreshGain. Clients of this library send fewer than two refreshes per TTL.
+// A refresh is cheap if it extends the registration by at least the TTL that it asks for, or
+// [MaxTTL] if that is shorter, divided by refreshesPerTTL, and by at least minRefreshGain.
+// Clients of this library send about two refreshes per TTL.
 const (
 	refreshesPerTTL = 4
 	minRefreshGain  = time.Second
@@ -301,11 +303,11 @@ func (q *requests) register(ctx context.Context, c *caller, r *wire.Registration
 	return nil
 }
 
-// shorten makes a lasting registration, for which there is no room, one that is no longer than
-// fresh, and reports whether that may help. Maybe only the half for lasting registrations is
-// full. Others may have filled it days ago, and a peer that refreshes its registration needs
-// no more than this. It does not help a peer that has a longer registration in the
-// namespace, whose record has grown: the peer keeps that one.
+// shorten lets a lasting registration, for which there is no room, end with its freshness,
+// and reports whether that may help. It helps if only the half for lasting registrations is
+// full, which others may have filled days ago. A peer that refreshes its registration needs
+// no more. It does not help a peer that has a longer registration in the namespace and whose
+// record has grown: the peer keeps that one.
 func (q *requests) shorten(r *Record, now time.Time) bool {
 	if r.Fresh.IsZero() || !r.Fresh.Before(r.Deadline) || q.left(r.Namespace, r.Peer, now) > r.Fresh.Sub(now) {
 		return false
@@ -342,7 +344,7 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 	return q.config.authorize.check(ctx, Request{Peer: c.peer, Addr: c.addr, Register: register, Namespace: ns})
 }
 
-// checkRecord verifies that envelope is a signed peer record, of any kind, of the peer that
+// checkRecord verifies that envelope is a signed peer record, of that kind, of the peer that
 // sent it. The peer is charged for the check of the signature, whose price depends on the
 // type of its key.
 func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k previous, now time.Time) (RecordCheck, error) {

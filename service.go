@@ -56,9 +56,10 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 // registers its handlers, so that only one of two services starts.
 var starting sync.Mutex
 
-// Start begins to serve. It is an error to start a service that is started, or a second
-// service on one host. With [WithStandardProtocol], Start waits up to ten seconds for the
-// storage; [RendezvousService.Stop] ends that.
+// Start begins to serve. It returns the errors of the options, and an error if the service
+// is started already or the host serves one of its protocols. With [WithStandardProtocol],
+// Start reads a first page from the storage and waits up to ten seconds for that;
+// [RendezvousService.Stop] ends the wait.
 func (s *RendezvousService) Start() error {
 	i, err := s.begin()
 	if err == nil {

@@ -73,8 +73,8 @@ func newStandard(h host.Host, storage Storage, metrics MetricsTracer) (*standard
 	return &standard{storage: pager, host: h, metrics: metrics, registrants: make(map[peer.ID]registrant)}, nil
 }
 
-// begin makes the storage keep its registrations in order from now on. A storage that cannot be
-// reached starts to do so later.
+// begin makes the storage keep its registrations in order from now on. A storage that cannot
+// be reached now begins when it is first read.
 func (s *standard) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -87,8 +87,8 @@ func (s *standard) begin(ctx context.Context) error {
 	return nil
 }
 
-// registered remembers that a peer has registered. If there are too many, it forgets one that
-// has gone: there are not as many connections.
+// registered remembers that a peer has registered. If there are too many, it forgets one
+// that is no longer connected.
 func (s *standard) registered(p peer.ID, kind RecordKind, deadline, now time.Time) {
 	for _, other := range s.candidates(p) {
 		if !isConnected(s.host, other) {

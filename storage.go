@@ -46,8 +46,8 @@ const (
 )
 
 // Quota is how much a storage may hold. Zero means no limit. A quota counts live
-// registrations. Replacing a live registration is refused only if it has grown; see
-// [Storage].Add.
+// registrations. Replacing a live registration is refused only if it has grown or becomes a
+// lasting one; see [Storage].Add.
 //
 // A registration that was added with a Fresh before its Deadline is a lasting one. Lasting
 // registrations may take half of Total and half of Bytes. For that limit, a lasting
@@ -90,8 +90,8 @@ type Counts struct {
 //   - The clock decides whether a record is live, at the time of the call. Sample must
 //     never return a record that has ended and is not removed yet, and a Quota must not
 //     count it. An Add after the end is a new registration, not a refresh.
-//   - A refresh that has not grown is never refused, even if the limits have been
-//     lowered.
+//   - A refresh that has neither grown nor become a lasting one is never refused, even
+//     if the limits have been lowered.
 //   - Decide limits in the same step as the Add: under a lock, in a transaction, in a
 //     script.
 //   - A sample is uniform over registrations. Seeking to a random key is not uniform:
@@ -104,14 +104,15 @@ type Counts struct {
 // database.
 type Storage interface {
 	// Add stores r until its deadline and replaces the record of the same namespace and
-	// peer. A new registration counts against q, in one step with adding it: over
-	// q.PerPeer it is refused with [ErrPeerLimit], over q.PerOrigin with
-	// [ErrOriginLimit], over q.Total or q.Bytes with [ErrFull], and over several of
-	// them with the first of these. A refresh is not refused, with one exception: if its
-	// namespace, peer ID and envelope are together larger than before, and larger than
-	// q.Bytes divided by q.Total, it needs room for the growth, and is refused with
-	// [ErrFull] if there is none. One that comes from another origin counts there if
-	// q.PerOrigin allows it, and otherwise where it counted before.
+	// peer. A new registration counts against q, in one step with adding it: over q.PerPeer
+	// it is refused with [ErrPeerLimit], over q.PerOrigin with [ErrOriginLimit], over
+	// q.Total or q.Bytes with [ErrFull], and over several of them with the first of these. A
+	// refresh is not refused, with two exceptions. A lasting one that replaces one that is
+	// not lasting is refused with [ErrFull] if the half for lasting registrations is full;
+	// see [Quota]. And if the namespace, peer ID and envelope of a refresh are together
+	// larger than before, and larger than q.Bytes divided by q.Total, it needs room for the
+	// growth, and is refused with [ErrFull] if there is none. One that comes from another
+	// origin counts there if q.PerOrigin allows it, and otherwise where it counted before.
 	//
 	// When Add returns nil, r survives the process if anything in the storage does. When it
 	// returns an error, nothing has changed, with one exception: if ctx ended while
@@ -200,10 +201,10 @@ type Iterator interface {
 	Seek(key []byte) bool
 }
 
-// DB is an ordered key-value database, such as [LevelDB]. [NewStorage] calls Put and
-// Delete one at a time, also while iterators are open. Put must not keep key or value,
-// which belong to the caller, and must return only when the write survives the process.
-// Deleting a key that does not exist is no error.
+// DB is an ordered key-value database, such as [LevelDB]. [NewStorage], and then the storage
+// that it returns, call Put and Delete one at a time, also while iterators are open. Put
+// must not keep key or value, which belong to the caller, and must return only when the
+// write survives the process. Deleting a key that does not exist is no error.
 type DB interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error

@@ -19,8 +19,8 @@ const (
 	maxCookie   = 512
 	// MaxPages is how many pages of a point are read at a time, at most.
 	MaxPages = 8
-	// A list that was read to its end is read again from its first page listAgain after
-	// that page, because a point does not report peers that have unregistered.
+	// A list that was read to its end is read again from the start, listAgain after its
+	// first page was read, because a point does not report peers that have unregistered.
 	listAgain = time.Minute
 	// newestOnly is how many registrations a point hands out if its cookies lead back to
 	// the same page: only the newest ones.
@@ -144,8 +144,8 @@ func (f *Follow) Read(limit int, ask func(cookie []byte) (p Page, enough bool, e
 	return nil
 }
 
-// repeats reports whether a page has the same as the last one, but for its last registration:
-// a cookie of canvas-js leads back to that.
+// repeats reports whether a page has the same registrations as the last one, with or without
+// the last of them. A cookie of canvas-js leads back to such a page.
 func repeats(last, found []Entry) bool {
 	return len(found) > 0 && len(found) >= len(last)-1 && len(found) <= len(last) && slices.Equal(found, last[:len(found)])
 }

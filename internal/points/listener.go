@@ -12,8 +12,9 @@ type Listener struct {
 	wake func(slept bool)
 }
 
-// Stop ends the listener. It does not block. The channel that it returns is closed when
-// nothing runs any more for this listener alone.
+// Stop ends the listener. It does not block. If it is the last listener, the channel that it
+// returns is closed when the goroutine of the listeners has ended. Otherwise the channel is
+// closed already.
 func (l *Listener) Stop() <-chan struct{} { return l.all.remove(l) }
 
 // listeners are the listeners of a set. All share one subscription to the host's events, and

@@ -124,7 +124,7 @@ func (n *namespace) nextExpiry() (next time.Time) {
 
 // renew updates when a registration ends if the point says the same record as before, with
 // the same addresses, and reports whether it did. That is the usual case, and five times as
-// fast as replacing the record. The addresses are others if the connection to the point is now
+// fast as replacing the record. The addresses differ if the connection to the point is now
 // over another network.
 func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool {
 	w := n.said[point][sighting.Peer.ID]

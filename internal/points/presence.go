@@ -16,8 +16,8 @@ import (
 const returnTime = 10 * time.Second
 
 // maxTold bounds how many peers are remembered that one point has told of. As in
-// [Sightings], no more than maxSpeaking points are remembered. A point could
-// otherwise make up ever more peers that never leave, by not answering now and then.
+// [Sightings], no more than maxSpeaking points are remembered. Otherwise a point that does
+// not answer now and then could make up ever more peers that never leave.
 const maxTold = 1 << 14
 
 // Presence decides when a peer has left a namespace: when its registration has ended at
@@ -70,9 +70,9 @@ func (p *Presence) Answered(point peer.ID, seen []Sighting) {
 }
 
 const (
-	// samplePart is which part of the time counts, besides the share of a sample: a peer may
-	// be missing in several by chance. It has left when it was missing in as many as would
-	// have had it ten times.
+	// samplePart scales the time that a sample counts for, in addition to its share, because
+	// a peer may be missing in several samples by chance. So a peer has left only when it
+	// was missing in as many samples as would have contained it ten times.
 	samplePart = 0.25
 	// untilSlack is how much earlier a registration may end than its point said.
 	untilSlack = 1500 * time.Millisecond
@@ -231,7 +231,7 @@ func (p *Presence) forgetEarly(point peer.ID, most int) {
 // answerClock is a clock that stands still while its point does not answer.
 type answerClock struct {
 	elapsed time.Duration
-	resumed time.Duration // before this, nothing counts as passed since it last stood still
+	resumed time.Duration // until then nothing counts as passed, because the clock stood still
 	last    time.Time     // when the point last answered
 	stopped bool          // whether it has failed to since
 }

@@ -9,8 +9,9 @@ import (
 )
 
 // Rank sorts points in place for a namespace, by highest random weight, and returns them.
-// All peers must get the same order, whatever they are written in: the weight of a point
-// is the SHA-256 of its binary peer ID followed by the namespace. The greatest is first.
+// All peers must get the same order, whatever language they are written in: the weight of a
+// point is the SHA-256 of its binary peer ID followed by the namespace. The greatest is
+// first.
 func Rank(ids []peer.ID, namespace string) []peer.ID {
 	return rank(ids, func(id peer.ID) peer.ID { return id }, namespace)
 }

@@ -122,8 +122,8 @@ func (r *Refresher) Run(ctx context.Context) {
 	}
 }
 
-// rest returns how long to wait before the next check, 0 to refresh now.
-// A refresh that is due soon comes no sooner.
+// rest returns how long to wait before the next check, 0 to refresh now. A refresh that is
+// due within 2*LookInterval is not brought forward.
 func (r *Refresher) rest() time.Duration {
 	left := time.Until(r.due)
 	switch {

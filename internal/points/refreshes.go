@@ -12,17 +12,16 @@ type Refreshes struct {
 	batch time.Time // when many are to be refreshed together
 }
 
-// RefreshWindow returns how long after it was granted a registration for ttl is refreshed, at the
-// earliest and at the latest: 0.45 to 0.6 of the TTL, which leaves time for a second and a third
-// attempt.
+// RefreshWindow returns when to refresh a registration for ttl, counted from when it was
+// granted: from 0.45 to 0.6 of the TTL, which leaves time for a second and a third attempt.
 func RefreshWindow(ttl time.Duration) (earliest, latest time.Duration) {
 	latest = ttl * 3 / 5
 	return latest * 3 / 4, latest
 }
 
-// After returns how long to wait before a registration is refreshed that was granted for ttl
-// in answer to a request that began at begun: until the time at which others are refreshed if
-// that is in its [RefreshWindow].
+// After returns how long to wait before a registration is refreshed. It was granted for ttl,
+// in answer to a request that began at begun. If others are refreshed at a time within its
+// [RefreshWindow], it is refreshed then.
 func (r *Refreshes) After(begun time.Time, ttl time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -69,8 +69,8 @@ func (r *Registrations) takeOver(left []Registered) {
 	r.at = left
 }
 
-// State calls each for each point, those first that peers of the namespace prefer. It
-// returns why the last attempt registered the host at no point.
+// State calls each for every point, in the order in which peers of the namespace prefer
+// them. It returns why the last attempt registered the host at no point.
 func (r *Registrations) State(each func(Registered)) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,8 +13,8 @@ const (
 	// which is a minute after the last connection to it ended. A point that was down
 	// for longer than that minute is still found again.
 	rememberFor = time.Hour
-	// maxRemembered bounds how many such points are remembered, and so the memory that
-	// peers can take by claiming to be points.
+	// Such a point is remembered only as long as fewer than maxRemembered points are known.
+	// This bounds the memory that peers can take by claiming to be points and going away.
 	maxRemembered = 64
 	// maxAddrsSize bounds what is remembered of the addresses of one point, in bytes of
 	// binary multiaddr.

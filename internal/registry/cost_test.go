@@ -14,7 +14,7 @@ import (
 // There is one or two of each of these for each registration. One word more would put it
 // into the allocator's next size class.
 func TestSizes(t *testing.T) {
-	require.LessOrEqual(t, unsafe.Sizeof(Registration{}), uintptr(64))
+	require.LessOrEqual(t, unsafe.Sizeof(registration{}), uintptr(64))
 	require.LessOrEqual(t, unsafe.Sizeof(registrant{}), uintptr(112))
 	require.LessOrEqual(t, unsafe.Sizeof(namespace{}), uintptr(64))
 	require.LessOrEqual(t, unsafe.Sizeof(Slot{}), uintptr(32))

@@ -11,7 +11,7 @@ import (
 // checkInvariants checks that all parts of the registry agree with each other.
 func checkInvariants(t *testing.T, x *Registry, now int64) {
 	t.Helper()
-	registrations := make(map[*Registration]bool)
+	registrations := make(map[*registration]bool)
 	members := make(map[*namespace]int)
 	registrants := entriesOf(t, &x.registrants)
 	namespaces := entriesOf(t, &x.namespaces)
@@ -38,7 +38,7 @@ func checkInvariants(t *testing.T, x *Registry, now int64) {
 	require.Len(t, registrations, x.Len())
 
 	require.Len(t, namespaces, x.Namespaces())
-	sampled := make(map[*Registration]bool)
+	sampled := make(map[*registration]bool)
 	for r := range registrations {
 		if r.place == nil || r.place.track.key.kind == usual {
 			sampled[r] = true
@@ -49,7 +49,7 @@ func checkInvariants(t *testing.T, x *Registry, now int64) {
 		require.Equal(t, name, ns.name)
 		require.Positive(t, ns.members)
 		require.Equal(t, members[ns], ns.members, "members of %q", name)
-		in := make(map[*Registration]bool)
+		in := make(map[*registration]bool)
 		for r := range sampled {
 			if r.namespace == ns {
 				in[r] = true
@@ -66,7 +66,7 @@ func checkInvariants(t *testing.T, x *Registry, now int64) {
 }
 
 // checkSums checks what the registry counts so that it need not look for it.
-func checkSums(t *testing.T, x *Registry, registrations map[*Registration]bool) {
+func checkSums(t *testing.T, x *Registry, registrations map[*registration]bool) {
 	t.Helper()
 	names := 0
 	narrow, net56, net48 := make(map[Origin]int32), make(map[Origin]int32), make(map[Origin]int32)
@@ -89,7 +89,7 @@ func checkSums(t *testing.T, x *Registry, registrations map[*Registration]bool) 
 
 // checkOrder checks that each registration has its place, in the track of its namespace and in
 // that of all, and that what is counted is right.
-func checkOrder(t *testing.T, o *order, registrations map[*Registration]bool, now int64) {
+func checkOrder(t *testing.T, o *order, registrations map[*registration]bool, now int64) {
 	t.Helper()
 	if o == nil {
 		for r := range registrations {
@@ -137,7 +137,7 @@ func checkOrder(t *testing.T, o *order, registrations map[*Registration]bool, no
 }
 
 // checkPool checks that the pool has one slot for each registration, unless it is not fresh.
-func checkPool(t *testing.T, p *pool, registrations map[*Registration]bool, now int64) {
+func checkPool(t *testing.T, p *pool, registrations map[*registration]bool, now int64) {
 	t.Helper()
 	size := 0
 	for i, s := range p.slots {
@@ -176,7 +176,7 @@ func checkRoom[T any](t *testing.T, s []T) {
 // checkWheel checks that each registration is in one bucket, whose tick is not after that of its
 // deadline, unless it is over. A sorted bucket is in order, but for what was refreshed and
 // will move on.
-func checkWheel(t *testing.T, w *wheel, registrations map[*Registration]bool, now int64) {
+func checkWheel(t *testing.T, w *wheel, registrations map[*registration]bool, now int64) {
 	t.Helper()
 	found, current := 0, max(w.tick, now>>tickBits)
 	for tick := w.tick; tick < w.tick+wheelTicks; tick++ {

@@ -86,7 +86,7 @@ func newOrder(identity, next uint64) *order {
 }
 
 // put gives r the last place at now, or the place of e's sequence if e has one.
-func (o *order) put(r *Registration, envelope string, e *Entry, now int64) {
+func (o *order) put(r *registration, envelope string, e *Entry, now int64) {
 	if r.place != nil {
 		o.leave(r.place)
 	}
@@ -95,7 +95,7 @@ func (o *order) put(r *Registration, envelope string, e *Entry, now int64) {
 }
 
 // remove removes r. r has no place if it had expired before the order began.
-func (o *order) remove(r *Registration) {
+func (o *order) remove(r *registration) {
 	if r.place != nil {
 		o.leave(r.place)
 		r.place = nil

@@ -68,7 +68,7 @@ type origins struct {
 }
 
 // hasRoom reports whether another registration from o is within a limit for each origin.
-// From is where it counts now, and zero for a new one.
+// from is where it counts now, and zero for a new one.
 func (x *origins) hasRoom(from, o Origin, perOrigin int) bool {
 	if o == 0 || o == from || perOrigin <= 0 {
 		return true

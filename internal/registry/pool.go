@@ -15,7 +15,7 @@ import (
 type Slot struct {
 	deadline     int64
 	envelope     string
-	registration *Registration
+	registration *registration
 }
 
 // Namespace returns the name of the namespace.
@@ -65,7 +65,7 @@ func (p *pool) add(s Slot) {
 }
 
 // slot returns the slot of r, or nil if r is not here or was dropped.
-func (p *pool) slot(r *Registration) *Slot {
+func (p *pool) slot(r *registration) *Slot {
 	if i := int(r.positions[p.kind]); i < len(p.slots) && p.slots[i].registration == r {
 		return &p.slots[i]
 	}
@@ -73,10 +73,10 @@ func (p *pool) slot(r *Registration) *Slot {
 }
 
 // holds reports whether r is here and has not been dropped.
-func (p *pool) holds(r *Registration) bool { return p.slot(r) != nil }
+func (p *pool) holds(r *registration) bool { return p.slot(r) != nil }
 
 // deadlineOf returns the deadline in the slot of r, or 0 if it is not here.
-func (p *pool) deadlineOf(r *Registration) int64 {
+func (p *pool) deadlineOf(r *registration) int64 {
 	if s := p.slot(r); s != nil {
 		return s.deadline
 	}
@@ -85,7 +85,7 @@ func (p *pool) deadlineOf(r *Registration) int64 {
 
 // update updates the slot of r, and reports whether it is here. Callers add r if it is not: a put
 // that did both would not be inlined, and every refresh makes two.
-func (p *pool) update(r *Registration, deadline int64, envelope string) bool {
+func (p *pool) update(r *registration, deadline int64, envelope string) bool {
 	s := p.slot(r)
 	if s == nil {
 		return false
@@ -96,7 +96,7 @@ func (p *pool) update(r *Registration, deadline int64, envelope string) bool {
 }
 
 // remove removes r, unless it was dropped.
-func (p *pool) remove(r *Registration) {
+func (p *pool) remove(r *registration) {
 	if p.holds(r) {
 		p.vacate(int(r.positions[p.kind]))
 		p.slots = shrink(p.slots)

@@ -15,10 +15,10 @@ type registrant struct {
 	envelope string
 	// first is the peer's first registration. Most peers have no other, and need no
 	// further memory then. It is used only once, because slots point to it.
-	first Registration
+	first registration
 	// more has all registrations but first, in the order of their namespaces' names. It
 	// is nil if there are none. A slice would take two more words for each peer.
-	more *[]*Registration
+	more *[]*registration
 }
 
 func newRegistrant(id peer.ID) *registrant {
@@ -33,7 +33,7 @@ func (p *registrant) hasFirst() bool { return p.first.next != nil }
 func (p *registrant) empty() bool { return !p.hasFirst() && p.more == nil }
 
 // others returns all registrations but first.
-func (p *registrant) others() []*Registration {
+func (p *registrant) others() []*registration {
 	if p.more == nil {
 		return nil
 	}
@@ -41,11 +41,11 @@ func (p *registrant) others() []*Registration {
 }
 
 // all returns a copy of the list of all registrations.
-func (p *registrant) all() []*Registration {
+func (p *registrant) all() []*registration {
 	if p == nil {
 		return nil
 	}
-	var all []*Registration
+	var all []*registration
 	if p.hasFirst() {
 		all = append(all, &p.first)
 	}
@@ -53,22 +53,22 @@ func (p *registrant) all() []*Registration {
 }
 
 // newRegistration returns memory for another registration.
-func (p *registrant) newRegistration() *Registration {
+func (p *registrant) newRegistration() *registration {
 	if p.first.namespace == nil {
 		return &p.first
 	}
-	return new(Registration)
+	return new(registration)
 }
 
 // search returns where in more the registration in a namespace is, or else belongs.
 func (p *registrant) search(namespace string) (at int, found bool) {
-	return slices.BinarySearchFunc(p.others(), namespace, func(r *Registration, namespace string) int {
+	return slices.BinarySearchFunc(p.others(), namespace, func(r *registration, namespace string) int {
 		return strings.Compare(r.namespace.name, namespace)
 	})
 }
 
 // find returns the registration in a namespace, or nil.
-func (p *registrant) find(namespace string) *Registration {
+func (p *registrant) find(namespace string) *registration {
 	if p == nil {
 		return nil
 	}
@@ -99,19 +99,19 @@ func (p *registrant) live(now int64, n int) bool {
 }
 
 // add adds r, which is in the wheel, and which newRegistration returned.
-func (p *registrant) add(r *Registration) {
+func (p *registrant) add(r *registration) {
 	if r == &p.first {
 		return
 	}
 	if p.more == nil {
-		p.more = new([]*Registration)
+		p.more = new([]*registration)
 	}
 	at, _ := p.search(r.namespace.name)
 	*p.more = slices.Insert(*p.more, at, r)
 }
 
 // remove removes r, which is no longer in the wheel.
-func (p *registrant) remove(r *Registration) {
+func (p *registrant) remove(r *registration) {
 	if r == &p.first {
 		return
 	}

@@ -2,17 +2,17 @@ package registry
 
 import "strings"
 
-// Registration is a peer in a namespace. Outside of the package it is only passed from
+// registration is a peer in a namespace. Outside of the package it is only passed from
 // [Registry.Admit] to [Registry.Put], in an [Admission].
 //
 // A million of them are most of a full point's memory, so each word counts. The envelope
 // is in the slots of the pools, where a sample finds it without reading the registration.
-type Registration struct {
+type registration struct {
 	namespace  *namespace
 	registrant *registrant
 	deadline   int64
 	positions  [poolKinds]int32 // in its pools; valid if pool.holds says so
-	prev, next *Registration    // in a bucket of the wheel
+	prev, next *registration    // in a bucket of the wheel
 	origin     Origin           // where it counts
 	place      *Place           // in the order, if there is one
 }

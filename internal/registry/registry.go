@@ -52,7 +52,7 @@ var (
 
 // Admission is a decision of [Registry.Admit].
 type Admission struct {
-	refreshes *Registration // nil: a new registration
+	refreshes *registration // nil: a new registration
 	// Origin is where the registration counts: where it comes from, or where it counted
 	// until now.
 	Origin Origin
@@ -113,7 +113,7 @@ func (x *Registry) Admit(e *Entry, q Quota, now int64) (Admission, error) {
 // exceeded returns the error of a quota that e would exceed if it refreshed r, or if
 // it were new, for a nil r. Registrations count until they are evicted. The limit of the origin
 // is checked last, because a refresh is not refused for it.
-func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
+func (x *Registry) exceeded(r *registration, e *Entry, q Quota) error {
 	full := e.lasting() && x.lastingExceeds(r, e, q) || r != nil && x.growsBeyond(r, e, q)
 	var from Origin
 	if r != nil {
@@ -137,7 +137,7 @@ func (x *Registry) exceeded(r *Registration, e *Entry, q Quota) error {
 
 // lastingExceeds reports whether lasting registrations would take more than their half of a
 // quota if e, which is one, refreshed r.
-func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
+func (x *Registry) lastingExceeds(r *registration, e *Entry, q Quota) bool {
 	if r != nil && r.place != nil && r.place.lasting {
 		return false
 	}
@@ -152,7 +152,7 @@ func (x *Registry) lastingExceeds(r *Registration, e *Entry, q Quota) bool {
 // growsBeyond reports whether e, which refreshes r, is larger and there are not enough bytes
 // for it. Up to the average there is always room, so the records of most hosts may grow, and
 // the registrations take at most twice the quota.
-func (x *Registry) growsBeyond(r *Registration, e *Entry, q Quota) bool {
+func (x *Registry) growsBeyond(r *registration, e *Entry, q Quota) bool {
 	if q.Bytes <= 0 || q.Total <= 0 || e.size() <= q.Bytes/int64(q.Total) {
 		return false
 	}
@@ -165,7 +165,7 @@ func (x *Registry) growsBeyond(r *Registration, e *Entry, q Quota) bool {
 }
 
 // sizeOf returns what a live registration counts against a quota of bytes.
-func (x *Registry) sizeOf(r *Registration) int64 {
+func (x *Registry) sizeOf(r *registration) int64 {
 	if r.place != nil {
 		return r.place.size()
 	}
@@ -182,7 +182,7 @@ const maxEvictions = 256
 
 // evictFor evicts expired registrations until e exceeds no quota. It returns the error of
 // exceeded if none is left to evict, and [ErrBehind] if that takes long.
-func (x *Registry) evictFor(r *Registration, e *Entry, q Quota, now int64) error {
+func (x *Registry) evictFor(r *registration, e *Entry, q Quota, now int64) error {
 	for range maxEvictions {
 		err := x.exceeded(r, e, q)
 		if err == nil || !x.evictOne(now) {
@@ -238,10 +238,10 @@ func (x *Registry) registrant(id peer.ID) *registrant {
 }
 
 // add adds a new registration, which is in no pool yet.
-func (x *Registry) add(e *Entry, from Origin) *Registration {
+func (x *Registry) add(e *Entry, from Origin) *registration {
 	p := x.registrant(e.Peer)
 	r := p.newRegistration()
-	*r = Registration{namespace: x.namespace(e.Namespace), registrant: p, deadline: e.Deadline, origin: from}
+	*r = registration{namespace: x.namespace(e.Namespace), registrant: p, deadline: e.Deadline, origin: from}
 	x.count++
 	x.names += namesSize(e.Namespace, e.Peer)
 	x.origins.add(from)
@@ -252,7 +252,7 @@ func (x *Registry) add(e *Entry, from Origin) *Registration {
 }
 
 // refresh gives r, which is live, another deadline and origin.
-func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
+func (x *Registry) refresh(r *registration, deadline int64, from Origin) {
 	// The wheel notices a later deadline when it comes to the old one.
 	move := deadline < r.deadline || x.wheel.isCurrent(deadline)
 	r.deadline = deadline
@@ -268,7 +268,7 @@ func (x *Registry) refresh(r *Registration, deadline int64, from Origin) {
 }
 
 // sampled puts r into its pools, or updates it there.
-func (x *Registry) sampled(r *Registration, fresh int64, envelope string) {
+func (x *Registry) sampled(r *registration, fresh int64, envelope string) {
 	if p := &r.namespace.pool; !p.update(r, fresh, envelope) {
 		p.add(Slot{fresh, envelope, r})
 	}
@@ -278,7 +278,7 @@ func (x *Registry) sampled(r *Registration, fresh int64, envelope string) {
 }
 
 // unsampled takes r out of its pools.
-func (x *Registry) unsampled(r *Registration) {
+func (x *Registry) unsampled(r *registration) {
 	r.namespace.pool.remove(r)
 	x.all.remove(r)
 }
@@ -287,7 +287,7 @@ func (x *Registry) unsampled(r *Registration) {
 func (x *Registry) Ordered() bool { return x.order != nil }
 
 // Order begins to keep the order. The registrations that exist come first, in any order.
-// Next is the first sequence that is given out, above 0. The cursors of an earlier registry
+// next, above 0, is the first sequence that is given out. The cursors of an earlier registry
 // with the same identity are understood; it gave out no sequence from next on. It does
 // nothing if the order is kept already.
 func (x *Registry) Order(identity, next uint64) {
@@ -457,7 +457,7 @@ func (x *Registry) evictOne(now int64) bool {
 }
 
 // evict removes r, which has expired.
-func (x *Registry) evict(r *Registration) {
+func (x *Registry) evict(r *registration) {
 	namespace, p := r.namespace.name, r.registrant.id
 	x.evicted++
 	x.remove(r)
@@ -467,7 +467,7 @@ func (x *Registry) evict(r *Registration) {
 }
 
 // remove removes r, and its registrant and namespace if it was their last.
-func (x *Registry) remove(r *Registration) {
+func (x *Registry) remove(r *registration) {
 	x.count--
 	x.names -= namesSize(r.namespace.name, r.registrant.id)
 	x.origins.remove(r.origin)

@@ -27,13 +27,13 @@ type wheel struct {
 
 // bucket is a ring of registrations.
 type bucket struct {
-	head Registration // no registration: the ring begins and ends here
+	head registration // no registration: the ring begins and ends here
 }
 
 func (b *bucket) empty() bool { return b.head.next == nil || b.head.next == &b.head }
 
 // add adds r, which is in no bucket.
-func (w *wheel) add(r *Registration) {
+func (w *wheel) add(r *registration) {
 	tick := min(max(r.deadline>>tickBits, w.tick), w.tick+wheelTicks-1)
 	b := &w.buckets[tick%wheelTicks]
 	head := &b.head
@@ -52,7 +52,7 @@ func (w *wheel) add(r *Registration) {
 func (w *wheel) isCurrent(t int64) bool { return t>>tickBits == w.tick }
 
 // remove removes r.
-func (w *wheel) remove(r *Registration) {
+func (w *wheel) remove(r *registration) {
 	r.prev.next, r.next.prev = r.next, r.prev
 	r.prev, r.next = nil, nil
 }
@@ -61,7 +61,7 @@ func (w *wheel) remove(r *Registration) {
 // there was one. If the registration has expired, poll returns it, and the caller
 // must remove it before the next poll. If it is live, poll moves it on and returns
 // nil.
-func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
+func (w *wheel) poll(now int64) (expired *registration, ok bool) {
 	current := now >> tickBits
 	w.tick = max(w.tick, current-wheelTicks) // a turn has every bucket once
 	for ; w.tick < current; w.tick++ {
@@ -85,7 +85,7 @@ func (w *wheel) poll(now int64) (expired *Registration, ok bool) {
 //
 // It sorts the bucket once in a tick, so that it is cheap even if a peer at a limit
 // asks often.
-func (w *wheel) pollCurrent(now int64) (expired *Registration, ok bool) {
+func (w *wheel) pollCurrent(now int64) (expired *registration, ok bool) {
 	b := &w.buckets[w.tick%wheelTicks]
 	if b.empty() || !w.isCurrent(now) {
 		return nil, false
@@ -109,11 +109,11 @@ func (w *wheel) pollCurrent(now int64) (expired *Registration, ok bool) {
 
 // sort orders the bucket by deadline.
 func (b *bucket) sort() {
-	var all []*Registration
+	var all []*registration
 	for r := b.head.next; r != &b.head; r = r.next {
 		all = append(all, r)
 	}
-	slices.SortFunc(all, func(a, b *Registration) int { return cmp.Compare(a.deadline, b.deadline) })
+	slices.SortFunc(all, func(a, b *registration) int { return cmp.Compare(a.deadline, b.deadline) })
 	last := &b.head
 	for _, r := range all {
 		last.next, r.prev = r, last
