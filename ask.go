@@ -326,6 +326,9 @@ func appendNewest(found, more []Registration) []Registration {
 	return found
 }
 
+// mostSeen is the most registrations that see can ask for.
+const mostSeen = MaxDiscoverLimit
+
 // errRemoved: the answer of a point is ignored.
 var errRemoved = errors.New("the point was removed before it answered")
 

@@ -142,7 +142,7 @@ func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 // askOnce asks the points once, records what each answers, and reports whether one did.
 func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
-		seen, all, err := w.see(ctx, point, w.namespace, MaxDiscoverLimit)
+		seen, all, err := w.see(ctx, point, w.namespace, mostSeen)
 		switch {
 		case err != nil:
 			w.presence.Failed(point.ID())
