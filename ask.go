@@ -99,7 +99,7 @@ type registerCall struct {
 	refresh   bool // whether these bytes are registered already
 
 	granted  time.Duration
-	answered time.Time
+	sent     time.Time
 	protocol protocol.ID // empty if there was no stream
 	err      error
 }
@@ -150,6 +150,7 @@ func (a *asker) registerMessage(call *registerCall, ended *RequestEnded) points.
 		price = limit.Refresh
 	}
 	request := func(d *wire.Dialect) wire.Request {
+		call.sent = time.Now()
 		r := wire.Registration{Namespace: []byte(call.namespace), Envelope: call.envelope, TTL: wireSeconds(call.ttl.in(d))}
 		if d == wire.Standard {
 			r.Envelope = a.envelopeFor(ended.Point, call.envelope)
@@ -157,7 +158,6 @@ func (a *asker) registerMessage(call *registerCall, ended *RequestEnded) points.
 		return wire.Request{Kind: wire.Register, Register: r}
 	}
 	return message(request, price, wire.Waku.MaxRequest, 0, ended, func(d *wire.Dialect, answer *wire.Answer) error {
-		call.answered = time.Now()
 		r := &answer.Register
 		if answer.Kind != wire.RegisterResponse || !r.Present {
 			return fmt.Errorf("%w: REGISTER was answered with %s", ErrProtocol, answer.Kind)

@@ -304,7 +304,13 @@ func refreshTogether(ctx context.Context, all []*refresh) {
 	}
 }
 
+// refreshAtPoint leaves a registration that is alone at a point to its namespace, which turns to
+// other points if this one is slow.
 func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
+	if len(due) == 1 {
+		due[0].interrupt()
+		return
+	}
 	all := make([]*registerCall, len(due))
 	for i, r := range due {
 		all[i] = r.newCall(point)
@@ -325,9 +331,7 @@ func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 // if ctx ended first, which ends with the first namespace that is left.
 func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
 	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.interrupted = true
+		r.interrupt()
 		return
 	}
 	if err := r.registered(point, call); err != nil {
@@ -338,6 +342,13 @@ func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *regi
 		}
 		r.failed[point] = err
 	}
+}
+
+// interrupt records that a registration is still to be refreshed.
+func (r *refresh) interrupt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.interrupted = true
 }
 
 // at registers at a point, unless that is not due yet. So a point that makes the client
@@ -378,7 +389,7 @@ func (r *refresh) newCall(point *points.Point) *registerCall {
 
 // registered records the outcome of a REGISTER, and returns its error.
 func (r *refresh) registered(point *points.Point, call *registerCall) error {
-	r.registrations.Set(point.ID(), call.protocol, r.envelope, call.answered, call.granted, call.err)
+	r.registrations.Set(point.ID(), call.protocol, r.envelope, call.sent, call.granted, call.err)
 	if call.err == nil {
 		r.take(call.granted, call.protocol)
 	}

@@ -28,7 +28,7 @@ type Registrations struct {
 // Registered is the outcome of registering at a point.
 type Registered struct {
 	Point        peer.ID
-	Since, Until time.Time   // of the last registration granted
+	Since, Until time.Time   // of the last registration granted, since it was asked for
 	Err          error       // of the last attempt
 	Protocol     protocol.ID // of the last attempt that opened a stream
 	envelope     []byte      // of the last registration granted
@@ -113,15 +113,16 @@ func (r *Registrations) Begin(envelope []byte) {
 	r.envelope = envelope
 }
 
-// Set records the outcome of registering these bytes at a point, which the point answered at the
-// given time. id is empty if there was no stream to the point.
-func (r *Registrations) Set(point peer.ID, id protocol.ID, envelope []byte, answered time.Time, granted time.Duration, err error) {
-	if r.set(point, id, envelope, answered, granted, err) {
+// Set records the outcome of registering these bytes at a point with a request that was sent at
+// the given time: the point may have begun to count when it read that. id is empty if there was no
+// stream to the point.
+func (r *Registrations) Set(point peer.ID, id protocol.ID, envelope []byte, sent time.Time, granted time.Duration, err error) {
+	if r.set(point, id, envelope, sent, granted, err) {
 		r.changed()
 	}
 }
 
-func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, answered time.Time, granted time.Duration, err error) (changed bool) {
+func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, sent time.Time, granted time.Duration, err error) (changed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	i := r.index(point)
@@ -136,7 +137,7 @@ func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, answ
 		at.Protocol = id
 	}
 	if at.Err = err; err == nil {
-		at.Since = answered
+		at.Since = sent
 		at.Until = at.Since.Add(granted)
 		at.envelope, at.stale = envelope, false
 		r.err, r.stale = nil, false
