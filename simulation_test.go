@@ -760,7 +760,7 @@ func TestSimulationGreedyPoint(t *testing.T) {
 			told.addrs = nil // the test's own memory
 			grown = heap() - before
 			t.Logf("as many for Watch, which tells of %d peers: memory grew by %d KiB", watched, grown>>10)
-			require.Less(t, grown, int64(24<<20)) // with what the reader was told, which outlives the sightings
+			require.Less(t, grown, int64(12<<20)) // with what the reader was told, which outlives the sightings
 			require.Len(t, h.Peerstore().Peers(), known)
 			cancel()
 			for range events { // it ends

@@ -4,6 +4,7 @@ package rendezvous
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"time"
@@ -64,7 +65,8 @@ type watcher struct {
 	woken     chan struct{} // holds a token when a point may have come
 	changed   chan struct{} // holds a token when a point has answered
 	presence  *points.Presence
-	told      map[peer.ID][]ma.Multiaddr // what the reader knows: the peers and their addresses
+	told      map[peer.ID]uint64 // what the reader knows: the peers, with a hash of their addresses
+	seed      maphash.Seed
 }
 
 // watch reports who joins and leaves a namespace until ctx ends.
@@ -76,7 +78,8 @@ func watch(ctx context.Context, a *asker, ns string) (<-chan Event, error) {
 		woken:     make(chan struct{}, 1),
 		changed:   make(chan struct{}, 1),
 		presence:  points.NewPresence(),
-		told:      make(map[peer.ID][]ma.Multiaddr),
+		told:      make(map[peer.ID]uint64),
+		seed:      maphash.MakeSeed(),
 	}
 	events, err := a.points.Listen(func(bool) { notify(w.woken) })
 	if err != nil {
@@ -195,8 +198,21 @@ func (w *watcher) setTold(e Event) {
 	if e.Type == Left {
 		delete(w.told, e.Peer.ID)
 	} else {
-		w.told[e.Peer.ID] = e.Peer.Addrs
+		w.told[e.Peer.ID] = w.hash(e.Peer.Addrs)
 	}
+}
+
+// hash returns a hash of addresses. The addresses themselves would take kilobytes for each peer,
+// long after the point that made them up has been forgotten.
+func (w *watcher) hash(addrs []ma.Multiaddr) uint64 {
+	var h maphash.Hash
+	h.SetSeed(w.seed)
+	for _, a := range addrs {
+		b := a.Bytes()
+		maphash.WriteComparable(&h, len(b))
+		_, _ = h.Write(b)
+	}
+	return h.Sum64()
 }
 
 // differences returns what the reader does not know yet. Peers that left come first, so
@@ -207,11 +223,11 @@ func (w *watcher) differences() []Event {
 	var joined []Event
 	for _, s := range live {
 		present[s.Peer.ID] = struct{}{}
-		addrs, told := w.told[s.Peer.ID]
+		hash, told := w.told[s.Peer.ID]
 		switch {
 		case !told:
 			joined = append(joined, Event{Type: Joined, Peer: s.Peer})
-		case !slices.EqualFunc(addrs, s.Peer.Addrs, ma.Multiaddr.Equal):
+		case hash != w.hash(s.Peer.Addrs):
 			joined = append(joined, Event{Type: Moved, Peer: s.Peer})
 		}
 	}
