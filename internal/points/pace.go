@@ -223,7 +223,7 @@ func (p *pace) tooMuch(begun time.Time) {
 func (p *pace) retryAfter() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.complaints == 0 && (p.cut.IsZero() || time.Since(p.cut) >= afterTooMuch) {
+	if p.complaints == 0 && (p.cut.IsZero() || time.Since(p.cut) >= afterRefusal) {
 		return 0
 	}
 	return Jitter(min(maxBackoff, afterTooMuch<<min(max(p.complaints-1, 0), 8)))
