@@ -68,6 +68,16 @@ func (s *simulation) addHost(t testing.TB, wrap func(net.PacketConn) net.PacketC
 	return h
 }
 
+// addHostBehindNAT adds a host whose NAT forgets connections when it is told to.
+func (s *simulation) addHostBehindNAT(t testing.TB) (h host.Host, router *nat.NAT) {
+	t.Helper()
+	h = s.addHost(t, func(c net.PacketConn) net.PacketConn {
+		router = nat.New(c)
+		return router
+	})
+	return h, router
+}
+
 // awaitLive returns after how long a storage has a registration in ns.
 func awaitLive(t testing.TB, s Storage, ns string) time.Duration {
 	t.Helper()
@@ -385,11 +395,7 @@ func TestRegisteredOverDeadConnections(t *testing.T) {
 			sim := newSimulation(t, 1, 10*time.Millisecond)
 			storage := testStorage(t)
 			startPoint(t, sim.hosts[0], storage, p.serve...)
-			var router *nat.NAT
-			h := sim.addHost(t, func(c net.PacketConn) net.PacketConn {
-				router = nat.New(c)
-				return router
-			})
+			h, router := sim.addHostBehindNAT(t)
 			states := keep(t, p.client(h, info(sim.hosts[0])))
 			until(t, states, time.Second, State.Findable)
 			var longest time.Duration
@@ -423,11 +429,7 @@ func TestSleepWithADeadConnection(t *testing.T) {
 			sim := newSimulation(t, 1, 10*time.Millisecond)
 			storage := testStorage(t)
 			startPoint(t, sim.hosts[0], storage, p.serve...)
-			var router *nat.NAT
-			h := sim.addHost(t, func(c net.PacketConn) net.PacketConn {
-				router = nat.New(c)
-				return router
-			})
+			h, router := sim.addHostBehindNAT(t)
 			var slept atomic.Int64
 			c := NewClient(h, WithPoints(info(sim.hosts[0])), p.speak, func(c *clientConfig) error {
 				c.wallClock = func() time.Time { return time.Now().Round(0).Add(time.Duration(slept.Load())) }
