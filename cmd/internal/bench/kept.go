@@ -31,6 +31,9 @@ const (
 	keptTTL = 3 * time.Second
 	// keptInterval is about how long after the last refresh the next one comes.
 	keptInterval = keptTTL * 21 / 40
+	// maxKeptLength keeps the measurement within the 20 seconds after which Advertise, which is
+	// called once, lets a registration end.
+	maxKeptLength = 12 * time.Second
 )
 
 // keptCost is what clients that stay registered cost, both ends together.
@@ -63,6 +66,7 @@ func (c *requestCounter) RequestEnded(e rendezvous.RequestEnded) { c.add(e.Err) 
 // KeepRegistered and Advertise keep them, and an echo that is asked as often. What the process
 // takes while it is idle is subtracted from both.
 func measureKept(ctx context.Context, b *testbed, length time.Duration) (keptCost, error) {
+	length = min(length, maxKeptLength)
 	idle := usageDuring(length)
 	echo, err := costOf(ctx, length, idle, func(ctx context.Context, c *requestCounter) error { return askEcho(ctx, b, c) })
 	if err != nil {
