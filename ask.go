@@ -144,6 +144,7 @@ func (a *asker) register(ctx context.Context, point *points.Point, all ...*regis
 	}
 }
 
+// registerMessage returns the request for a call, which records its outcome in ended.
 func (a *asker) registerMessage(call *registerCall, ended *RequestEnded) points.Request {
 	price := limit.Request
 	if call.refresh {
