@@ -38,7 +38,7 @@ const (
 type keeping struct {
 	refreshes points.Refreshes
 	record    recentRecord
-	together  *points.Gatherer[*refresh]
+	schedule  *points.Schedule[*keeper]
 
 	created               time.Time
 	lastTime              atomic.Int64 // when a registration last succeeded, in nanoseconds since created
@@ -46,7 +46,7 @@ type keeping struct {
 }
 
 func newKeeping() *keeping {
-	return &keeping{created: time.Now(), together: points.NewGatherer(refreshTogether)}
+	return &keeping{created: time.Now(), schedule: points.NewSchedule(refreshDue)}
 }
 
 // logOutcome logs that nobody finds the host, once no registration has succeeded for
@@ -111,9 +111,9 @@ type keeper struct {
 	users         keeperUsers
 	before        *keeper   // of the namespace, which may still unregister; nil if there is none
 	followed      bool      // whether the next keeper takes its registrations over; set before done is closed
-	asked         lifetimes // by the last refresh; only run uses it
+	asked         lifetimes // by the last refresh; only refreshes use it
 	registrations *points.Registrations
-	refresher     *points.Refresher
+	refresher     *points.Refresher[*keeper]
 	cancel        context.CancelFunc
 	done          chan struct{} // closed when it has ended
 }
@@ -126,10 +126,10 @@ func newKeeper(a *asker, shared *keeping, ns string, u keeperUsers, before *keep
 		users:         u,
 		before:        before,
 		registrations: points.NewRegistrations(ns, u.changed),
-		refresher:     points.NewRefresher(),
 		done:          make(chan struct{}),
 	}
-	k.refresher.Refresh, k.refresher.Outdated, k.refresher.Early = k.refresh, k.outdated, k.searching
+	k.refresher = points.NewRefresher(k)
+	k.refresher.Outdated, k.refresher.Early = k.outdated, k.searching
 	return k
 }
 
@@ -154,7 +154,15 @@ func (k *keeper) run(ctx context.Context) {
 		}
 		k.before = nil
 	}
-	k.refresher.Run(ctx)
+	k.shared.schedule.Run(ctx, k.refresher)
+}
+
+// wake makes the keeper check whether the host must register again.
+func (k *keeper) wake() { k.shared.schedule.Wake(k.refresher) }
+
+// ask registers at the points of the namespace now, and returns when to ask again.
+func (k *keeper) ask(ctx context.Context) (time.Duration, error) {
+	return k.shared.schedule.Ask(ctx, k.refresher)
 }
 
 // searching reports whether this host searches the namespace at points of a protocol whose
@@ -189,48 +197,54 @@ func (k *keeper) leave(ctx context.Context) {
 	})
 }
 
-// refresh registers at the points of the namespace and returns how long to wait before
-// the next refresh, also if it fails.
-func (k *keeper) refresh(ctx context.Context) (time.Duration, error) {
-	next, err := k.refreshAt(ctx, k.users.lifetimes())
-	if ctx.Err() != nil {
-		return next, err
+// begin begins a refresh. It returns nil if that has ended.
+func (k *keeper) begin() *refresh {
+	// An error on this side must not look like a point's fault.
+	envelope, err := k.shared.record.get(k.own)
+	if err != nil {
+		k.end(err)
+		k.shared.schedule.Done(k.refresher, retryDelay, err)
+		return nil
 	}
+	k.registrations.Begin(envelope)
+	ttl := k.users.lifetimes()
+	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
+	k.asked = ttl
+	r.plan()
+	return r
+}
+
+// end records the outcome of a refresh.
+func (k *keeper) end(err error) {
 	k.registrations.End(err, k.isKnown)
 	k.shared.logOutcome(k.namespace, err)
 	if err != nil {
 		logging.Log.Debug("registered at no rendezvous point", "namespace", k.namespace, "error", err)
 	}
-	return next, err
 }
 
 func (k *keeper) isKnown(id peer.ID) bool {
 	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
 }
 
-func (k *keeper) refreshAt(ctx context.Context, ttl lifetimes) (time.Duration, error) {
-	// An error on this side must not look like a point's fault.
-	envelope, err := k.shared.record.get(k.own)
-	if err != nil {
-		return retryDelay, err
-	}
-	k.registrations.Begin(envelope)
-	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
-	k.asked = ttl
-	answered, err := r.run(ctx)
-	switch {
-	case errors.Is(err, ErrNoPoints):
-		return retryDelay, err
-	case err != nil:
-		return points.RetryAfter(k.points.Known()...), err
-	}
-	next := r.next()
-	for _, point := range k.points.Preferred(k.namespace, k.redundancy) {
-		if !slices.Contains(answered, point) { // other peers search there
-			next = min(next, points.RetryAfter(point))
+// refreshDue refreshes the registrations of namespaces that are due at the same time: together, and
+// then one by one where that was not enough.
+func refreshDue(ctx context.Context, due []*keeper) {
+	all := make([]*refresh, 0, len(due))
+	for _, k := range due {
+		if r := k.begin(); r != nil {
+			all = append(all, r)
 		}
 	}
-	return max(next, points.Jitter(points.MinBackoff)), nil
+	refreshTogether(ctx, all)
+	for _, r := range all {
+		if r.isEnough() {
+			r.end(nil)
+			r.shared.schedule.Done(r.refresher, r.next(r.where), nil)
+		} else {
+			r.shared.schedule.Go(r.refresher, r.alone)
+		}
+	}
 }
 
 // refresh is one refresh of a keeper.
@@ -241,47 +255,54 @@ type refresh struct {
 	all      bool // whether to register at each point, due or not
 	begun    time.Time
 
-	due []*points.Point // where the host is registered, and the registration is due
+	where []*points.Point // the points of the namespace
+	due   []*points.Point // those of them where the registration is to be refreshed together with others
 
 	mu                    sync.Mutex
 	failed                map[*points.Point]error // outcomes of refreshing together
-	interrupted           bool                    // whether refreshing together was
+	more                  bool                    // whether refreshing together is not enough
 	shortestTTL, askedTTL time.Duration           // that points granted and that they were asked for, calmTTL at most
 	latest                time.Time               // when the first is due of the registrations that were left alone; zero if none was
 }
 
-// run refreshes the registrations of the namespace, or makes them. It returns the points where
-// the host is registered.
-func (r *refresh) run(ctx context.Context) ([]*points.Point, error) {
-	if at := r.together(ctx); at != nil {
-		return at, nil
-	}
-	return r.points.Ask(ctx, r.namespace, r.redundancy, r.redundancy, r.at)
-}
-
-// together refreshes the registrations together with those of other namespaces, if there is one
-// at each point of the namespace. It returns these points, or nil if one of them needs more than
-// that.
-func (r *refresh) together(ctx context.Context) []*points.Point {
-	chosen := r.chosen()
-	for _, point := range chosen {
+// plan decides which registrations to refresh together with those of other namespaces. There are
+// none if one of the namespace's points needs more than that.
+func (r *refresh) plan() {
+	r.where = r.chosen()
+	for _, point := range r.where {
 		since, lives := r.lives(point, r.envelope)
 		if lives == 0 || point.Failing() {
-			return nil
+			r.more, r.due = true, nil
+			return
 		}
 		if !r.isEarly(since, lives) {
 			r.due = append(r.due, point)
 		}
 	}
-	if len(r.due) > 0 {
-		r.shared.together.Do(ctx, r)
-	}
+	r.more = len(r.where) == 0
+}
+
+// isEnough reports whether the host is registered at the points of the namespace.
+func (r *refresh) isEnough() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(chosen) == 0 || len(r.failed) > 0 || r.interrupted {
-		return nil
+	return !r.more && len(r.failed) == 0
+}
+
+// alone registers at the points of the namespace, and returns how long to wait before the next
+// refresh, also if it fails.
+func (r *refresh) alone(ctx context.Context) (time.Duration, error) {
+	answered, err := r.points.Ask(ctx, r.namespace, r.redundancy, r.redundancy, r.at)
+	if ctx.Err() == nil {
+		r.end(err)
 	}
-	return chosen
+	switch {
+	case errors.Is(err, ErrNoPoints):
+		return retryDelay, err
+	case err != nil:
+		return points.RetryAfter(r.points.Known()...), err
+	}
+	return r.next(answered), nil
 }
 
 // refreshTogether refreshes the registrations of several namespaces that are due, all that are
@@ -308,7 +329,7 @@ func refreshTogether(ctx context.Context, all []*refresh) {
 // other points if this one is slow.
 func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 	if len(due) == 1 {
-		due[0].interrupt()
+		due[0].needsMore()
 		return
 	}
 	all := make([]*registerCall, len(due))
@@ -331,7 +352,7 @@ func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 // if ctx ended first, which ends with the first namespace that is left.
 func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
 	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
-		r.interrupt()
+		r.needsMore()
 		return
 	}
 	if err := r.registered(point, call); err != nil {
@@ -344,11 +365,11 @@ func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *regi
 	}
 }
 
-// interrupt records that a registration is still to be refreshed.
-func (r *refresh) interrupt() {
+// needsMore records that a registration is still to be refreshed.
+func (r *refresh) needsMore() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.interrupted = true
+	r.more = true
 }
 
 // at registers at a point, unless that is not due yet. So a point that makes the client
@@ -419,8 +440,8 @@ func (r *refresh) skip(latest time.Time) {
 	}
 }
 
-// next returns how long to wait before the next refresh.
-func (r *refresh) next() time.Duration {
+// next returns how long to wait before the next refresh, after these points have answered.
+func (r *refresh) next(answered []*points.Point) time.Duration {
 	next := r.shared.refreshes.After(r.begun, r.shortestTTL)
 	if r.shortestTTL < r.askedTTL {
 		next = max(next, min(minRefresh, points.Jitter(r.askedTTL*3/5))-time.Since(r.begun))
@@ -428,7 +449,12 @@ func (r *refresh) next() time.Duration {
 	if !r.latest.IsZero() {
 		next = min(next, time.Until(r.latest))
 	}
-	return next
+	for _, point := range r.points.Preferred(r.namespace, r.redundancy) {
+		if !slices.Contains(answered, point) { // other peers search there
+			next = min(next, points.RetryAfter(point))
+		}
+	}
+	return max(next, points.Jitter(points.MinBackoff))
 }
 
 // lives returns since when the host is registered at a point with these bytes, and for how long

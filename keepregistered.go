@@ -114,7 +114,7 @@ func (r *registrar) wake(slept bool) {
 		if slept {
 			u.keeper.registrations.SetStale()
 		}
-		u.keeper.refresher.Wake()
+		u.keeper.wake()
 	}
 }
 
@@ -150,7 +150,7 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 		u := r.acquire(ctx, ns)
 		u.calls = append(u.calls, c)
 		c.namespaces = append(c.namespaces, u)
-		u.keeper.refresher.Wake()
+		u.keeper.wake()
 	}
 	notify(c.changed)
 	go func() {
@@ -183,7 +183,7 @@ func (r *registrar) advertise(ctx context.Context, ns string, ttl time.Duration)
 		return 0, err
 	}
 	r.awaitPoint(ctx)
-	next, err := u.keeper.refresher.Ask(ctx)
+	next, err := u.keeper.ask(ctx)
 	lives := max(DefaultTTL, next*5/3)
 	if err != nil {
 		lives += advertiseRetry

@@ -755,7 +755,7 @@ func TestNextCallUnregisters(t *testing.T) {
 				<-ended
 			}
 		}
-		_, err := u.keeper.refresher.Ask(t.Context())
+		_, err := u.keeper.ask(t.Context())
 		require.NoError(t, err)
 		require.True(t, first.has("n", h.ID()))
 
@@ -763,7 +763,7 @@ func TestNextCallUnregisters(t *testing.T) {
 		for range 3 { // none of which registers
 			next()
 		}
-		_, err = u.keeper.refresher.Ask(t.Context())
+		_, err = u.keeper.ask(t.Context())
 		require.Error(t, err)
 		require.True(t, first.has("n", h.ID()))
 		require.True(t, u.keeper.registrations.At(first.host.ID()).MayLive(), "and says so")
@@ -775,11 +775,11 @@ func TestNextCallUnregisters(t *testing.T) {
 		u = r.acquire(t.Context(), "n")
 		r.mu.Unlock()
 		require.False(t, u.keeper.registrations.At(first.host.ID()).MayLive())
-		_, err = u.keeper.refresher.Ask(t.Context())
+		_, err = u.keeper.ask(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, c.SetPoints(info(second.host)))
 		next()
-		_, err = u.keeper.refresher.Ask(t.Context())
+		_, err = u.keeper.ask(t.Context())
 		require.NoError(t, err)
 		require.True(t, first.has("n", h.ID()))
 		require.True(t, second.has("n", h.ID()))

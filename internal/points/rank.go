@@ -18,6 +18,9 @@ func Rank(ids []peer.ID, namespace string) []peer.ID {
 
 // rank is [Rank] for anything that has the ID of a point.
 func rank[T any](points []T, id func(T) peer.ID, namespace string) []T {
+	if len(points) < 2 {
+		return points // there is nothing to hash for, and many hosts know one point
+	}
 	type weighted struct {
 		point  T
 		weight [sha256.Size]byte

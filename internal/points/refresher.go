@@ -2,14 +2,16 @@ package points
 
 import (
 	"context"
-	"errors"
 	"time"
 )
 
 const (
-	// callerDelay is how much longer than the caller of [Refresher.Ask] a refresh waits, so
-	// that the next call comes first.
+	// callerDelay is how much longer than the caller of [Schedule.Ask] a refresh waits, so that
+	// the next call comes first.
 	callerDelay = time.Second
+	// gatherTime is how much earlier than it is due a refresh may come, to be made together
+	// with others, and how long one that a call asks for may wait for that.
+	gatherTime = 5 * time.Millisecond
 	// LookInterval is how often to check whether a refresh that is not due yet should come
 	// earlier. It is the refresh interval of a registration of 20 seconds.
 	LookInterval = 12 * time.Second
@@ -18,22 +20,34 @@ const (
 	minWake = time.Second
 )
 
-// Refresher refreshes the registrations of a host in one namespace when that is due, when
-// something has happened, and when it is asked to.
-type Refresher struct {
-	// Refresh refreshes those that need it and returns how long to wait before the next time,
-	// also if it fails.
-	Refresh func(context.Context) (next time.Duration, err error)
-	// Outdated reports whether they must be refreshed after something has happened.
+// Refresher says when to refresh the registrations of a host in one namespace: when that is due,
+// when something has happened, and when a call asks for it.
+type Refresher[T any] struct {
+	// Of is what the [Schedule] refreshes.
+	Of T
+	// Outdated reports whether to refresh after something has happened.
 	Outdated func() bool
-	// Early reports whether to refresh them now, although that is not due for a while.
+	// Early reports whether to refresh now, although that is not due for a while.
 	Early func() bool
 
-	woken chan struct{}     // holds a token when something may have happened
-	asks  chan chan outcome // calls that want a refresh now
-	ended chan struct{}     // closed when Run has returned
-	begun time.Time         // when the last refresh began that asked a point; only Run uses it
-	due   time.Time         // when to refresh at the latest; only Run uses it
+	ctx   context.Context // of Schedule.Run; nil before that
+	ended chan struct{}   // closed when nothing is refreshed any more
+
+	// Guarded by Schedule.mu:
+	place  int            // in the queue, from 1; 0 if it is not there
+	look   time.Time      // when to check whether to refresh
+	woken  bool           // since the last check
+	asks   []chan outcome // calls that want a refresh
+	busy   bool           // while it is checked and refreshed
+	ending bool           // whether ctx has ended
+	cancel func()         // ends what is done for it together with others; nil if nothing is
+
+	// Used by the goroutine that has made it busy:
+	event  bool           // whether something has happened before this check
+	asked  []chan outcome // calls that wait for the present refresh
+	since  time.Time      // when the present check began
+	begun  time.Time      // when the last refresh began that asked a point
+	latest time.Time      // when to refresh at the latest; zero before the first refresh
 }
 
 // outcome is the outcome of a refresh.
@@ -42,96 +56,72 @@ type outcome struct {
 	err  error
 }
 
-// NewRefresher returns a Refresher whose functions are still to be set. It does nothing until
-// it runs.
-func NewRefresher() *Refresher {
-	return &Refresher{woken: make(chan struct{}, 1), asks: make(chan chan outcome), ended: make(chan struct{})}
+// NewRefresher returns a Refresher whose functions are still to be set.
+func NewRefresher[T any](of T) *Refresher[T] {
+	return &Refresher[T]{Of: of, ended: make(chan struct{})}
 }
 
-// Wake says that something may have happened. It does not block.
-func (r *Refresher) Wake() {
-	select {
-	case r.woken <- struct{}{}:
+// begin begins a check.
+func (r *Refresher[T]) begin(now time.Time) {
+	r.busy, r.since = true, now
+	r.event, r.woken = r.woken, false
+	r.asked, r.asks = r.asks, nil
+}
+
+// wanted reports whether to refresh now.
+func (r *Refresher[T]) wanted() bool {
+	switch left := r.latest.Sub(r.since); {
+	case len(r.asked) > 0:
+		return true
+	case !r.latest.IsZero() && left <= gatherTime:
+		return true
+	case r.event && r.Outdated():
+		if earliest := r.begun.Add(minWake); r.since.Before(earliest) {
+			if earliest.Before(r.latest) {
+				r.latest = earliest
+			}
+			return false
+		}
+		return true
 	default:
+		return left > 2*LookInterval && r.Early()
 	}
 }
 
-// Ask refreshes now and returns when to ask again.
-func (r *Refresher) Ask(ctx context.Context) (time.Duration, error) {
-	answer := make(chan outcome, 1)
-	select {
-	case r.asks <- answer:
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-r.ended:
-		return 0, context.Canceled
+// refreshed records the outcome of a refresh, and tells those that have asked for it.
+func (r *Refresher[T]) refreshed(o outcome, pointAsked bool) {
+	if pointAsked {
+		r.begun = r.since
 	}
-	select {
-	case o := <-answer:
-		return o.next, o.err
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-r.ended:
-		return 0, context.Canceled
+	wait := o.next
+	if len(r.asked) > 0 {
+		wait += callerDelay
 	}
+	for _, answer := range r.asked {
+		answer <- o
+	}
+	r.latest = time.Now().Add(wait)
 }
 
-// Run refreshes until ctx ends. It begins when it is woken or asked to. It must run once.
-func (r *Refresher) Run(ctx context.Context) {
-	defer close(r.ended)
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	defer timer.Stop()
-	for {
-		var answer chan outcome
-		select {
-		case answer = <-r.asks:
-		case <-timer.C:
-			if wait := r.rest(); wait > 0 {
-				timer.Reset(wait)
-				continue
-			}
-		case <-r.woken:
-			if !r.Outdated() {
-				continue
-			}
-			if earliest := r.begun.Add(minWake); time.Now().Before(earliest) {
-				if earliest.Before(r.due) {
-					r.due = earliest
-					timer.Reset(time.Until(earliest))
-				}
-				continue
-			}
-		case <-ctx.Done():
-			return
-		}
-		begun := time.Now()
-		next, err := r.Refresh(ctx)
-		if !errors.Is(err, ErrNoPoints) {
-			r.begun = begun
-		}
-		if answer != nil {
-			answer <- outcome{next, err}
-			next += callerDelay
-		}
-		r.due = time.Now().Add(next)
-		if next > 2*LookInterval {
-			next = LookInterval
-		}
-		timer.Reset(next)
-	}
-}
-
-// rest returns how long to wait before the next check, 0 to refresh now. A refresh that is
-// due within 2*LookInterval is not brought forward.
-func (r *Refresher) rest() time.Duration {
-	left := time.Until(r.due)
+// nextLook returns when to check next whether to refresh, which is never unless something happens
+// if it is zero. A refresh that is due within 2*LookInterval is not brought forward.
+func (r *Refresher[T]) nextLook() time.Time {
+	now := time.Now()
 	switch {
-	case left <= 2*LookInterval:
-		return max(0, left)
-	case r.Early():
-		return 0
+	case r.woken || len(r.asks) > 0:
+		return r.soon()
+	case r.latest.Sub(now) > 2*LookInterval:
+		return now.Add(LookInterval)
 	default:
-		return LookInterval
+		return r.latest
 	}
+}
+
+// soon returns when to check after something has happened: at once before the first refresh, and
+// otherwise so that others can come too.
+func (r *Refresher[T]) soon() time.Time {
+	if r.latest.IsZero() {
+		return time.Now()
+	}
+	return time.Now().Add(gatherTime)
 }

@@ -1,0 +1,191 @@
+package points
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// maxGroup bounds how many are refreshed together, so that they do not wait long for each
+	// other.
+	maxGroup = 64
+	// groupTimeout bounds how long that takes, because all wait for the slowest, and asking
+	// alone turns to other points when one is slow.
+	groupTimeout = 1500 * time.Millisecond
+)
+
+// Schedule refreshes a host's registrations in many namespaces. One timer serves all, and one
+// goroutine refreshes those that are due at the same time: to wake a goroutine for each would cost
+// as much as the refresh. All methods may be called at the same time.
+type Schedule[T any] struct {
+	refresh func(ctx context.Context, due []T)
+
+	mu    sync.Mutex
+	queue queue[T] // those that wait
+	timer *time.Timer
+}
+
+// NewSchedule returns a Schedule that calls refresh with those that are to be refreshed. refresh
+// must end each of them, with Done or with Go. The context lasts for groupTimeout, and ends when
+// one of them is no longer to be refreshed.
+func NewSchedule[T any](refresh func(ctx context.Context, due []T)) *Schedule[T] {
+	s := &Schedule[T]{refresh: refresh}
+	s.timer = time.AfterFunc(time.Hour, s.check)
+	s.timer.Stop()
+	return s
+}
+
+// Run lets r be refreshed until ctx ends, which begins when r is woken or asked to. It returns when
+// nothing is done for r any more. It must be called once.
+func (s *Schedule[T]) Run(ctx context.Context, r *Refresher[T]) {
+	s.start(ctx, r)
+	<-ctx.Done()
+	s.stop(r)
+	<-r.ended
+}
+
+func (s *Schedule[T]) start(ctx context.Context, r *Refresher[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.ctx = ctx
+	s.wait(r)
+}
+
+func (s *Schedule[T]) stop(r *Refresher[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.ending = true
+	switch {
+	case !r.busy:
+		s.rest(r)
+	case r.cancel != nil:
+		r.cancel()
+	}
+}
+
+// Wake says that something may have happened. It does not block.
+func (s *Schedule[T]) Wake(r *Refresher[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.woken = true
+	s.wait(r)
+}
+
+// Ask refreshes now and returns when to ask again.
+func (s *Schedule[T]) Ask(ctx context.Context, r *Refresher[T]) (time.Duration, error) {
+	answer := make(chan outcome, 1)
+	s.ask(r, answer)
+	select {
+	case o := <-answer:
+		return o.next, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-r.ended:
+		return 0, context.Canceled
+	}
+}
+
+func (s *Schedule[T]) ask(r *Refresher[T], answer chan outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.asks = append(r.asks, answer)
+	s.wait(r)
+}
+
+// Done ends a refresh. next is how long to wait before the next one, also if it has failed.
+func (s *Schedule[T]) Done(r *Refresher[T], next time.Duration, err error) {
+	r.refreshed(outcome{next, err}, !errors.Is(err, ErrNoPoints))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rest(r)
+}
+
+// Go refreshes r alone, in a goroutine of its own, and ends the refresh with what this returns. It
+// takes as long as it needs, or until the context of Run ends.
+func (s *Schedule[T]) Go(r *Refresher[T], refresh func(context.Context) (next time.Duration, err error)) {
+	go func() {
+		next, err := refresh(r.ctx)
+		s.Done(r, next, err)
+	}()
+}
+
+// check refreshes those for which it is time. The timer calls it.
+func (s *Schedule[T]) check() {
+	due := slices.DeleteFunc(s.take(), func(r *Refresher[T]) bool {
+		if r.wanted() {
+			return false
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.rest(r)
+		return true
+	})
+	for len(due) > maxGroup {
+		go s.together(due[:maxGroup])
+		due = due[maxGroup:]
+	}
+	if len(due) > 0 {
+		s.together(due)
+	}
+}
+
+// take takes those out of the queue for which it is time, or soon will be.
+func (s *Schedule[T]) take() (due []*Refresher[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for len(s.queue) > 0 && s.queue[0].look.Sub(now) <= gatherTime {
+		r := s.queue.take()
+		r.begin(now)
+		due = append(due, r)
+	}
+	if len(s.queue) > 0 {
+		s.timer.Reset(s.queue[0].look.Sub(now))
+	}
+	return due
+}
+
+// together refreshes a group.
+func (s *Schedule[T]) together(group []*Refresher[T]) {
+	ctx, cancel := context.WithTimeout(group[0].ctx, groupTimeout)
+	defer cancel()
+	s.refresh(ctx, s.enter(group, cancel))
+}
+
+// enter returns what to refresh in a group, whose context cancel ends.
+func (s *Schedule[T]) enter(group []*Refresher[T], cancel func()) []T {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := make([]T, len(group))
+	for i, r := range group {
+		due[i], r.cancel = r.Of, cancel
+		if r.ending {
+			cancel()
+		}
+	}
+	return due
+}
+
+// rest lets r wait for the next check, or end. s.mu is held.
+func (s *Schedule[T]) rest(r *Refresher[T]) {
+	r.busy, r.asked, r.cancel = false, nil, nil
+	if r.ending {
+		s.queue.remove(r)
+		close(r.ended)
+		return
+	}
+	s.wait(r)
+}
+
+// wait puts r into the queue where it belongs. s.mu is held.
+func (s *Schedule[T]) wait(r *Refresher[T]) {
+	if r.busy || r.ending || r.ctx == nil {
+		return
+	}
+	if look := r.nextLook(); !look.IsZero() && s.queue.put(r, look) {
+		s.timer.Reset(time.Until(look))
+	}
+}
