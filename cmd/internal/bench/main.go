@@ -148,7 +148,7 @@ func measureTransport(ctx context.Context, o options, transport string, register
 	// Before an experiment empties the points. Over TCP only, as it takes most of a minute.
 	if name := "kept registered, " + transport; transport == "TCP" && o.wants(name) {
 		fmt.Fprintln(os.Stderr, name)
-		k, err := measureKept(ctx, b, 6*time.Duration(o.rounds)*o.roundLength)
+		k, err := measureKept(ctx, b, 2*time.Duration(o.rounds)*o.roundLength)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

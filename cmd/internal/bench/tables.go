@@ -45,7 +45,7 @@ func writeKept(w io.Writer, r *report) {
 	}
 	for _, k := range r.Kept {
 		fmt.Fprintf(w, "| one of %d clients, in %d namespaces each | %s | %.0f | %.1f | %.1f | %.0f | %.1f | %.2f |\n",
-			k.Clients, k.Namespaces, k.Transport, k.PerSecond, k.CPU, k.Allocs, k.Bytes, k.Echo, k.Echo/k.CPU)
+			k.Clients, k.Namespaces, k.Transport, k.PerSecond, k.CPU, k.Allocs, k.Bytes, k.Echo, k.ratio())
 	}
 }
 
@@ -54,7 +54,7 @@ func writeKeptLine(w io.Writer, r *report) {
 	for _, k := range r.Kept {
 		if k.Transport == "TCP" {
 			fmt.Fprintf(w, "\nA refresh of a client that stays registered in %d namespaces: %.0f µs of CPU time, both ends\n"+
-				"together. An echo over a fresh stream, as often: %.0f µs. CPU ratio: %.2f.\n", k.Namespaces, k.CPU, k.Echo, k.Echo/k.CPU)
+				"together. An echo over a fresh stream, as often: %.0f µs. CPU ratio: %.2f.\n", k.Namespaces, k.CPU, k.Echo, k.ratio())
 		}
 	}
 }
