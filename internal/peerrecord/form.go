@@ -4,13 +4,7 @@ package peerrecord
 // padded with anything, and it recurses into groups, so nested groups would cost stack.
 // Only an envelope that has exactly the known fields reaches that parser.
 
-import (
-	"bytes"
-
-	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "google.golang.org/protobuf/encoding/protowire"
 
 // message says which fields a protobuf message has, by number.
 type message map[protowire.Number]field
@@ -44,26 +38,6 @@ var envelopeForm = message{
 		}},
 	}},
 	envelopeSignature: {typ: protowire.BytesType},
-}
-
-// checkForm checks that an envelope has the fields of a signed peer record and no others,
-// that it is of a kind, and that its key is the owner's, if there is one. It returns the key.
-func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error) {
-	parts := make(map[protowire.Number][]byte, len(envelopeForm))
-	if !envelopeForm.matches(envelope, parts) {
-		return nil, invalid("signed peer record is malformed")
-	}
-	if !bytes.Equal(parts[envelopePayloadType], kind.payloadType()) {
-		return nil, invalid("envelope has no peer record")
-	}
-	key, err := crypto.UnmarshalPublicKey(parts[envelopePublicKey])
-	if err != nil {
-		return nil, &InvalidError{"signed peer record has an invalid key", err}
-	}
-	if owner != "" && !owner.MatchesPublicKey(key) {
-		return nil, invalid("signed peer record is not the sender's")
-	}
-	return key, nil
 }
 
 // matches reports whether b is a message of this form. It stores the bytes fields in

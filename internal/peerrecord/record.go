@@ -7,6 +7,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // MaxSize is the size of the longest envelope, in bytes.
@@ -65,4 +66,24 @@ func checkSize(envelope []byte) error {
 		return invalid(fmt.Sprintf("signed peer record is over %d bytes", MaxSize))
 	}
 	return nil
+}
+
+// checkForm checks that an envelope has the fields of a signed peer record and no others,
+// that it is of a kind, and that its key is the owner's, if there is one. It returns the key.
+func checkForm(envelope []byte, owner peer.ID, kind Kind) (crypto.PubKey, error) {
+	parts := make(map[protowire.Number][]byte, len(envelopeForm))
+	if !envelopeForm.matches(envelope, parts) {
+		return nil, invalid("signed peer record is malformed")
+	}
+	if !bytes.Equal(parts[envelopePayloadType], kind.payloadType()) {
+		return nil, invalid("envelope has no peer record")
+	}
+	key, err := crypto.UnmarshalPublicKey(parts[envelopePublicKey])
+	if err != nil {
+		return nil, &InvalidError{"signed peer record has an invalid key", err}
+	}
+	if owner != "" && !owner.MatchesPublicKey(key) {
+		return nil, invalid("signed peer record is not the sender's")
+	}
+	return key, nil
 }
