@@ -2,7 +2,15 @@ package redisstorage
 
 // Which shards can be reached.
 
-import "sync/atomic"
+import (
+	"fmt"
+	"sync/atomic"
+
+	rendezvous "github.com/status-im/go-waku-rendezvous"
+)
+
+// errDown is the error of a shard that a call leaves out.
+var errDown = fmt.Errorf("%w: shard did not answer its last visit", rendezvous.ErrUnreachable)
 
 // health knows which shards answered their last visit. All methods may be called
 // concurrently.

@@ -5,12 +5,9 @@ package redisstorage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/redis/rueidis"
-
-	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
 
 // arrayBatch is how many entries one command fetches from an array at most, and
@@ -20,8 +17,6 @@ const (
 	arrayBatch = 512
 	rankBatch  = 128
 )
-
-var errDown = fmt.Errorf("%w: shard did not answer its last visit", rendezvous.ErrUnreachable)
 
 // query asks all shards for entries, on behalf of one Sample. It may ask several times.
 // A shard that fails to answer is not asked again.

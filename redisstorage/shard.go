@@ -243,13 +243,6 @@ func (s *shard) renewReport(ctx context.Context, asked time.Time) {
 	}
 }
 
-// reply is the answer of a script that begins with the time.
-type reply struct {
-	sent, received time.Time // by the clock of this process
-	at             int64     // the server's time, in milliseconds
-	values         []rueidis.RedisMessage
-}
-
 // run runs a script that returns the time first.
 func (s *shard) run(ctx context.Context, sc script, args ...string) (*reply, error) {
 	r := &reply{sent: s.now()}
