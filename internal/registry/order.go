@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/tidwall/btree"
 )
 
 // order keeps all registrations in the order in which they were added or last replaced.
@@ -27,21 +26,6 @@ type order struct {
 type usage struct {
 	count int
 	bytes int64
-}
-
-// Place is the place of a registration in the order. It has all that a page says of the
-// registration, so that a page reads one cache line for each. A registration that is put again
-// has another place: new ones lie in memory in the order in which a page reads them. So
-// a place never changes, and may be read by any goroutine, whatever becomes of the
-// registration.
-type Place struct {
-	peer     peer.ID
-	envelope string
-	deadline int64
-	sequence uint64
-	track    *track
-	put      uint32 // when it was added or replaced, in ticks of the wheel
-	lasting  bool
 }
 
 // Namespace returns the name of the namespace.
@@ -67,19 +51,6 @@ func tickOf(t int64) uint32 { return uint32(t >> tickBits) }
 
 // age returns for how long p has been there at now, to a tick.
 func (p *Place) age(now int64) int64 { return int64(tickOf(now)-p.put) << tickBits }
-
-// track is the order of the registrations of a namespace and a kind, or of a kind in all
-// namespaces, by their sequences.
-type track struct {
-	key    trackKey
-	places btree.Map[uint64, *Place]
-}
-
-// trackKey identifies a track. The namespace is nil for all.
-type trackKey struct {
-	namespace *namespace
-	kind      Kind
-}
 
 func newOrder(identity, next uint64) *order {
 	return &order{identity: identity, next: next, all: make(map[Kind]*track)}

@@ -6,18 +6,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Slot is a registration as it was when it was sampled. A slot stays valid, and may be read by
-// any goroutine, whatever becomes of the registration. The zero Slot is no registration:
-// only Deadline may be called on it.
-//
-// It has what an answer says of a registration, so that drawing reads one cache
-// line for each and follows no pointer but the envelope's.
-type Slot struct {
-	deadline     int64
-	envelope     string
-	registration *registration
-}
-
 // Namespace returns the name of the namespace.
 func (s Slot) Namespace() string { return s.registration.namespace.name }
 
@@ -29,29 +17,6 @@ func (s Slot) Envelope() []byte { return bytesOf(s.envelope) }
 
 // Deadline returns until when the registration is fresh.
 func (s Slot) Deadline() int64 { return s.deadline }
-
-// pool is a set of registrations in no particular order. A registration is in two pools
-// and has its position in each, so that the pool can remove it by moving the last slot into its
-// place.
-//
-// The deadline of a slot is when the registration is no longer fresh. A pool may drop a slot
-// whose deadline has passed, as it finds them while it samples. It does not tell the
-// registration, because that would be another cache miss. Until the registration is put
-// again, renewed or evicted, its position is then out of date.
-type pool struct {
-	slots []Slot
-	kind  poolKind
-	size  int64 // of the envelopes, in bytes
-}
-
-// poolKind says which of a registration's positions is the one in this pool.
-type poolKind int
-
-const (
-	ofNamespace poolKind = iota
-	ofAll
-	poolKinds
-)
 
 // add adds a slot. The array grows by a quarter, because doubling it would waste most of
 // the memory of a small namespace.

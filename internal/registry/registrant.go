@@ -7,20 +7,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// registrant is a peer that has registrations. A nil registrant has none.
-type registrant struct {
-	id peer.ID
-	// envelope is what the peer registered last. Other registrations of the same
-	// bytes share its memory.
-	envelope string
-	// first is the peer's first registration. Most peers have no other, and need no
-	// further memory then. It is used only once, because slots point to it.
-	first registration
-	// more has all registrations but first, in the order of their namespaces' names. It
-	// is nil if there are none. A slice would take two more words for each peer.
-	more *[]*registration
-}
-
 func newRegistrant(id peer.ID) *registrant {
 	return &registrant{id: peer.ID(strings.Clone(string(id)))}
 }
