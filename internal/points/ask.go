@@ -126,10 +126,6 @@ func (a *asking) end() ([]*Point, error) {
 	return a.answered, nil
 }
 
-// afterRefusal is how long to wait before a point that refused a request is asked again.
-// It is as long as a search may take, so that no search waits for it.
-const afterRefusal = 8 * time.Second
-
 // RetryAfter returns how long to wait before points that did not answer are asked again:
 // until the first of their backoffs ends, or until a point that was asked too often may be
 // asked again. A point without a backoff has refused the request, and is asked again after

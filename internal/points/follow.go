@@ -2,8 +2,6 @@ package points
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -31,10 +29,10 @@ const (
 // point hands out page by page, each with a cookie for the next one. Only one caller of
 // [Point.Follow] at a time has it, until that calls Done.
 type Follow struct {
-	point     *Point
+	conns     conns // to the point
 	namespace string
 	turn      chan struct{} // holds a token while somebody has it
-	wanted    time.Time     // when somebody last wanted it; guarded by point.mu
+	wanted    time.Time     // when somebody last wanted it; guarded by the point's mu
 
 	cookie []byte    // for the next page; empty: the first one
 	asked  time.Time // when the last page was asked for
@@ -48,41 +46,8 @@ type Follow struct {
 	self uint64 // the sequence number of the host's record when the list last had it, or 0
 }
 
-// Follow returns how far the list of a namespace was read, once nobody else reads in it.
-func (p *Point) Follow(ctx context.Context, namespace string) (*Follow, error) {
-	f := p.followed(namespace)
-	select {
-	case f.turn <- struct{}{}:
-		return f, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for another search at the point: %w", ctx.Err())
-	}
-}
-
-func (p *Point) followed(namespace string) *Follow {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f, known := p.follows.Get(namespace)
-	if !known {
-		f = p.FollowOnce(namespace)
-		p.follows.Add(namespace, f)
-	}
-	f.wanted = time.Now()
-	return f
-}
-
-// FollowOnce returns a Follow from the first page that nobody else has. Done need not be
-// called.
-func (p *Point) FollowOnce(namespace string) *Follow {
-	return &Follow{point: p, namespace: namespace, turn: make(chan struct{}, 1)}
-}
-
-// FollowedSince reports whether the list of a namespace was wanted after t.
-func (p *Point) FollowedSince(namespace string, t time.Time) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f, known := p.follows.Peek(namespace)
-	return known && f.wanted.After(t)
+func newFollow(c conns, namespace string) *Follow {
+	return &Follow{conns: c, namespace: namespace, turn: make(chan struct{}, 1)}
 }
 
 // SetSelf records that the list has a record of the host itself, by its sequence number.
@@ -122,7 +87,7 @@ func (f *Follow) Read(limit int, ask func(cookie []byte) (p Page, enough bool, e
 		p, enough, err := ask(f.next())
 		if err != nil {
 			if len(seen) > 0 {
-				logging.Log.Debug("rendezvous point has answered in part", "point", f.point.ID(), "namespace", f.namespace, "error", err)
+				logging.Log.Debug("rendezvous point has answered in part", "point", f.conns.peer, "namespace", f.namespace, "error", err)
 				return nil
 			}
 			return err
@@ -168,10 +133,10 @@ func (f *Follow) next() []byte {
 // meant, and some points then leave out what is new. A new connection over a relay that limits
 // connections means nothing: each one ends after a few pages.
 func (f *Follow) pointRestarted() bool {
-	if !f.point.ConnectedSince(f.asked) {
+	if !f.conns.openedSince(f.asked) {
 		return false
 	}
-	_, limited := f.point.AnswerLimit(1)
+	_, limited := f.conns.answerBudget()
 	return !limited
 }
 

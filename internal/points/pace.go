@@ -32,6 +32,9 @@ const (
 	busyTime = time.Second
 	// afterTooMuch is when to ask a point again after it said once that it is too much.
 	afterTooMuch = time.Second
+	// afterRefusal is how long to wait before a point that refused a request is asked
+	// again. It is as long as a search may take, so that no search waits for it.
+	afterRefusal = 8 * time.Second
 	// One in shareOfOthers waiting requests is not an urgent one, so that urgent
 	// requests cannot starve the others.
 	shareOfOthers = 10

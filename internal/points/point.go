@@ -14,7 +14,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -31,6 +30,7 @@ const (
 type Point struct {
 	config    *Config
 	id        peer.ID
+	conns     conns
 	pace      *pace
 	idle      idleStreams
 	watchdogs watchdogs
@@ -51,7 +51,10 @@ type Point struct {
 
 func newPoint(c *Config, id peer.ID) *Point {
 	follows, _ := simplelru.NewLRU[string, *Follow](maxFollowed, nil) // the only error is that of a size of 0
-	return &Point{config: c, id: id, pace: newPace(), turns: make(chan struct{}, MaxIdleStreams), changed: make(chan struct{}), follows: follows}
+	return &Point{
+		config: c, id: id, conns: conns{c.Host, id}, pace: newPace(),
+		turns: make(chan struct{}, MaxIdleStreams), changed: make(chan struct{}), follows: follows,
+	}
 }
 
 // ID returns the point's peer ID.
@@ -265,7 +268,7 @@ func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID,
 
 // keptStream returns a stream to use again, or nil.
 func (p *Point) keptStream() *keptStream {
-	direct := p.connected()
+	direct := p.conns.direct()
 	return p.idle.take(func(c network.Conn) bool { return !c.IsClosed() && (!direct || !c.Stat().Limited) })
 }
 
@@ -329,7 +332,7 @@ func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request
 // open opens a stream. again is whether this fails because a connection from before the
 // request was dead.
 func (p *Point) open(ctx context.Context, begun time.Time, e *exchange) (again bool, st network.Stream, err error) {
-	old := p.oldConn(begun)
+	old := p.conns.old(begun)
 	if old == nil {
 		st, err = openStream(ctx, p.config, p.id)
 		return false, st, err
@@ -341,40 +344,12 @@ func (p *Point) open(ctx context.Context, begun time.Time, e *exchange) (again b
 	return e.watchdog.closed(), st, err
 }
 
-// oldConn returns the connection from before the request on which the host opens the next
-// stream, or nil if that would be a newer one: a direct one, with the most streams.
-func (p *Point) oldConn(begun time.Time) network.Conn {
-	var best network.Conn
-	rank := func(c network.Conn) int {
-		if c.Stat().Limited {
-			return len(c.GetStreams())
-		}
-		return 1<<20 + len(c.GetStreams())
-	}
-	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
-		if !c.IsClosed() && (best == nil || rank(c) >= rank(best)) {
-			best = c
-		}
-	}
-	if best == nil || !best.Stat().Opened.Before(begun) {
-		return nil
-	}
-	return best
-}
-
 // AnswerLimit returns how many registrations to ask for, of most, so that the answer comes
 // through: the host may be connected to the point only over a relay that carries a limited
 // number of bytes. limited is whether it is.
 func (p *Point) AnswerLimit(most int) (limit int, limited bool) {
-	budget := 0
-	for _, c := range p.config.Host.Network().ConnsToPeer(p.id) {
-		stat := c.Stat()
-		if !stat.Limited {
-			return most, false
-		}
-		budget = answerBudget(stat.Extra[circuit.StatLimitData])
-	}
-	if budget == 0 {
+	budget, limited := p.conns.answerBudget()
+	if !limited {
 		return most, false
 	}
 	p.mu.Lock()
@@ -426,7 +401,7 @@ func (p *Point) restTime() time.Duration {
 // introduce makes sure that the host knows where the point is. Addresses in a peerstore
 // expire, and a newer record of the peer removes them.
 func (p *Point) introduce() {
-	if p.connected() {
+	if p.conns.direct() {
 		return
 	}
 	p.mu.Lock()
@@ -500,20 +475,47 @@ func (p *Point) Failing() bool { return p.currentBackoff().failures > 0 }
 func (p *Point) Gone() bool { return p.currentBackoff().failures >= goneAfter }
 
 // Reachable reports whether there is a connection to the point, over a relay or not.
-func (p *Point) Reachable() bool {
-	return p.config.Host.Network().Connectedness(p.id) != network.NotConnected
-}
-
-func (p *Point) connected() bool {
-	return p.config.Host.Network().Connectedness(p.id) == network.Connected
-}
+func (p *Point) Reachable() bool { return p.conns.exist() }
 
 // ConnectedSince reports whether there is a connection to the point that was opened
 // after t.
-func (p *Point) ConnectedSince(t time.Time) bool {
-	return slices.ContainsFunc(p.config.Host.Network().ConnsToPeer(p.id), func(c network.Conn) bool {
-		return c.Stat().Opened.After(t)
-	})
+func (p *Point) ConnectedSince(t time.Time) bool { return p.conns.openedSince(t) }
+
+// Follow returns how far the list of a namespace was read, once nobody else reads in it.
+func (p *Point) Follow(ctx context.Context, namespace string) (*Follow, error) {
+	f := p.followed(namespace)
+	select {
+	case f.turn <- struct{}{}:
+		return f, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another search at the point: %w", ctx.Err())
+	}
+}
+
+func (p *Point) followed(namespace string) *Follow {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.follows.Get(namespace)
+	if !known {
+		f = p.FollowOnce(namespace)
+		p.follows.Add(namespace, f)
+	}
+	f.wanted = time.Now()
+	return f
+}
+
+// FollowOnce returns a Follow from the first page that nobody else has. Done need not be
+// called.
+func (p *Point) FollowOnce(namespace string) *Follow {
+	return newFollow(p.conns, namespace)
+}
+
+// FollowedSince reports whether the list of a namespace was wanted after t.
+func (p *Point) FollowedSince(namespace string, t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f, known := p.follows.Peek(namespace)
+	return known && f.wanted.After(t)
 }
 
 // setAddrs sets the addresses at which to dial the point. The point owns the slice
