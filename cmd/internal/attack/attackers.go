@@ -1,12 +1,13 @@
 package main
 
-// The hostile peers of an attack.
+// An attack and its hostile peers.
 
 import (
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,18 @@ type scale struct {
 }
 
 var fullScale = scale{peers: 10, crowd: 30, idleStreams: 5000, identities: 2000, fullSize: 1000, expired: 20_000, honest: 8, unreadStreams: 10, lasting: 1_000_000}
+
+// attack is one way to be hostile. It runs until its context ends.
+type attack struct {
+	name  string
+	peers func(s scale) int // attackers to connect beforehand; nil: scale.peers
+	from  source            // where they come from
+	key   func() (crypto.PrivKey, error)
+	// prepare, if it is not nil, is called before the attack, and before anything is measured.
+	prepare func(ctx context.Context, a *attackers) error
+	run     func(ctx context.Context, a *attackers)
+	redis   bool // it is one on Redis only
+}
 
 // peersOf returns how many attackers an attack has.
 func (s scale) peersOf(a attack) int {
@@ -151,4 +164,13 @@ func (a *attackers) close() error {
 	}
 	a.all = nil
 	return errors.Join(errs...)
+}
+
+// eachAttacker calls f for all attackers at the same time.
+func eachAttacker(a *attackers, f func(*attacker)) {
+	var wg sync.WaitGroup
+	for _, p := range a.all {
+		wg.Go(func() { f(p) })
+	}
+	wg.Wait()
 }

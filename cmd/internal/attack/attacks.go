@@ -3,24 +3,9 @@ package main
 // The table of attacks.
 
 import (
-	"context"
 	"crypto/elliptic"
 	"time"
-
-	"github.com/libp2p/go-libp2p/core/crypto"
 )
-
-// attack is one way to be hostile. It runs until its context ends.
-type attack struct {
-	name  string
-	peers func(s scale) int // attackers to connect beforehand; nil: scale.peers
-	from  source            // where they come from
-	key   func() (crypto.PrivKey, error)
-	// prepare, if it is not nil, is called before the attack, and before anything is measured.
-	prepare func(ctx context.Context, a *attackers) error
-	run     func(ctx context.Context, a *attackers)
-	redis   bool // it is one on Redis only
-}
 
 func onePeer(scale) int       { return 1 }
 func noPeers(scale) int       { return 0 }

@@ -65,12 +65,6 @@ func pipeline(ctx context.Context, a *attackers) {
 	})
 }
 
-func resetAll(streams []network.Stream) {
-	for _, st := range streams {
-		_ = st.Reset()
-	}
-}
-
 // full is a namespace with many large records.
 const full = "full"
 

@@ -90,6 +90,12 @@ func churnStreams(end func(network.Stream)) func(context.Context, *attackers) {
 	}
 }
 
+func resetAll(streams []network.Stream) {
+	for _, st := range streams {
+		_ = st.Reset()
+	}
+}
+
 // churnConnections connects peers and disconnects them, each after one request.
 func churnConnections(ctx context.Context, a *attackers) {
 	var wg sync.WaitGroup
@@ -134,15 +140,6 @@ func manyIdentities(ctx context.Context, a *attackers) {
 		_ = group.close()
 	}
 	<-ctx.Done()
-}
-
-// eachAttacker calls f for all attackers at the same time.
-func eachAttacker(a *attackers, f func(*attacker)) {
-	var wg sync.WaitGroup
-	for _, p := range a.all {
-		wg.Go(func() { f(p) })
-	}
-	wg.Wait()
 }
 
 // indebtNeighbour brings an address into debt, while an honest peer at it refreshes a
