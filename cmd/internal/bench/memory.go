@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"net/netip"
 	"runtime"
 	"time"
 
@@ -75,14 +74,6 @@ func heapOf(ctx context.Context, open openStorage, n int) (h heap, err error) {
 	})
 	each := (heapInUse() - before) / float64(n)
 	return heap{Registrations: n, Envelope: len(ids[0].record), PerEach: math.Round(each)}, err
-}
-
-// quota has limits that are checked but never reached.
-var quota = rendezvous.Quota{PerPeer: 1000, PerOrigin: 1000, Total: 10_000_000, Bytes: 1 << 40}
-
-// fakeOrigin returns an IPv4 address, which has 100 of the registrations.
-func fakeOrigin(i int) netip.Addr {
-	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24|uint32(i/100))))
 }
 
 // fakePeerID returns a peer ID of the same length as id, with n in it. A storage does not

@@ -5,8 +5,10 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math"
+	"net/netip"
 	"os"
 	"time"
 
@@ -124,4 +126,12 @@ func addAll(ctx context.Context, s rendezvous.Storage, ns string, ids []identity
 		r := rendezvous.Record{Namespace: ns, Peer: ids[i].id, Envelope: ids[i].record, Deadline: deadline, Origin: fakeOrigin(i)}
 		return s.Add(ctx, r, quota)
 	})
+}
+
+// quota has limits that are checked but never reached.
+var quota = rendezvous.Quota{PerPeer: 1000, PerOrigin: 1000, Total: 10_000_000, Bytes: 1 << 40}
+
+// fakeOrigin returns an IPv4 address, which has 100 of the registrations.
+func fakeOrigin(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, 10<<24|uint32(i/100))))
 }
