@@ -8,20 +8,17 @@ import (
 	"syscall"
 )
 
-// lockFile locks a file until the returned one is closed, or this process ends. The error
-// is errLocked if another process has locked it.
-func lockFile(path string) (*os.File, error) {
+// lockFile locks a file until the returned one is closed, or this process ends. It returns nil
+// if it cannot. elsewhere is whether another process has locked the file.
+func lockFile(path string) (locked *os.File, elsewhere bool) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, false
 	}
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if err == nil {
-		return f, nil
+		return f, false
 	}
 	_ = f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = errLocked
-	}
-	return nil, err
+	return nil, errors.Is(err, syscall.EWOULDBLOCK)
 }

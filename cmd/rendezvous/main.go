@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -103,4 +104,21 @@ func noCommand(_ context.Context, cmd *cli.Command) error {
 		return usagef("unknown command %q; rendezvous help lists the commands", name)
 	}
 	return cli.ShowAppHelp(cmd)
+}
+
+// unknownFlag is how an error of cli begins that is about a flag that does not exist.
+const unknownFlag = "flag provided but not defined: -"
+
+// onUsageError returns the error for a command line that cli cannot parse.
+func onUsageError(ctx context.Context, cmd *cli.Command, err error, _ bool) error {
+	flag, unknown := strings.CutPrefix(err.Error(), unknownFlag)
+	switch isApp := cmd == cmd.Root(); {
+	case unknown && isApp && cmd.Args().Present():
+		return noCommand(ctx, cmd) // an unknown command, with a flag
+	case unknown && isApp:
+		return usagef("no command before the flag %q; rendezvous help lists the commands", flag)
+	case unknown:
+		return usagef("unknown flag %q; the nearest is --%s; see %s --help", flag, nearestFlag(cmd.Flags, flag), cmd.FullName())
+	}
+	return usagef("%w; see %s --help", err, cmd.FullName())
 }

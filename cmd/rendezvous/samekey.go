@@ -8,7 +8,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -116,9 +115,9 @@ func (k *sameKey) isLocked() bool {
 	if k.lock != nil {
 		return false
 	}
-	lock, err := lockFile(k.path)
+	lock, elsewhere := lockFile(k.path)
 	k.lock = lock
-	return errors.Is(err, errLocked)
+	return elsewhere
 }
 
 // isWritten reports whether another process has written to the registry since this one
@@ -135,5 +134,3 @@ func (k *sameKey) isWritten(ctx context.Context) bool {
 	k.swapped = true
 	return !first && before != "" && before != k.process
 }
-
-var errLocked = errors.New("another process has locked the file")

@@ -51,8 +51,3 @@ func warnOfVariables(cmd *cli.Command) {
 		warn(cmd.Root().ErrWriter, "no flag has the variable "+v.name+"; the nearest is "+v.nearest)
 	}
 }
-
-// nearestFlag returns the flag whose name is most like another.
-func nearestFlag(flags []cli.Flag, name string) string {
-	return strings.TrimLeft(cli.SuggestFlag(flags, name, true), "-")
-}
