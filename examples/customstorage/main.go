@@ -7,8 +7,8 @@
 // directory for temporary files, or the file that -file names.
 //
 // [rendezvous.Storage] documents what a storage must do, and [rendezvous.Pager] what one does
-// that pages: pages.go shows what that takes. storage_test.go checks this storage with a few
-// lines.
+// that pages: pages.go and order.go show what that takes. storage_test.go checks this storage
+// with a few lines.
 package main
 
 import (
