@@ -3,6 +3,7 @@ package points
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -24,6 +25,7 @@ type asking struct {
 	others       sync.WaitGroup // goroutines besides that of the call
 
 	mu       sync.Mutex
+	trial    *Point   // is asked in addition to those that are wanted; nil if there is none or its request has ended
 	left     []*Point // that have not been asked, the best first
 	running  int      // requests
 	hedges   int      // how many points to ask beyond want, because some are slow
@@ -33,12 +35,43 @@ type asking struct {
 	slow     *time.Timer // calls hedge; nil when asking has ended
 }
 
+// order returns points in the order in which to ask want of them. A point that failed last
+// time may be silent, so it must not take the place of one that works. If some of the first
+// want failed, the one of them that was left alone for longest comes first. It is the trial: it
+// does not count as one that is wanted. Others that failed come last, so a call makes no more
+// than one request in addition.
+func order(points []*Point, want int) (ordered []*Point, trial *Point) {
+	first := points[:min(want, len(points))]
+	if !slices.ContainsFunc(first, (*Point).Failing) {
+		return points, nil
+	}
+	var working, failing []*Point
+	for _, p := range points {
+		if p.Failing() {
+			failing = append(failing, p)
+		} else {
+			working = append(working, p)
+		}
+	}
+	for _, p := range failing {
+		if slices.Contains(first, p) && (trial == nil || p.currentBackoff().until.Before(trial.currentBackoff().until)) {
+			trial = p
+		}
+	}
+	if trial == nil || len(working) == 0 {
+		return points, nil
+	}
+	failing = slices.DeleteFunc(failing, func(p *Point) bool { return p == trial })
+	return slices.Concat([]*Point{trial}, working, failing), trial
+}
+
 // ask makes a request at points, the first ones first. See [Set.Ask]. The goroutine of the
 // call makes one of the requests, so a refresh at one point needs no other one.
 func ask(ctx context.Context, points []*Point, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	a := &asking{ctx: ctx, cancel: cancel, want: want, enough: enough, request: request, left: points}
+	left, trial := order(points, want)
+	a := &asking{ctx: ctx, cancel: cancel, want: want, enough: enough, request: request, left: left, trial: trial}
 	a.work(a.begin())
 	a.others.Wait()
 	return a.end()
@@ -57,7 +90,11 @@ func (a *asking) begin() *Point {
 // next returns the next point to ask, or nil if no more are wanted now. a.mu is held.
 func (a *asking) next() *Point {
 	asked := len(a.answered) + a.running
-	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= a.want+a.hedges || a.ctx.Err() != nil {
+	most := a.want + a.hedges
+	if a.trial != nil {
+		most++
+	}
+	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= most || a.ctx.Err() != nil {
 		return nil
 	}
 	point := a.left[0]
@@ -85,6 +122,9 @@ func (a *asking) ended(point *Point, err error) *Point {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.running--
+	if point == a.trial {
+		a.trial = nil
+	}
 	if err != nil {
 		a.failures = append(a.failures, err)
 		return a.next()
@@ -96,7 +136,8 @@ func (a *asking) ended(point *Point, err error) *Point {
 	return nil
 }
 
-// hedge asks one more point, or gives up those that are slow if enough have answered.
+// hedge asks one more point, or gives up those that are slow if enough have answered. A trial
+// has no less time than a point that is hedged against.
 func (a *asking) hedge() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -108,7 +149,7 @@ func (a *asking) hedge() {
 	if len(a.answered) >= a.enough {
 		a.waited++
 	}
-	if a.waited == 2 || len(a.answered) >= a.want {
+	if a.waited == 2 || a.hedges >= 2 && len(a.answered) >= a.want {
 		a.cancel()
 	}
 	a.start()

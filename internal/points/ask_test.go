@@ -1,11 +1,15 @@
 package points
 
 import (
+	"bufio"
 	"context"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/stretchr/testify/require"
 )
 
@@ -78,6 +82,96 @@ func TestAskHedges(t *testing.T) {
 		_, err = b.set.Ask(t.Context(), "n", 2, 2, sayHello)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.LessOrEqual(t, time.Since(begun), askTimeout)
+	})
+}
+
+// recording returns a request that records which points it was made at.
+func recording(asked *[]*Point) func(context.Context, *Point) error {
+	var mu sync.Mutex
+	return func(ctx context.Context, p *Point) error {
+		mu.Lock()
+		*asked = append(*asked, p)
+		mu.Unlock()
+		return sayHello(ctx, p)
+	}
+}
+
+// TestAskTriesOneThatFailed: it does so in addition to as many points that work as are wanted.
+// It tries no point that is not among the first.
+func TestAskTriesOneThatFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, 6)
+		ranked := b.set.Choose("n")
+		fail := func(points ...*Point) {
+			for _, p := range points {
+				b.behave(resetting, p)
+				require.Error(t, sayHello(t.Context(), p))
+				time.Sleep(time.Millisecond) // so that their backoffs differ
+			}
+			time.Sleep(maxBackoff)
+		}
+		ask := func() (answered, asked []*Point) {
+			answered, err := b.set.Ask(t.Context(), "n", 2, 1, recording(&asked))
+			require.NoError(t, err)
+			return answered, asked
+		}
+
+		fail(ranked[5])
+		_, asked := ask()
+		require.ElementsMatch(t, ranked[:2], asked, "nobody needs the one that fails")
+
+		fail(ranked[0])
+		require.Equal(t, 3, b.set.AtOnce("n", 2))
+		answered, asked := ask()
+		require.ElementsMatch(t, ranked[:3], asked, "its failure does not add a fourth")
+		require.ElementsMatch(t, ranked[1:3], answered)
+
+		fail(ranked[0], ranked[1])
+		longest := slices.MinFunc(ranked[:2], func(a, b *Point) int { return a.backoff.until.Compare(b.backoff.until) })
+		_, asked = ask()
+		require.ElementsMatch(t, append(ranked[2:4:4], longest), asked, "one of two, which was left alone for longest")
+
+		b.behave(answering(yes), ranked...)
+		time.Sleep(maxBackoff)
+		for range 2 {
+			_, asked = ask()
+			require.Len(t, asked, 3)
+		}
+		_, asked = ask()
+		require.ElementsMatch(t, ranked[:2], asked, "all is well")
+		require.Equal(t, 2, b.set.AtOnce("n", 2))
+	})
+}
+
+// TestAskWaitsForATrial: a point that failed and answers late has as much time as it would if
+// others had not answered yet.
+func TestAskWaitsForATrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, enough := range []int{1, 2} {
+			b := newBed(t, 3)
+			ranked := b.set.Choose("n")
+			b.behave(silent, ranked[0])
+			ask := func() (answered []*Point, took time.Duration) {
+				begun := time.Now()
+				answered, err := b.set.Ask(t.Context(), "n", 2, enough, sayHello)
+				require.NoError(t, err)
+				return answered, time.Since(begun)
+			}
+			for range 3 {
+				answered, took := ask()
+				require.ElementsMatch(t, ranked[1:], answered)
+				require.LessOrEqual(t, took, 3*hedgeAfter)
+				require.NotContains(t, b.set.Choose("n"), ranked[0], "it had time")
+				time.Sleep(maxBackoff)
+			}
+			b.behave(func(st network.Stream, r *bufio.Reader) {
+				time.Sleep(hedgeAfter * 3 / 2)
+				answering(yes)(st, r)
+			}, ranked[0])
+			answered, _ := ask()
+			require.ElementsMatch(t, ranked, answered)
+			require.False(t, ranked[0].Failing())
+		}
 	})
 }
 

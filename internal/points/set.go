@@ -190,16 +190,27 @@ func (s *Set) Preferred(namespace string, n int) []*Point {
 }
 
 // Ask makes a request at the first points of a namespace, at want of them at the same
-// time, and at the next one for each that fails or is slow. It calls request from several
-// goroutines, with a context that bounds the request. It returns the points that answered: when want have, when no point is left to ask, or when enough have and the
-// others have had up to two more times hedgeAfter. All calls of request have then ended.
-// If no point answered, the error is [ErrNoPoints] or says what went wrong at each.
+// time, and at the next one for each that fails or is slow. If some of the first ones failed
+// last time, one of these is tried in addition. Ask calls request from several goroutines, with a
+// context that bounds the request. It returns the points that answered: when all requests have
+// ended and want have answered or no point is left to ask, or when enough have and the others
+// have had up to two more times hedgeAfter. All calls of request have then ended. If no point
+// answered, the error is [ErrNoPoints] or says what went wrong at each.
 func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
 	chosen := s.Choose(namespace)
 	if len(chosen) == 0 {
 		return nil, ErrNoPoints
 	}
 	return ask(ctx, chosen, want, enough, request)
+}
+
+// AtOnce returns how many points [Set.Ask] asks to begin with.
+func (s *Set) AtOnce(namespace string, want int) int {
+	chosen := s.Choose(namespace)
+	if _, trial := order(chosen, want); trial != nil {
+		want++
+	}
+	return min(want, len(chosen))
 }
 
 // Listen calls wake from now on, a moment after something has happened that may call for a
