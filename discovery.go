@@ -27,9 +27,6 @@ const (
 	// searchTimeout bounds a query, which asks points again if none answers, and the
 	// search of each caller.
 	searchTimeout = 8 * time.Second
-	// fillAfter is how long a search waits after the first answer before the peers of
-	// that point may fill the parts of the points that have not answered.
-	fillAfter = time.Second
 	// defaultSearchLimit is how many peers a search returns if the caller does not say:
 	// several times what a gossipsub mesh needs.
 	defaultSearchLimit = 50
@@ -149,7 +146,7 @@ type query struct {
 	asked    []*points.Point     // those that have not answered
 	answers  [][]points.Sighting // of each point that has answered
 	progress chan struct{}       // closed and replaced when there is another answer
-	fill     bool                // whether all points have answered, or fillAfter has passed
+	fill     bool                // whether all points have answered, or those that have not were given up
 }
 
 // idle reports whether no query is in flight.
@@ -261,8 +258,8 @@ func (q *query) answered() bool {
 
 // follow sends what the query finds to a caller, until the query or ctx ends or the
 // caller has all that it wants. Each point gets an equal part of what the caller wants, so
-// that the fastest point cannot fill all of it. Once all points have answered or fillAfter
-// has passed, the rest is filled from everything that is known.
+// that the fastest point cannot fill all of it. Once all points have answered or were given
+// up, the rest is filled from everything that is known.
 func (q *query) follow(ctx context.Context, c *searchCaller, known func() []points.Sighting) {
 	for next := 0; ; {
 		q.mu.Lock()
@@ -310,18 +307,7 @@ func (q *query) begin(point *points.Point) {
 // of the namespace prefer has answered, and there is time for another attempt as long as the
 // last one: a point that is silent gets one request of a query, and not one that is cut short.
 func (s *search) ask(ctx context.Context, q *query) {
-	var fill *time.Timer // runs from the first answer
-	defer func() {
-		if fill != nil {
-			fill.Stop()
-		}
-	}()
-	first := func() {
-		if fill == nil {
-			fill = time.AfterFunc(fillAfter, func() { q.update(func() { s.fill(q) }) })
-		}
-	}
-	for begun := time.Now(); !s.askOnce(ctx, q, first); begun = time.Now() {
+	for begun := time.Now(); !s.askOnce(ctx, q); begun = time.Now() {
 		took, wait := time.Since(begun), points.RetryAfter(s.preferred()...)
 		if until, _ := ctx.Deadline(); time.Until(until) < wait+took {
 			return
@@ -333,10 +319,9 @@ func (s *search) ask(ctx context.Context, q *query) {
 	}
 }
 
-// askOnce asks the points once and reports whether the query is finished. It calls first
-// at each answer.
-func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished bool) {
-	parts := max(1, min(s.redundancy, len(s.points.Choose(s.namespace))))
+// askOnce asks the points once and reports whether the query is finished.
+func (s *search) askOnce(ctx context.Context, q *query) (finished bool) {
+	parts := max(1, s.points.AtOnce(s.namespace, s.redundancy))
 	q.update(func() { q.parts = max(q.parts, parts) })
 	answered, err := s.points.Ask(ctx, s.namespace, s.redundancy, 1, func(ctx context.Context, point *points.Point) error {
 		q.begin(point)
@@ -345,7 +330,6 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 			return err
 		}
 		q.update(func() {
-			first()
 			q.asked = slices.DeleteFunc(q.asked, func(p *points.Point) bool { return p == point })
 			q.answers = append(q.answers, seen)
 			q.fill = q.fill || len(q.answers) >= q.parts
@@ -355,13 +339,15 @@ func (s *search) askOnce(ctx context.Context, q *query, first func()) (finished 
 	if !errors.Is(ctx.Err(), context.Canceled) || err == nil {
 		s.silence.Searched(s.namespace, err)
 	}
-	if err != nil {
+	if err == nil {
+		q.update(func() { s.fill(q) })
+	} else {
 		logging.Log.Debug("no rendezvous point answered", "namespace", s.namespace, "error", err)
 	}
 	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.answeredByPreferred(answered)
 }
 
-// fill lets the caller's results be filled. A point that has not answered yet first has its part
+// fill lets the caller's results be filled. A point that has not answered first has its part
 // of them, from what it has said before. It may have said that in this query: the last of many
 // pages is its answer. The caller holds q.mu.
 func (s *search) fill(q *query) {
