@@ -345,10 +345,27 @@ func hostilePoints(t testing.TB, madeUp []wire.Found, over <-chan struct{}) []fu
 	}
 }
 
-// TestSimulationHostilePoints: one point is honest and four are hostile. All hostile ones but
-// the silent one come first in the namespace. If that one did, too, a client would ask it and the
-// lying one now and then, and neither of the others, until it has not answered for a second.
+// TestSimulationHostilePoints: one point is honest and four are hostile, whichever of them the
+// namespace prefers, and also if it prefers the silent one and the one that makes peers up.
 func TestSimulationHostilePoints(t *testing.T) {
+	shuffled := func(ids []peer.ID) []peer.ID {
+		rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		return ids
+	}
+	t.Run("any ranks", func(t *testing.T) { testHostilePoints(t, shuffled) })
+	t.Run("worst ranks", func(t *testing.T) {
+		testHostilePoints(t, func(ranked []peer.ID) []peer.ID {
+			first, others := shuffled(ranked[:2]), shuffled(ranked[2:])
+			return []peer.ID{others[0], first[0], others[1], first[1], others[2]}
+		})
+	})
+}
+
+// testHostilePoints gives the points roles. choose is called with their IDs, the best first. The
+// first one that it returns is the honest one, and the others are hostile, in the order of
+// hostilePoints.
+func testHostilePoints(t *testing.T, choose func([]peer.ID) []peer.ID) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		nodes := scaled(10, 5)
 		over := make(chan struct{})
@@ -362,11 +379,10 @@ func TestSimulationHostilePoints(t *testing.T) {
 			byID[h.ID()], infos, ids = h, append(infos, info(h)), append(ids, h.ID())
 		}
 		ranked := rankPoints(ids, "n")
-		silent, honest := ranked[len(hostile)], ranked[len(hostile)-1]
-		startPoint(t, byID[honest], testStorage(t))
-		hostilePoint(byID[silent], hostile[0])
-		for i, answer := range hostile[1:] {
-			hostilePoint(byID[ranked[i]], answer)
+		roles := choose(slices.Clone(ranked))
+		startPoint(t, byID[roles[0]], testStorage(t))
+		for i, answer := range hostile {
+			hostilePoint(byID[roles[1+i]], answer)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -375,7 +391,11 @@ func TestSimulationHostilePoints(t *testing.T) {
 		before := heap()
 		found := finders.sample(t, time.Second, scaled(3*time.Minute, time.Minute))
 		grown := heap() - before
-		t.Logf("one honest point and %d hostile ones: found in at least %.2f %% of searches; memory grew by %d KiB", len(hostile), 100*found, grown>>10)
+		ranks := make([]string, 0, len(roles))
+		for _, id := range ranked {
+			ranks = append(ranks, []string{"honest", "silent", "garbage", "lying", "junk"}[slices.Index(roles, id)])
+		}
+		t.Logf("points that rank %v: found in at least %.2f %% of searches; memory grew by %d KiB", ranks, 100*found, grown>>10)
 		require.GreaterOrEqual(t, found, 0.999)
 		require.Positive(t, finders.strangers, "a point has made peers up")
 		require.Less(t, grown, int64(32<<20))
