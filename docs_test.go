@@ -484,8 +484,9 @@ var ofOthers = []string{
 	"libp2p.PrivateNetwork",
 	"process_cpu_seconds_total", // of Prometheus' client for Go
 	"gonum.org/v1/plot", "container/heap", "tidwall/btree", "cockroachdb/swiss", "puzpuzpuz/xsync",
-	"SIGSTOP",                                                                  // the kernel's
-	"libp2p.UDPBlackHoleSuccessCounter(nil)", "link-5s", "link-30s", "link-5m", // faults of make wild
+	"SIGSTOP", // the kernel's
+	"libp2p.UDPBlackHoleSuccessCounter(nil)", "libp2p.IPv6BlackHoleSuccessCounter(nil)",
+	"link-5s", "link-30s", "link-5m", // faults of make wild
 	// Older versions.
 	"peer/addrinfo.go", "cannot use", "NewRendezvousClient", "NewRendezvousPoint", "DiscoverAsync", "RendezvousError",
 	"Registration.Ns", "Registration.Ttl", "MaxNamespaceLength", "MaxPeerAddressLength",

@@ -9,16 +9,26 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
+// tcpTime is how long a dial of a point over TCP may take before its other addresses are dialed:
+// half of the request's time.
+const tcpTime = requestTimeout / 2
+
 // openStream opens a stream to a point whose addresses the host knows, over a relay if
-// need be. It dials at most once.
-func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, error) {
+// need be. It dials each address once at most. If the point is failing, its TCP addresses are
+// dialed before the others.
+func openStream(ctx context.Context, c *Config, point peer.ID, failing bool) (network.Stream, error) {
 	ctx = network.WithAllowLimitedConn(ctx, c.Service)
+	var overTCP error
 	if c.Host.Network().Connectedness(point) == network.NotConnected {
 		endDialBackoff(c, point)
+		if failing {
+			overTCP = dialTCP(ctx, c, point)
+		}
 	}
 	st, err := c.Host.NewStream(ctx, point, c.Protocols...)
 	if errors.Is(err, swarm.ErrDialRefusedBlackHole) {
@@ -27,13 +37,88 @@ func openStream(ctx context.Context, c *Config, point peer.ID) (network.Stream, 
 		}
 	}
 	if err != nil {
-		return nil, withRelays(err, c, point)
+		return nil, withRelays(withTCP(err, overTCP), c, point)
 	}
 	if err := st.Scope().SetService(c.Service); err != nil {
 		_ = st.Reset()
 		return nil, fmt.Errorf("attach stream to service: %w", err)
 	}
 	return st, nil
+}
+
+// dialer is what the network of a libp2p host offers beyond [network.Network].
+type dialer interface {
+	Backoff() *swarm.DialBackoff
+	TransportForDialing(ma.Multiaddr) transport.Transport
+}
+
+// dialTCP dials a point over TCP only, if the host can also dial it in other ways. If that fails,
+// the next dial leaves out the TCP addresses. libp2p itself begins with QUIC, and its black hole
+// detector counts each dial over UDP that fails. Once the detector refuses such dials, libp2p dials
+// over TCP only. If TCP does not answer, that takes all of the request's time, and a point that is
+// back over QUIC is not reached.
+func dialTCP(ctx context.Context, c *Config, point peer.ID) error {
+	d, ok := c.Host.Network().(dialer)
+	if !ok {
+		return nil
+	}
+	tcp, others := dialable(d, c.Host.Peerstore().Addrs(point))
+	if len(tcp) == 0 || len(others) == 0 {
+		return nil
+	}
+	leaveOut(d, point, others)
+	ctx, cancel := context.WithTimeout(ctx, tcpTime)
+	defer cancel()
+	err := dialUntilSent(ctx, c, point)
+	if err == nil {
+		return nil
+	}
+	tcp, _ = dialable(d, c.Host.Peerstore().Addrs(point)) // a name may have been resolved
+	leaveOut(d, point, tcp)
+	return err
+}
+
+// dialable returns the addresses that the host has a transport for: those of TCP, and others.
+// An address over a relay is not one of TCP, because a direct one is better.
+func dialable(d dialer, addrs []ma.Multiaddr) (tcp, others []ma.Multiaddr) {
+	for _, a := range addrs {
+		switch {
+		case d.TransportForDialing(a) == nil:
+		case hasProtocol(a, ma.P_TCP) && !hasProtocol(a, ma.P_CIRCUIT):
+			tcp = append(tcp, a)
+		default:
+			others = append(others, a)
+		}
+	}
+	return tcp, others
+}
+
+func hasProtocol(a ma.Multiaddr, code int) bool {
+	return slices.ContainsFunc(a, func(part ma.Component) bool { return part.Code() == code })
+}
+
+// leaveOut keeps these addresses of a point, and no others, from being dialed for five seconds. It
+// uses the host's own backoff, which ends when the host connects to the point.
+func leaveOut(d dialer, point peer.ID, addrs []ma.Multiaddr) {
+	d.Backoff().Clear(point)
+	for _, a := range addrs {
+		d.Backoff().AddBackoff(point, a)
+	}
+}
+
+// withTCP adds the error of the dial over TCP, if there is one, to that of the dial after it.
+func withTCP(err, overTCP error) error {
+	if overTCP == nil {
+		return err
+	}
+	for _, e := range []error{err, overTCP} {
+		if dial := new(swarm.DialError); errors.As(e, &dial) {
+			dial.DialErrors = slices.DeleteFunc(dial.DialErrors, func(e swarm.TransportError) bool {
+				return errors.Is(e.Cause, swarm.ErrDialBackoff) // the other dial had this address
+			})
+		}
+	}
+	return fmt.Errorf("%w; over TCP before: %w", err, overTCP)
 }
 
 // maxRefusals bounds the dials in a row that the host's black hole detector refuses. The
@@ -68,11 +153,25 @@ func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
 func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
 	for range maxRefusals {
 		_, err = c.Host.Network().DialPeer(ctx, id)
-		if !errors.Is(err, swarm.ErrNoGoodAddresses) || !errors.Is(err, swarm.ErrDialRefusedBlackHole) {
+		if !errors.Is(err, swarm.ErrDialRefusedBlackHole) || sent(err) {
 			return err
 		}
 	}
 	return err
+}
+
+// sent reports whether a dial that failed has dialed any address.
+func sent(err error) bool {
+	var dial *swarm.DialError
+	return errors.As(err, &dial) && slices.ContainsFunc(dial.DialErrors, func(e swarm.TransportError) bool {
+		return !slices.ContainsFunc(notSent, func(reason error) bool { return errors.Is(e.Cause, reason) })
+	})
+}
+
+// notSent are the reasons for which libp2p does not dial an address.
+var notSent = []error{
+	swarm.ErrDialRefusedBlackHole, swarm.ErrDialBackoff, swarm.ErrNoTransport,
+	swarm.ErrDialToSelf, swarm.ErrGaterDisallowedConnection,
 }
 
 // withRelays adds to the error of a dial the relays of the point that the host is not connected
@@ -90,14 +189,14 @@ func withRelays(err error, c *Config, point peer.ID) error {
 // answer, those of the point and of its relays. They grow to five minutes, which would keep
 // the host from dialing a point that is back. The backoff of the point replaces them.
 func endDialBackoff(c *Config, point peer.ID) {
-	dialer, ok := c.Host.Network().(interface{ Backoff() *swarm.DialBackoff })
+	d, ok := c.Host.Network().(dialer)
 	if !ok {
 		return
 	}
-	dialer.Backoff().Clear(point)
+	d.Backoff().Clear(point)
 	for _, a := range c.Host.Peerstore().Addrs(point) {
 		if relay, ok := relayOf(a); ok {
-			dialer.Backoff().Clear(relay)
+			d.Backoff().Clear(relay)
 		}
 	}
 }
