@@ -22,6 +22,7 @@ import (
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -193,6 +194,38 @@ func TestDialsOfAnAttempt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestDialsOfManyPoints: attempts at many points at the same time, while libp2p refuses to dial
+// over UDP, dial all of them over both transports.
+func TestDialsOfManyPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 8, 10*time.Millisecond)
+		d := newDialer()
+		h := sim.addHost(t, nil, d.options()...)
+		d.set(refused, silent)
+		var addrs []peer.AddrInfo
+		for _, point := range sim.hosts {
+			addrs = append(addrs, d.withTCP(point, tcp4))
+		}
+		c := NewClient(h, WithPoints(addrs...))
+		for i := range scaled(60, 20) {
+			var asked sync.WaitGroup
+			for _, point := range sim.hosts {
+				asked.Go(func() {
+					_, err := c.Register(t.Context(), point.ID(), "n", 0)
+					assert.Error(t, err)
+				})
+			}
+			asked.Wait()
+			for _, point := range sim.hosts {
+				if dials := d.take(point.ID()); i > 0 {
+					require.Equal(t, []string{"TCP", "QUIC"}, dials, "attempt %d", i)
+				}
+			}
+			time.Sleep(6 * time.Second) // the longest backoff
+		}
+	})
 }
 
 // TestSimulationOneTransportBack: points with addresses of TCP and QUIC are away for so long that

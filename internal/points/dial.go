@@ -122,8 +122,9 @@ func withTCP(err, overTCP error) error {
 }
 
 // maxRefusals bounds the dials in a row that the host's black hole detector refuses. The
-// detector lets one in a hundred through.
-const maxRefusals = 100
+// detector lets one in a hundred through, which may be that of another point: this is enough for
+// ten points at a time.
+const maxRefusals = 1000
 
 // dialRefused dials a point that the host has refused to dial. After minutes without a
 // network, libp2p's black hole detector assumes that UDP is blocked. It then lets one dial in a
