@@ -4,6 +4,8 @@ package rendezvous
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -137,18 +139,35 @@ func (t *countedTCP) Listen(ma.Multiaddr) (transport.Listener, error) {
 func (t *countedTCP) Protocols() []int { return []int{ma.P_TCP} }
 func (t *countedTCP) Proxy() bool      { return false }
 
+// named stands for the DNS: the names that its methods are asked for are a point's.
+type named struct{ addrs []ma.Multiaddr }
+
+func (n named) ResolveDNSAddr(context.Context, peer.ID, ma.Multiaddr, int, int) ([]ma.Multiaddr, error) {
+	return slices.Clone(n.addrs), nil
+}
+
+func (n named) ResolveDNSComponent(_ context.Context, a ma.Multiaddr, _ int) ([]ma.Multiaddr, error) {
+	_, suffix := ma.SplitFirst(a)
+	return slices.DeleteFunc(slices.Clone(n.addrs), func(known ma.Multiaddr) bool {
+		return !strings.HasSuffix(known.String(), suffix.String())
+	}), nil
+}
+
 // TestDialsOfAnAttempt: each attempt at a point that is away dials each of its addresses once, and
 // from the second attempt on TCP before QUIC. This holds also when libp2p refuses to dial over UDP,
 // which it does after a hundred dials over UDP have failed.
 func TestDialsOfAnAttempt(t *testing.T) {
 	for name, row := range map[string]struct {
-		tcp  way // empty: the point has no address of TCP
-		want []string
-		says string
+		tcp   way // empty: the point has no address of TCP
+		want  []string
+		says  string
+		names []string // to dial instead of the addresses
 	}{
-		"TCP and QUIC, both silent":    {silent, []string{"TCP", "QUIC"}, "deadline exceeded; over TCP before: context deadline exceeded"},
-		"TCP and QUIC, nobody listens": {refused, []string{"TCP", "QUIC"}, "/tcp/8000] connection refused"},
-		"QUIC only":                    {"", []string{"QUIC"}, "context deadline exceeded"},
+		"both silent":       {tcp: silent, want: []string{"TCP", "QUIC"}, says: "deadline exceeded; over TCP before: context deadline exceeded"},
+		"nobody listens":    {tcp: refused, want: []string{"TCP", "QUIC"}, says: "/tcp/8000] connection refused"},
+		"QUIC only":         {want: []string{"QUIC"}, says: "context deadline exceeded"},
+		"names":             {tcp: silent, want: []string{"TCP", "QUIC"}, says: "deadline exceeded", names: []string{"/dns4/a.example/udp/8000/quic-v1", "/dns4/a.example/tcp/8000"}},
+		"a name of dnsaddr": {tcp: silent, want: []string{"TCP", "QUIC"}, says: "deadline exceeded", names: []string{"/dnsaddr/a.example"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -156,12 +175,19 @@ func TestDialsOfAnAttempt(t *testing.T) {
 				point := sim.hosts[0].ID()
 				startPoint(t, sim.hosts[0], testStorage(t))
 				d := newDialer()
-				h := sim.addHost(t, nil, d.options()...)
 				addrs := info(sim.hosts[0])
 				if row.tcp != "" {
 					addrs = d.withTCP(sim.hosts[0], tcp4)
 				}
-				c := NewClient(h, WithPoints(addrs))
+				h := sim.addHost(t, nil, append(d.options(), libp2p.MultiaddrResolver(named{addrs.Addrs}))...)
+				dialed := addrs
+				if row.names != nil {
+					dialed.Addrs = nil
+				}
+				for _, name := range row.names {
+					dialed.Addrs = append(dialed.Addrs, ma.StringCast(name))
+				}
+				c := NewClient(h, WithPoints(dialed))
 				attempt := func() ([]string, error) {
 					_, err := c.Register(t.Context(), point, "n", 0)
 					return d.take(point), err
