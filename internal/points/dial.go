@@ -19,8 +19,8 @@ import (
 const tcpTime = requestTimeout / 2
 
 // openStream opens a stream to a point whose addresses the host knows, over a relay if
-// need be. It dials each address once at most. If the point is failing, its TCP addresses are
-// dialed before the others.
+// need be. It dials each address once at most, unless a new connection breaks at once. If the point
+// is failing, its TCP addresses are dialed before the others.
 func openStream(ctx context.Context, c *Config, point peer.ID, failing bool) (network.Stream, error) {
 	ctx = network.WithAllowLimitedConn(ctx, c.Service)
 	var overTCP error
