@@ -147,6 +147,8 @@ func readSlowly(ctx context.Context, a *attackers) {
 					return
 				}
 				defer func() { _ = st.Reset() }()
+				// A stream whose answer has been read would rest for longer than the attack.
+				defer context.AfterFunc(ctx, func() { _ = st.Reset() })()
 				if _, err := st.Write(discoverRequest(full, 0)); err != nil {
 					return
 				}
