@@ -41,6 +41,8 @@ type attack struct {
 	prepare func(ctx context.Context, a *attackers) error
 	run     func(ctx context.Context, a *attackers)
 	redis   bool // it is one on Redis only
+	// sendsNothing is true of what is no attack.
+	sendsNothing bool
 }
 
 // peersOf returns how many attackers an attack has.

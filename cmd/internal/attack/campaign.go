@@ -29,7 +29,7 @@ func (c *campaign) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	noAttack := attack{name: "none", peers: noPeers, run: func(ctx context.Context, _ *attackers) { <-ctx.Done() }}
+	noAttack := attack{name: "none", peers: noPeers, sendsNothing: true, run: func(ctx context.Context, _ *attackers) { <-ctx.Done() }}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(table, "attack\tsent\thonest\tfailed\tp50\tp99\theap MiB\tstacks MiB\tsent MiB\tclean after\tlog lines\t\t")
 	var missed []error
@@ -121,12 +121,15 @@ func (c *campaign) measure(ctx context.Context, hostile *attackers) (result, err
 // which may be longer on a busy machine.
 func (c *campaign) attack(ctx context.Context, hostile *attackers) {
 	const most = 30 * time.Second
-	for d := c.duration; hostile.sent.Load() == 0 && d <= most && ctx.Err() == nil; d *= 2 {
+	for d := c.duration; d <= most && ctx.Err() == nil; d *= 2 {
 		func() {
 			ctx, end := context.WithTimeout(ctx, d)
 			defer end()
 			hostile.attack.run(ctx, hostile)
 		}()
+		if hostile.sent.Load() > 0 || hostile.attack.sendsNothing {
+			return
+		}
 	}
 }
 
