@@ -59,6 +59,44 @@ func TestEnoughAttacks(t *testing.T) {
 	require.GreaterOrEqual(t, len(names), 40)
 }
 
+// TestAddresses: no two attacks in a row come from the same address, or from that of an honest
+// peer. So no attack finds its budgets spent.
+func TestAddresses(t *testing.T) {
+	const honest = 1000 // more than start in all attacks
+	seen := make(map[string]int)
+	for n := range honest {
+		seen[publicAddr(n).String()] = -1
+	}
+	for number := range 2 * len(attacks) { // a soak has rounds
+		for _, from := range []source{eachItsAddress, one48} {
+			for n := range fullScale.peersOf(attack{peers: idlePeers}) {
+				addr := from.addr(number, n).String()
+				_, taken := seen[addr]
+				require.False(t, taken, "%s, attack %d", addr, number)
+				seen[addr] = number
+			}
+		}
+		require.Equal(t, number, seen[oneAddress.addr(number, 7).String()])
+	}
+}
+
+// TestRemoveHonest: what honest peers have registered does not count as left of an attack.
+func TestRemoveHonest(t *testing.T) {
+	b, err := newTestbed(t.Context(), false)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, b.close()) }()
+	stats := new(honestStats)
+	stop := b.startHonest(t.Context(), 3, stats)
+	require.NoError(t, awaitRequests(t.Context(), stats, 6))
+	require.NoError(t, stop())
+	other := rendezvous.Record{Namespace: honestNamespace, Peer: "another", Deadline: time.Now().Add(time.Hour)}
+	require.NoError(t, b.storage.Add(t.Context(), other, rendezvous.Quota{}))
+	require.NoError(t, b.removeHonest(t.Context()))
+	counts, err := b.storage.Counts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, counts.Registrations)
+}
+
 // TestWeakPoints: an attack is seen to succeed against a point without the limit that stops
 // it. So the verdicts can fail.
 func TestWeakPoints(t *testing.T) {

@@ -62,15 +62,16 @@ const (
 	one48                        // each from its own /64 of the same IPv6 /48
 )
 
-// addr returns the address of the nth attacker.
-func (s source) addr(n int) ma.Multiaddr {
+// addr returns the address of the nth attacker of an attack.
+func (s source) addr(attack, n int) ma.Multiaddr {
+	first := firstAttackerAddr + attack*addrsPerAttack%attackerAddrs
 	switch s {
 	case oneAddress:
-		return publicAddr(firstAttackerAddr)
+		return publicAddr(first)
 	case one48:
-		return ma.StringCast(fmt.Sprintf("/ip6/2001:db8:1:%x::1/tcp/4001", n&0xffff))
+		return ma.StringCast(fmt.Sprintf("/ip6/2001:db8:%x:%x::1/tcp/4001", attack&0xffff, n&0xffff))
 	default:
-		return publicAddr(firstAttackerAddr + n)
+		return publicAddr(first + n%addrsPerAttack)
 	}
 }
 
@@ -93,6 +94,7 @@ type attackers struct {
 	duration time.Duration
 	stats    *honestStats
 	scale    scale
+	number   int // of the attack
 	first    int // number of the first one
 	all      []*attacker
 	sent     atomic.Int64 // requests, or streams that are left idle
@@ -110,11 +112,17 @@ type attacker struct {
 	sent     atomic.Uint64
 }
 
-// firstAttackerAddr is far above the addresses of honest peers.
-const firstAttackerAddr = 1 << 12
+// Each attack has addresses of its own, so that it does not find its budgets spent by the
+// attack before. They are far above those of honest peers.
+const (
+	firstAttackerAddr = 1 << 12
+	addrsPerAttack    = 1 << 7
+	attackerAddrs     = 1<<16 - firstAttackerAddr
+)
 
 // prepare connects the attackers and does what else comes before the attack.
 func (a *attackers) prepare(ctx context.Context) error {
+	a.number = int(a.testbed.attacks.Add(1))
 	if err := a.connect(ctx, a.scale.peersOf(a.attack)); err != nil || a.attack.prepare == nil {
 		return err
 	}
@@ -136,7 +144,7 @@ func (a *attackers) connect(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		p := &attacker{Host: h, n: i, key: h.Peerstore().PrivKey(h.ID()), addr: a.attack.from.addr(a.first + i), stolen: stolen}
+		p := &attacker{Host: h, n: i, key: h.Peerstore().PrivKey(h.ID()), addr: a.attack.from.addr(a.number, a.first+i), stolen: stolen}
 		a.all = append(a.all, p)
 		a.testbed.setAddr(h.ID(), p.addr)
 		if p.envelope, err = sealRecord(p.key, 1, p.addr); err != nil {

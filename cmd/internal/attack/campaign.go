@@ -147,8 +147,8 @@ func awaitRequests(ctx context.Context, stats *honestStats, n int) error {
 
 // awaitCleanup waits until nothing of an attack is left. First the point has to end the
 // streams, which the attackers still hold. Then it closes the attackers and waits until
-// registrations, memory and goroutines are gone. It returns what is left after
-// cleanupTime.
+// their registrations, memory and goroutines are gone. It returns what is left after
+// cleanupTime. The honest peers must have been stopped.
 func awaitCleanup(ctx context.Context, b *testbed, hostile *attackers, before usage) (leftover string) {
 	deadline := time.Now().Add(cleanupTime)
 	for b.streams() > 0 {
@@ -158,6 +158,9 @@ func awaitCleanup(ctx context.Context, b *testbed, hostile *attackers, before us
 		pause(ctx, 100*time.Millisecond)
 	}
 	_ = hostile.close()
+	if err := b.removeHonest(ctx); err != nil {
+		return err.Error()
+	}
 	for {
 		now := usageNow()
 		counts, err := b.storage.Counts(ctx)
@@ -167,6 +170,6 @@ func awaitCleanup(ctx context.Context, b *testbed, hostile *attackers, before us
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			return fmt.Sprintf("%d registrations, %s more than before", counts.Registrations, now.difference(before))
 		}
-		pause(ctx, 500*time.Millisecond)
+		pause(ctx, 100*time.Millisecond)
 	}
 }

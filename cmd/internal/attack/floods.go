@@ -106,7 +106,7 @@ func churnConnections(ctx context.Context, a *attackers) {
 				return
 			}
 			defer func() { _ = h.Close() }()
-			a.testbed.setAddr(h.ID(), publicAddr(firstAttackerAddr+i))
+			a.testbed.setAddr(h.ID(), a.attack.from.addr(a.number, i))
 			for ctx.Err() == nil {
 				if h.Connect(ctx, addrInfo(a.testbed.point)) == nil {
 					s := session{host: h, point: a.testbed.point.ID(), protocol: rendezvous.RendezvousID_v001}
@@ -127,7 +127,7 @@ func manyIdentities(ctx context.Context, a *attackers) {
 	const groupSize = 20
 	groupCtx := context.WithoutCancel(ctx) // the last group may finish
 	for started := 0; started < a.scale.identities && ctx.Err() == nil; started += groupSize {
-		group := &attackers{testbed: a.testbed, attack: attack{from: a.attack.from}, first: started}
+		group := &attackers{testbed: a.testbed, attack: attack{from: a.attack.from}, number: a.number, first: started}
 		if group.connect(groupCtx, min(groupSize, a.scale.identities)) == nil {
 			eachAttacker(group, func(p *attacker) {
 				s := session{host: p, point: a.testbed.point.ID(), protocol: rendezvous.RendezvousID_v001}

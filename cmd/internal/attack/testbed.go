@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,6 +40,7 @@ type testbed struct {
 	storage     rendezvous.Pager
 	service     *rendezvous.RendezvousService
 	honestPeers atomic.Int32 // started so far
+	attacks     atomic.Int32 // prepared so far
 
 	mu    sync.Mutex
 	addrs map[peer.ID]ma.Multiaddr  // where the point sees each peer
@@ -213,6 +216,21 @@ func (b *testbed) expect(id peer.ID, until time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expected[id] = until
+}
+
+// removeHonest removes the registrations of the honest peers, none of which runs any more,
+// so that what is left is the attackers'.
+func (b *testbed) removeHonest(ctx context.Context) error {
+	b.mu.Lock()
+	stopped := slices.Collect(maps.Keys(b.expected))
+	clear(b.expected)
+	b.mu.Unlock()
+	for _, id := range stopped {
+		if err := b.storage.Remove(ctx, honestNamespace, id); err != nil {
+			return fmt.Errorf("remove the registration of an honest peer: %w", err)
+		}
+	}
+	return nil
 }
 
 func (b *testbed) isExpected(id peer.ID) bool {
