@@ -66,7 +66,7 @@ func runRounds(ctx context.Context, c *campaign, until time.Time, b *testbed, st
 			end()
 			missed = append(missed, ignoreEnd(ctx, err), hostile.close())
 		}
-		pause(ctx, 25*time.Second) // until all registrations have expired
+		pause(ctx, 2*testTTL) // until all registrations have expired
 		if ctx.Err() != nil {
 			break // interrupted
 		}
