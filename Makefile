@@ -26,9 +26,19 @@ help: ## List the targets
 test: deps ## Run all tests with the race detector (TESTFLAGS='-run Name -v' to choose)
 	go test -race -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) ./...
 
-.PHONY: simulate
+# A simulation takes one processor, in virtual time. So those that take the most run beside the
+# others.
+LARGESIMULATIONS := ^TestSimulation(ManyPeers|ManyNamespaces|Mesh)$$
+
+.PHONY: simulate simulate-large simulate-others
 simulate: ## Run the simulations in full; make test runs smaller ones, with the race detector
-	go test -run '^TestSimulation' -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) .
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 --output-sync=target simulate-large simulate-others
+
+simulate-large:
+	go test -run '$(LARGESIMULATIONS)' -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) .
+
+simulate-others:
+	go test -run '^TestSimulation' -skip '$(LARGESIMULATIONS)' -shuffle=on -timeout=$(TESTTIMEOUT) $(TESTFLAGS) .
 
 # The servers and tools that tests start: found on the machine, or installed from Debian's
 # packages.
