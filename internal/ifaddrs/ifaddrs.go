@@ -5,6 +5,7 @@ package ifaddrs
 
 import (
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,15 +27,29 @@ type cache struct {
 var kernel = cache{ask: net.InterfaceAddrs}
 
 // Get returns the addresses that [net.InterfaceAddrs] has returned within the last half a
-// second. The caller must not modify them. It is safe for concurrent use.
+// second: the same slice for as long as they do not change. The caller must not modify it. It is
+// safe for concurrent use.
 func Get() ([]net.Addr, error) { return kernel.get() }
 
 func (c *cache) get() ([]net.Addr, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if age := time.Since(c.asked); c.asked.IsZero() || age < 0 || age >= maxAge {
-		c.addrs, c.err = c.ask()
-		c.asked = time.Now()
+		c.look()
 	}
 	return c.addrs, c.err
+}
+
+// look asks the kernel. mu is held.
+func (c *cache) look() {
+	addrs, err := c.ask()
+	if !slices.EqualFunc(addrs, c.addrs, func(a, b net.Addr) bool { return a.String() == b.String() }) {
+		c.addrs = addrs
+	}
+	c.err, c.asked = err, time.Now()
+}
+
+// Same reports whether a and b are the same answer of [Get].
+func Same(a, b []net.Addr) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -5,6 +5,8 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 // kernel keeps track of the IP addresses that the machine has and has had. A host
@@ -29,8 +31,8 @@ func (k *kernel) look() {
 	if err != nil {
 		return // the last answer is better than none
 	}
-	if len(addrs) > 0 && len(addrs) == len(k.last) && &addrs[0] == &k.last[0] {
-		return // it is the same one
+	if ifaddrs.Same(addrs, k.last) {
+		return
 	}
 	k.last = addrs
 	k.now = nil

@@ -3,13 +3,16 @@ package points
 import (
 	"net"
 	"slices"
+
+	"github.com/status-im/go-waku-rendezvous/internal/ifaddrs"
 )
 
 // kernelWatch detects that the IP addresses of the machine have changed. The host itself
 // learns of that up to a minute later.
 type kernelWatch struct {
 	ask  func() ([]net.Addr, error)
-	last []string // sorted
+	last []net.Addr // its last answer
+	had  []string   // the same, sorted
 }
 
 func newKernelWatch(ask func() ([]net.Addr, error)) *kernelWatch {
@@ -24,12 +27,16 @@ func (w *kernelWatch) moved() bool {
 	if err != nil {
 		return false
 	}
+	if ifaddrs.Same(addrs, w.last) {
+		return false
+	}
+	w.last = addrs
 	var now []string
 	for _, a := range addrs {
 		now = append(now, a.String())
 	}
 	slices.Sort(now)
-	moved := !slices.Equal(w.last, now)
-	w.last = now
+	moved := !slices.Equal(w.had, now)
+	w.had = now
 	return moved
 }
