@@ -48,27 +48,27 @@ func TestShares(t *testing.T) {
 // fails is an error.
 func TestCostOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		send := func(err error) func(context.Context, *requestCounter) error {
-			return func(ctx context.Context, c *requestCounter) error {
+		cost := func(idle usage, send bool, err error) (sample, error) {
+			var c requestCounter
+			return costOf(t.Context(), time.Second, idle, &c, func(ctx context.Context) error {
 				go func() {
-					for ; ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
+					for ; send && ctx.Err() == nil; time.Sleep(100 * time.Millisecond) {
 						c.add(err)
+						c.add(context.Canceled) // does not count
 					}
 				}()
 				return nil
-			}
+			})
 		}
-		nothing := usage{}
-		s, err := costOf(t.Context(), time.Second, nothing, send(nil))
+		s, err := cost(usage{}, true, nil)
 		require.NoError(t, err)
 		require.InDelta(t, 10, s.PerSecond, 1)
-		much := usage{cpu: time.Hour}
-		s, err = costOf(t.Context(), time.Second, much, send(nil))
+		s, err = cost(usage{cpu: time.Hour}, true, nil)
 		require.NoError(t, err)
 		require.Negative(t, s.CPU)
-		_, err = costOf(t.Context(), time.Second, nothing, send(errors.New("refused")))
+		_, err = cost(usage{}, true, errors.New("refused"))
 		require.Error(t, err)
-		_, err = costOf(t.Context(), time.Second, nothing, func(context.Context, *requestCounter) error { return nil })
+		_, err = cost(usage{}, false, nil)
 		require.Error(t, err)
 		time.Sleep(time.Second) // until nothing is sent any more
 	})

@@ -56,11 +56,13 @@ func (k keptCost) ratio() float64 { return k.Echo / k.CPU }
 // requestCounter counts requests.
 type requestCounter struct{ answered, failed atomic.Int64 }
 
+// add counts a request, unless its context has ended.
 func (c *requestCounter) add(err error) {
-	if err != nil {
-		c.failed.Add(1)
-	} else {
+	switch {
+	case err == nil:
 		c.answered.Add(1)
+	case !errors.Is(err, context.Canceled):
+		c.failed.Add(1)
 	}
 }
 
@@ -72,10 +74,11 @@ func (c *requestCounter) RequestEnded(e rendezvous.RequestEnded) { c.add(e.Err) 
 // takes while it is idle is subtracted from both. It returns the round with the median ratio.
 func measureKept(ctx context.Context, b *testbed, length time.Duration) (keptCost, error) {
 	idle := usageDuring(length)
+	kept := newKeptClients(b)
 	rounds := make([]keptCost, keptRounds)
 	for i := range rounds {
 		var err error
-		if rounds[i], err = measureKeptOnce(ctx, b, length, idle); err != nil {
+		if rounds[i], err = measureKeptOnce(ctx, b, kept, length, idle); err != nil {
 			return keptCost{}, err
 		}
 	}
@@ -84,28 +87,28 @@ func measureKept(ctx context.Context, b *testbed, length time.Duration) (keptCos
 }
 
 // measureKeptOnce measures the echo and then the clients, for this long each.
-func measureKeptOnce(ctx context.Context, b *testbed, length time.Duration, idle usage) (keptCost, error) {
-	echo, err := costOf(ctx, length, idle, func(ctx context.Context, c *requestCounter) error { return askEcho(ctx, b, c) })
+func measureKeptOnce(ctx context.Context, b *testbed, kept *keptClients, length time.Duration, idle usage) (keptCost, error) {
+	var asked requestCounter
+	echo, err := costOf(ctx, length, idle, &asked, func(ctx context.Context) error { return askEcho(ctx, b, &asked) })
 	if err != nil {
 		return keptCost{}, err
 	}
-	kept, err := costOf(ctx, length, idle, func(ctx context.Context, c *requestCounter) error { return keepRegistered(ctx, b, c) })
+	refreshed, err := costOf(ctx, length, idle, &kept.requests, kept.stayRegistered)
 	return keptCost{
 		Transport: b.transport, Clients: len(b.clients) * keptPerHost, Namespaces: keptNamespaces,
-		PerSecond: kept.PerSecond, CPU: round1(kept.CPU), Allocs: round1(kept.Allocs), Bytes: math.Round(kept.Bytes),
+		PerSecond: refreshed.PerSecond, CPU: round1(refreshed.CPU), Allocs: round1(refreshed.Allocs), Bytes: math.Round(refreshed.Bytes),
 		Echo: round1(echo.CPU),
 	}, err
 }
 
 // costOf starts requests, which end with their context, and measures what one of them costs.
-func costOf(ctx context.Context, length time.Duration, idle usage, start func(context.Context, *requestCounter) error) (sample, error) {
+func costOf(ctx context.Context, length time.Duration, idle usage, counter *requestCounter, start func(context.Context) error) (sample, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var counter requestCounter
-	if err := start(ctx, &counter); err != nil {
+	if err := start(ctx); err != nil {
 		return sample{}, err
 	}
-	time.Sleep(keptTTL) // for about two refreshes
+	time.Sleep(2 * keptTTL)
 	before := counter.answered.Load()
 	used := usageDuring(length)
 	n := float64(counter.answered.Load() - before)
@@ -159,16 +162,30 @@ func askEchoRegularly(ctx context.Context, r *rawClient, frame []byte, from <-ch
 	}
 }
 
-// keepRegistered registers all clients and keeps them registered until ctx ends.
-func keepRegistered(ctx context.Context, b *testbed, counter *requestCounter) error {
+// keptClients are the library's clients that stay registered. They are the same ones in all rounds,
+// or those of the rounds before would close their streams meanwhile.
+type keptClients struct {
+	all      []*rendezvous.Client
+	requests requestCounter
+}
+
+func newKeptClients(b *testbed) *keptClients {
+	k := new(keptClients)
 	point := peer.AddrInfo{ID: b.memory.host.ID(), Addrs: b.memory.host.Addrs()}
-	return forEach(len(b.clients), func(i int) error {
-		for n := range keptPerHost {
-			c := rendezvous.NewClient(b.clients[i].host, rendezvous.WithPoints(point), rendezvous.WithClientMetricsTracer(counter))
-			for j := range keptNamespaces {
-				if _, err := c.Advertise(ctx, fmt.Sprintf("bench/kept/%d/%d", n, j), discovery.TTL(keptTTL)); err != nil {
-					return errors.Join(errors.New("stay registered"), err)
-				}
+	for _, c := range b.clients {
+		for range keptPerHost {
+			k.all = append(k.all, rendezvous.NewClient(c.host, rendezvous.WithPoints(point), rendezvous.WithClientMetricsTracer(&k.requests)))
+		}
+	}
+	return k
+}
+
+// stayRegistered registers all clients and keeps them registered until ctx ends.
+func (k *keptClients) stayRegistered(ctx context.Context) error {
+	return forEach(len(k.all), func(i int) error {
+		for j := range keptNamespaces {
+			if _, err := k.all[i].Advertise(ctx, fmt.Sprintf("bench/kept/%d/%d", i%keptPerHost, j), discovery.TTL(keptTTL)); err != nil {
+				return errors.Join(errors.New("stay registered"), err)
 			}
 		}
 		return nil
