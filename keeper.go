@@ -228,22 +228,22 @@ func (k *keeper) isKnown(id peer.ID) bool {
 }
 
 // refreshDue refreshes the registrations of namespaces that are due at the same time: together, and
-// then one by one where that was not enough.
+// then one by one where that was not enough. A namespace that has none to refresh together does not
+// wait for the others.
 func refreshDue(ctx context.Context, due []*keeper) {
-	all := make([]*refresh, 0, len(due))
+	var together []*refresh
 	for _, k := range due {
-		if r := k.begin(); r != nil {
-			all = append(all, r)
+		switch r := k.begin(); {
+		case r == nil:
+		case len(r.due) == 0:
+			r.finish()
+		default:
+			together = append(together, r)
 		}
 	}
-	refreshTogether(ctx, all)
-	for _, r := range all {
-		if r.isEnough() {
-			r.end(nil)
-			r.shared.schedule.Done(r.refresher, r.next(r.where), nil)
-		} else {
-			r.shared.schedule.Go(r.refresher, r.alone)
-		}
+	refreshTogether(ctx, together)
+	for _, r := range together {
+		r.finish()
 	}
 }
 
@@ -280,6 +280,16 @@ func (r *refresh) plan() {
 		}
 	}
 	r.more = len(r.where) == 0
+}
+
+// finish ends the refresh. If refreshing together was not enough, it goes on alone.
+func (r *refresh) finish() {
+	if !r.isEnough() {
+		r.shared.schedule.Go(r.refresher, r.alone)
+		return
+	}
+	r.end(nil)
+	r.shared.schedule.Done(r.refresher, r.next(r.where), nil)
 }
 
 // isEnough reports whether the host is registered at the points of the namespace.

@@ -2,6 +2,8 @@ package rendezvous
 
 import (
 	"context"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -12,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/stretchr/testify/require"
+
+	"github.com/status-im/go-waku-rendezvous/internal/points"
 )
 
 // streamCounter counts the streams that a host opens.
@@ -97,4 +101,56 @@ type lateStorage struct {
 func (s *lateStorage) Add(ctx context.Context, r Record, q Quota) error {
 	time.Sleep(time.Duration(s.delay.Load()))
 	return s.Storage.Add(ctx, r, q)
+}
+
+// TestSlowPointDelaysNoFirstRegistration: a namespace is registered for the first time at the
+// moment when the registrations of others are refreshed at a slow point. It does not wait for
+// that.
+func TestSlowPointDelaysNoFirstRegistration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := newSimulation(t, 3, 25*time.Millisecond)
+		slow := &lateStorage{Storage: testStorage(t)}
+		startPoint(t, sim.hosts[0], slow)
+		startPoint(t, sim.hosts[1], testStorage(t))
+		infos := []peer.AddrInfo{info(sim.hosts[0]), info(sim.hosts[1])}
+		atSlow, atOther := namespacesAt(infos, infos[0].ID, 2), namespacesAt(infos, infos[1].ID, 1)
+		c := NewClient(sim.hosts[2], WithPoints(infos...), WithRedundancy(1))
+		ctx, cancel := context.WithCancel(t.Context())
+		advertise := func(ns string) {
+			_, err := c.Advertise(ctx, ns)
+			require.NoError(t, err)
+		}
+		for _, ns := range atSlow {
+			advertise(ns)
+		}
+		earliest, _ := points.RefreshWindow(DefaultTTL)
+		time.Sleep(earliest + time.Second/2)
+		slow.delay.Store(int64(2 * time.Second))
+		var refreshes sync.WaitGroup
+		for _, ns := range atSlow {
+			refreshes.Go(func() { advertise(ns) })
+		}
+		synctest.Wait() // for these calls to wait
+		begun := time.Now()
+		advertise(atOther[0])
+		took := time.Since(begun)
+		refreshes.Wait()
+		cancel()
+		time.Sleep(5 * time.Second) // until all goroutines have ended
+		require.Less(t, took, time.Second)
+	})
+}
+
+// namespacesAt returns n namespaces whose peers prefer a point.
+func namespacesAt(infos []peer.AddrInfo, point peer.ID, n int) (found []string) {
+	var ids []peer.ID
+	for _, i := range infos {
+		ids = append(ids, i.ID)
+	}
+	for _, ns := range namespaces(1000) {
+		if len(found) < n && rankPoints(slices.Clone(ids), ns)[0] == point {
+			found = append(found, ns)
+		}
+	}
+	return found
 }

@@ -104,12 +104,20 @@ func (s *Schedule[T]) Done(r *Refresher[T], next time.Duration, err error) {
 }
 
 // Go refreshes r alone, in a goroutine of its own, and ends the refresh with what this returns. It
-// takes as long as it needs, or until the context of Run ends.
+// takes as long as it needs, or until the context of Run ends, which does not end the group that r
+// was in.
 func (s *Schedule[T]) Go(r *Refresher[T], refresh func(context.Context) (next time.Duration, err error)) {
+	s.leave(r)
 	go func() {
 		next, err := refresh(r.ctx)
 		s.Done(r, next, err)
 	}()
+}
+
+func (s *Schedule[T]) leave(r *Refresher[T]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.cancel = nil
 }
 
 // check refreshes those for which it is time. The timer calls it.
@@ -148,9 +156,10 @@ func (s *Schedule[T]) take() (due []*Refresher[T]) {
 	return due
 }
 
-// together refreshes a group.
+// together refreshes a group. It is stop that ends the context, because one that is refreshed alone
+// after all has left the group.
 func (s *Schedule[T]) together(group []*Refresher[T]) {
-	ctx, cancel := context.WithTimeout(group[0].ctx, groupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(group[0].ctx), groupTimeout)
 	defer cancel()
 	s.refresh(ctx, s.enter(group, cancel))
 }

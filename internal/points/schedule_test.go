@@ -351,3 +351,31 @@ func TestScheduleEndsGroups(t *testing.T) {
 		})
 	}
 }
+
+// TestScheduleAloneLeavesTheGroup: one that is refreshed alone is no longer to be refreshed. That
+// ends its own refresh, and not that of the group it came from.
+func TestScheduleAloneLeavesTheGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var took time.Duration
+		c := newCrowd(ctx, 3, func(c *crowd, ctx context.Context, due []int) {
+			begun := time.Now()
+			c.Go(c.all[due[0]], func(ctx context.Context) (time.Duration, error) {
+				<-ctx.Done()
+				return time.Hour, ctx.Err()
+			})
+			time.Sleep(time.Second)
+			c.cancels[due[0]]()
+			<-c.all[due[0]].ended
+			<-ctx.Done()
+			took = time.Since(begun)
+			for _, i := range due[1:] {
+				c.Done(c.all[i], time.Hour, nil)
+			}
+		})
+		time.Sleep(time.Minute)
+		cancel()
+		c.running.Wait()
+		require.Equal(t, groupTimeout, took)
+	})
+}
