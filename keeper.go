@@ -74,19 +74,20 @@ func (s *keeping) logOutcome(ns string, err error) {
 // recentRecord is the host's record, which many namespaces need at the same time. Looking whether
 // the host's addresses have changed is a tenth of what a refresh of ten namespaces costs.
 type recentRecord struct {
+	outdated atomic.Bool // whether the addresses may have changed since they were looked at
+
 	mu       sync.Mutex
 	looked   time.Time
 	envelope []byte
 }
 
-// recordAge is for how long recentRecord does not look again. It must be shorter than what
-// wake-ups take to settle.
+// recordAge is for how long recentRecord does not look again, unless something has happened.
 const recordAge = 50 * time.Millisecond
 
 func (r *recentRecord) get(own *peerrecord.HostRecord) ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.envelope != nil && time.Since(r.looked) < recordAge {
+	if outdated := r.outdated.Swap(false); !outdated && r.envelope != nil && time.Since(r.looked) < recordAge {
 		return r.envelope, nil
 	}
 	envelope, err := own.Envelope()

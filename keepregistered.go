@@ -108,6 +108,7 @@ func (r *registrar) release(u *users) (ending []<-chan struct{}) {
 func (r *registrar) wake(slept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.shared.record.outdated.Store(true)
 	close(r.woken)
 	r.woken = make(chan struct{})
 	for _, u := range r.users {

@@ -597,3 +597,42 @@ func TestKeepRegisteredRefusesNonsense(t *testing.T) {
 	_, err = NewClient(nil).Watch(t.Context(), "n")
 	require.ErrorContains(t, err, "rendezvous client")
 }
+
+// TestAddressesThatChangeAtTheLastMoment: the host's addresses change right before a wake-up that
+// comes because of something else, and right after another namespace has looked at them. The new ones
+// are registered all the same.
+func TestAddressesThatChangeAtTheLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		storage := testStorage(t)
+		startPoint(t, hosts[0], storage)
+		var moved atomic.Bool
+		c := NewClient(hosts[1], WithPoints(info(hosts[0])), WithAddrsFactory(func(addrs []ma.Multiaddr) []ma.Multiaddr {
+			if moved.Load() {
+				return addrs[:1]
+			}
+			return append(addrs, ma.StringCast(addr))
+		}))
+		until(t, keep(t, c), time.Second, State.Findable)
+		before := registeredBytes(t, storage, "n")
+		time.Sleep(2 * minRefresh)
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := c.Advertise(ctx, "other")
+		require.NoError(t, err)
+		moved.Store(true)
+		c.registrar.wake(false)
+		time.Sleep(time.Second)
+		require.NotEqual(t, before, registeredBytes(t, storage, "n"))
+		cancel()
+		time.Sleep(time.Second) // until all goroutines have ended
+	})
+}
+
+// registeredBytes returns the record of the only registration in a namespace.
+func registeredBytes(t testing.TB, s Storage, ns string) []byte {
+	t.Helper()
+	records, err := s.Sample(t.Context(), ns, MaxDiscoverLimit, 0)
+	require.NoError(t, err)
+	require.Len(t, records, 1)
+	return records[0].Envelope
+}
