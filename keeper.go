@@ -46,7 +46,7 @@ type keeping struct {
 }
 
 func newKeeping() *keeping {
-	return &keeping{created: time.Now(), schedule: points.NewSchedule(refreshDue)}
+	return &keeping{created: time.Now(), schedule: points.NewSchedule((*keeper).begin, refreshGroup)}
 }
 
 // logOutcome logs that nobody finds the host, once no registration has succeeded for
@@ -113,6 +113,7 @@ type keeper struct {
 	before        *keeper   // of the namespace, which may still unregister; nil if there is none
 	followed      bool      // whether the next keeper takes its registrations over; set before done is closed
 	asked         lifetimes // by the last refresh; only refreshes use it
+	current       *refresh  // from begin to refreshGroup
 	registrations *points.Registrations
 	refresher     *points.Refresher[*keeper]
 	cancel        context.CancelFunc
@@ -198,21 +199,27 @@ func (k *keeper) leave(ctx context.Context) {
 	})
 }
 
-// begin begins a refresh. It returns nil if that has ended.
-func (k *keeper) begin() *refresh {
+// begin begins a refresh, and reports whether there are registrations to refresh together with those
+// of other namespaces. If there are none, the refresh does not wait for the others.
+func (k *keeper) begin() (together bool) {
 	// An error on this side must not look like a point's fault.
 	envelope, err := k.shared.record.get(k.own)
 	if err != nil {
 		k.end(err)
 		k.shared.schedule.Done(k.refresher, retryDelay, err)
-		return nil
+		return false
 	}
 	k.registrations.Begin(envelope)
 	ttl := k.users.lifetimes()
 	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
 	k.asked = ttl
 	r.plan()
-	return r
+	if len(r.due) == 0 {
+		r.finish()
+		return false
+	}
+	k.current = r
+	return true
 }
 
 // end records the outcome of a refresh.
@@ -228,22 +235,15 @@ func (k *keeper) isKnown(id peer.ID) bool {
 	return slices.ContainsFunc(k.points.Known(), func(p *points.Point) bool { return p.ID() == id })
 }
 
-// refreshDue refreshes the registrations of namespaces that are due at the same time: together, and
-// then one by one where that was not enough. A namespace that has none to refresh together does not
-// wait for the others.
-func refreshDue(ctx context.Context, due []*keeper) {
-	var together []*refresh
-	for _, k := range due {
-		switch r := k.begin(); {
-		case r == nil:
-		case len(r.due) == 0:
-			r.finish()
-		default:
-			together = append(together, r)
-		}
+// refreshGroup refreshes the registrations of namespaces that are due at the same time: together, and
+// then one by one where that was not enough.
+func refreshGroup(ctx context.Context, group []*keeper) {
+	all := make([]*refresh, len(group))
+	for i, k := range group {
+		all[i], k.current = k.current, nil
 	}
-	refreshTogether(ctx, together)
-	for _, r := range together {
+	refreshTogether(ctx, all)
+	for _, r := range all {
 		r.finish()
 	}
 }

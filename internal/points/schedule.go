@@ -21,18 +21,20 @@ const (
 // goroutine refreshes those that are due at the same time: to wake a goroutine for each would cost
 // as much as the refresh. All methods may be called at the same time.
 type Schedule[T any] struct {
-	refresh func(ctx context.Context, due []T)
+	begin   func(T) (together bool)
+	refresh func(ctx context.Context, group []T)
 
 	mu    sync.Mutex
 	queue queue[T] // those that wait
 	timer *time.Timer
 }
 
-// NewSchedule returns a Schedule that calls refresh with those that are to be refreshed. refresh
-// must end each of them, with Done or with Go. The context lasts for groupTimeout, and ends when
-// one of them is no longer to be refreshed.
-func NewSchedule[T any](refresh func(ctx context.Context, due []T)) *Schedule[T] {
-	s := &Schedule[T]{refresh: refresh}
+// NewSchedule returns a Schedule that calls begin with each one that is to be refreshed, and then
+// refresh with those for which that has returned true, in groups. The others must be ended by begin,
+// and those of a group by refresh: each with Done or with Go. The context of a group lasts for
+// groupTimeout, and ends when one in it is no longer to be refreshed.
+func NewSchedule[T any](begin func(T) (together bool), refresh func(ctx context.Context, group []T)) *Schedule[T] {
+	s := &Schedule[T]{begin: begin, refresh: refresh}
 	s.timer = time.AfterFunc(time.Hour, s.check)
 	s.timer.Stop()
 	return s
@@ -104,27 +106,19 @@ func (s *Schedule[T]) Done(r *Refresher[T], next time.Duration, err error) {
 }
 
 // Go refreshes r alone, in a goroutine of its own, and ends the refresh with what this returns. It
-// takes as long as it needs, or until the context of Run ends, which does not end the group that r
-// was in.
+// takes as long as it needs, or until the context of Run ends.
 func (s *Schedule[T]) Go(r *Refresher[T], refresh func(context.Context) (next time.Duration, err error)) {
-	s.leave(r)
 	go func() {
 		next, err := refresh(r.ctx)
 		s.Done(r, next, err)
 	}()
 }
 
-func (s *Schedule[T]) leave(r *Refresher[T]) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r.cancel = nil
-}
-
 // check refreshes those for which it is time. The timer calls it.
 func (s *Schedule[T]) check() {
 	due := slices.DeleteFunc(s.take(), func(r *Refresher[T]) bool {
 		if r.wanted() {
-			return false
+			return !s.begin(r.Of)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -156,10 +150,9 @@ func (s *Schedule[T]) take() (due []*Refresher[T]) {
 	return due
 }
 
-// together refreshes a group. It is stop that ends the context, because one that is refreshed alone
-// after all has left the group.
+// together refreshes a group.
 func (s *Schedule[T]) together(group []*Refresher[T]) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(group[0].ctx), groupTimeout)
+	ctx, cancel := context.WithTimeout(group[0].ctx, groupTimeout)
 	defer cancel()
 	s.refresh(ctx, s.enter(group, cancel))
 }

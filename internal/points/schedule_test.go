@@ -18,12 +18,14 @@ func scheduled(t *testing.T, refresh func(context.Context) (time.Duration, error
 	t.Helper()
 	var s *Schedule[int]
 	r := NewRefresher(0)
-	s = NewSchedule(func(context.Context, []int) { s.Go(r, refresh) })
+	s = NewSchedule(together, func(context.Context, []int) { s.Go(r, refresh) })
 	r.Outdated, r.Early = outdated, early
 	ctx, cancel := context.WithCancel(t.Context())
 	go s.Run(ctx, r)
 	return func(ctx context.Context) (time.Duration, error) { return s.Ask(ctx, r) }, func() { s.Wake(r) }, cancel
 }
+
+func together(int) bool { return true }
 
 func isSo() bool    { return true }
 func isNotSo() bool { return false }
@@ -212,7 +214,7 @@ func TestScheduleBeforeRun(t *testing.T) {
 				r := NewRefresher(0)
 				r.Outdated, r.Early = isSo, isNotSo
 				var s *Schedule[int]
-				s = NewSchedule(func(context.Context, []int) {
+				s = NewSchedule(together, func(context.Context, []int) {
 					refreshes++
 					s.Done(r, time.Hour, nil)
 				})
@@ -240,7 +242,7 @@ type crowd struct {
 // the others, which are due ten seconds later.
 func newCrowd(ctx context.Context, n int, refresh func(c *crowd, ctx context.Context, due []int)) *crowd {
 	c := &crowd{all: make([]*Refresher[int], n), cancels: make([]context.CancelFunc, n)}
-	c.Schedule = NewSchedule(func(ctx context.Context, due []int) {
+	c.Schedule = NewSchedule(together, func(ctx context.Context, due []int) {
 		if c.all[due[0]].latest.IsZero() {
 			for _, i := range due {
 				c.Done(c.all[i], 10*time.Second, nil)
@@ -352,30 +354,53 @@ func TestScheduleEndsGroups(t *testing.T) {
 	}
 }
 
-// TestScheduleAloneLeavesTheGroup: one that is refreshed alone is no longer to be refreshed. That
-// ends its own refresh, and not that of the group it came from.
-func TestScheduleAloneLeavesTheGroup(t *testing.T) {
+// TestScheduleFillsGroups: those that are not refreshed together take no place in a group, and do not
+// wait for one.
+func TestScheduleFillsGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		var took time.Duration
-		c := newCrowd(ctx, 3, func(c *crowd, ctx context.Context, due []int) {
-			begun := time.Now()
-			c.Go(c.all[due[0]], func(ctx context.Context) (time.Duration, error) {
-				<-ctx.Done()
-				return time.Hour, ctx.Err()
+		const n = 2 * maxGroup
+		all := make([]*Refresher[int], n)
+		var alone atomic.Int64
+		groups := make(chan int, n)
+		var s *Schedule[int]
+		s = NewSchedule(func(i int) bool {
+			switch {
+			case all[i].latest.IsZero():
+				s.Done(all[i], 10*time.Second, nil)
+				return false
+			case i%2 == 0:
+				return true
+			}
+			s.Go(all[i], func(context.Context) (time.Duration, error) {
+				alone.Add(1)
+				return time.Hour, nil
 			})
-			time.Sleep(time.Second)
-			c.cancels[due[0]]()
-			<-c.all[due[0]].ended
+			return false
+		}, func(ctx context.Context, due []int) {
+			groups <- len(due)
 			<-ctx.Done()
-			took = time.Since(begun)
-			for _, i := range due[1:] {
-				c.Done(c.all[i], time.Hour, nil)
+			for _, i := range due {
+				s.Done(all[i], time.Hour, nil)
 			}
 		})
-		time.Sleep(time.Minute)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		for i := range all {
+			all[i] = NewRefresher(i)
+			all[i].Outdated, all[i].Early = isSo, isNotSo
+			s.Wake(all[i])
+			running.Go(func() { s.Run(ctx, all[i]) })
+		}
+		time.Sleep(10*time.Second + groupTimeout/2)
+		require.Equal(t, int64(n/2), alone.Load())
+		time.Sleep(groupTimeout)
 		cancel()
-		c.running.Wait()
-		require.Equal(t, groupTimeout, took)
+		running.Wait()
+		close(groups)
+		var sizes []int
+		for size := range groups {
+			sizes = append(sizes, size)
+		}
+		require.Equal(t, []int{maxGroup}, sizes)
 	})
 }
