@@ -202,24 +202,35 @@ func (k *keeper) leave(ctx context.Context) {
 // begin begins a refresh, and reports whether there are registrations to refresh together with those
 // of other namespaces. If there are none, the refresh does not wait for the others.
 func (k *keeper) begin() (together bool) {
-	// An error on this side must not look like a point's fault.
-	envelope, err := k.shared.record.get(k.own)
+	r, err := k.plan()
 	if err != nil {
 		k.end(err)
 		k.shared.schedule.Done(k.refresher, retryDelay, err)
 		return false
 	}
-	k.registrations.Begin(envelope)
-	ttl := k.users.lifetimes()
-	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
-	k.asked = ttl
-	r.plan()
 	if len(r.due) == 0 {
 		r.finish()
 		return false
 	}
 	k.current = r
 	return true
+}
+
+// plan plans a refresh. Its errors are no point's fault.
+func (k *keeper) plan() (*refresh, error) {
+	envelope, err := k.shared.record.get(k.own)
+	if err != nil {
+		return nil, err
+	}
+	k.registrations.Begin(envelope)
+	ttl := k.users.lifetimes()
+	r := &refresh{keeper: k, envelope: envelope, ttl: ttl, all: ttl != k.asked, begun: time.Now(), shortestTTL: calmTTL, askedTTL: calmTTL}
+	k.asked = ttl
+	if r.where = k.chosen(); len(r.where) == 0 {
+		return nil, ErrNoPoints
+	}
+	r.choose()
+	return r, nil
 }
 
 // end records the outcome of a refresh.
@@ -266,10 +277,9 @@ type refresh struct {
 	latest                time.Time               // when the first is due of the registrations that were left alone; zero if none was
 }
 
-// plan decides which registrations to refresh together with those of other namespaces. There are
+// choose decides which registrations to refresh together with those of other namespaces. There are
 // none if one of the namespace's points needs more than that.
-func (r *refresh) plan() {
-	r.where = r.chosen()
+func (r *refresh) choose() {
 	for _, point := range r.where {
 		since, lives := r.lives(point, r.envelope)
 		if lives == 0 || point.Failing() {
@@ -280,7 +290,6 @@ func (r *refresh) plan() {
 			r.due = append(r.due, point)
 		}
 	}
-	r.more = len(r.where) == 0
 }
 
 // finish ends the refresh. If refreshing together was not enough, it goes on alone.
