@@ -150,23 +150,27 @@ func (s *Schedule[T]) take() (due []*Refresher[T]) {
 	return due
 }
 
-// together refreshes a group.
+// together refreshes a group. stop ends its context.
 func (s *Schedule[T]) together(group []*Refresher[T]) {
-	ctx, cancel := context.WithTimeout(group[0].ctx, groupTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(group[0].ctx), groupTimeout)
 	defer cancel()
-	s.refresh(ctx, s.enter(group, cancel))
+	if due := s.enter(group, cancel); len(due) > 0 {
+		s.refresh(ctx, due)
+	}
 }
 
-// enter returns what to refresh in a group, whose context cancel ends.
-func (s *Schedule[T]) enter(group []*Refresher[T], cancel func()) []T {
+// enter returns what to refresh in a group, whose context cancel ends. It leaves out those that
+// have ended meanwhile, which must not end the others' group.
+func (s *Schedule[T]) enter(group []*Refresher[T], cancel func()) (due []T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	due := make([]T, len(group))
-	for i, r := range group {
-		due[i], r.cancel = r.Of, cancel
+	for _, r := range group {
 		if r.ending {
-			cancel()
+			s.rest(r)
+			continue
 		}
+		r.cancel = cancel
+		due = append(due, r.Of)
 	}
 	return due
 }

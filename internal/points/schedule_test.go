@@ -404,3 +404,57 @@ func TestScheduleFillsGroups(t *testing.T) {
 		require.Equal(t, []int{maxGroup}, sizes)
 	})
 }
+
+// TestScheduleLeavesOutTheEnded: those that end before their group begins are not in it. The others
+// are refreshed together.
+func TestScheduleLeavesOutTheEnded(t *testing.T) {
+	for name, ends := range map[string][]int{"the first": {0}, "the second": {1}, "all": {0, 1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 3
+				all := make([]*Refresher[int], n)
+				cancels := make([]context.CancelFunc, n)
+				groups, begun := make(chan int, n), 0
+				var s *Schedule[int]
+				s = NewSchedule(func(i int) bool {
+					if all[i].latest.IsZero() {
+						s.Done(all[i], 10*time.Second, nil)
+						return false
+					}
+					if begun++; begun == n {
+						for _, i := range ends {
+							cancels[i]()
+						}
+						time.Sleep(time.Second) // until Run has noticed
+					}
+					return true
+				}, func(ctx context.Context, due []int) {
+					groups <- len(due)
+					require.NoError(t, ctx.Err())
+					for _, i := range due {
+						s.Done(all[i], time.Hour, nil)
+					}
+				})
+				var running sync.WaitGroup
+				for i := range all {
+					all[i] = NewRefresher(i)
+					all[i].Outdated, all[i].Early = isSo, isNotSo
+					s.Wake(all[i])
+					var ctx context.Context
+					ctx, cancels[i] = context.WithCancel(t.Context())
+					running.Go(func() { s.Run(ctx, all[i]) })
+				}
+				time.Sleep(time.Minute)
+				for _, cancel := range cancels {
+					cancel()
+				}
+				running.Wait()
+				close(groups)
+				if len(ends) < n {
+					require.Equal(t, n-len(ends), <-groups)
+				}
+				require.Empty(t, groups)
+			})
+		})
+	}
+}
