@@ -112,7 +112,7 @@ type keeper struct {
 	users         keeperUsers
 	before        *keeper   // of the namespace, which may still unregister; nil if there is none
 	followed      bool      // whether the next keeper takes its registrations over; set before done is closed
-	asked         lifetimes // by the last refresh; only refreshes use it
+	asked         lifetimes // what the last refresh asked points for; only refreshes use it
 	current       *refresh  // from begin to refreshGroup
 	registrations *points.Registrations
 	refresher     *points.Refresher[*keeper]
@@ -368,8 +368,8 @@ func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 	}
 }
 
-// refreshed records the outcome of a refresh that was made together with others. It says nothing
-// if ctx ended first, which ends with the first namespace that is left.
+// refreshed records the outcome of a refresh that was made together with others. An error says
+// nothing if ctx has ended, which it does as soon as one of the namespaces is left.
 func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
 	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
 		r.needsMore()

@@ -5,11 +5,12 @@ import (
 	"time"
 )
 
-// queue is the Refreshers that wait, as a heap. The next one to check is the first.
+// queue holds the Refreshers that wait, as a heap. The first one is the next to check.
 type queue[T any] []*Refresher[T]
 
-// put puts a Refresher into the queue, to be checked at look, unless it is there already for an
-// earlier time. It reports whether the first one is now to be checked at look.
+// put puts a Refresher into the queue, to be checked at look. If it is there already, it is checked at
+// the earlier of both times. put reports whether that has made it the first one, or the first one
+// earlier.
 func (q *queue[T]) put(r *Refresher[T], look time.Time) (first bool) {
 	switch {
 	case r.place == 0:

@@ -9,14 +9,14 @@ const (
 	// callerDelay is how much longer than the caller of [Schedule.Ask] a refresh waits, so that
 	// the next call comes first.
 	callerDelay = time.Second
-	// gatherTime is how much earlier than it is due a refresh may come, to be made together
-	// with others, and how long one that a call asks for may wait for that.
+	// gatherTime is how much earlier than it is due a refresh may come, and how much later than
+	// a wake-up or a call that wants it, so that it can be made together with others.
 	gatherTime = 5 * time.Millisecond
 	// LookInterval is how often to check whether a refresh that is not due yet should come
 	// earlier. It is the refresh interval of a registration of 20 seconds.
 	LookInterval = 12 * time.Second
-	// minWake is how long after a refresh, also one that failed, the next one comes at the
-	// earliest because something has happened. A peer may connect again and again.
+	// minWake is the shortest time between a refresh, also one that failed, and one that is made
+	// because something has happened. A peer may connect again and again.
 	minWake = time.Second
 )
 
@@ -27,7 +27,8 @@ type Refresher[T any] struct {
 	Of T
 	// Outdated reports whether to refresh after something has happened.
 	Outdated func() bool
-	// Early reports whether to refresh now, although that is not due for a while.
+	// Early reports whether to refresh now, although the next refresh is due in more than
+	// 2*LookInterval.
 	Early func() bool
 
 	ctx   context.Context // of Schedule.Run; nil before that
@@ -40,9 +41,9 @@ type Refresher[T any] struct {
 	asks   []chan outcome // calls that want a refresh
 	busy   bool           // while it is checked and refreshed
 	ending bool           // whether ctx has ended
-	cancel func()         // ends what is done for it together with others; nil if nothing is
+	cancel func()         // ends the refresh of its group; nil if it is in none
 
-	// Used by the goroutine that has made it busy:
+	// Used by the goroutine that has made it busy, and while it is not, under Schedule.mu:
 	event  bool           // whether something has happened before this check
 	asked  []chan outcome // calls that wait for the present refresh
 	since  time.Time      // when the present check began
@@ -103,8 +104,8 @@ func (r *Refresher[T]) refreshed(o outcome, pointAsked bool) {
 	r.latest = time.Now().Add(wait)
 }
 
-// nextLook returns when to check next whether to refresh, which is never unless something happens
-// if it is zero. A refresh that is due within 2*LookInterval is not brought forward.
+// nextLook returns when to check next whether to refresh. It is zero if only a wake-up or a call can
+// make that necessary. A refresh that is due within 2*LookInterval is not brought forward.
 func (r *Refresher[T]) nextLook() time.Time {
 	now := time.Now()
 	switch {

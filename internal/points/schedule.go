@@ -12,14 +12,14 @@ const (
 	// maxGroup bounds how many are refreshed together, so that they do not wait long for each
 	// other.
 	maxGroup = 64
-	// groupTimeout bounds how long that takes, because all wait for the slowest, and asking
+	// groupTimeout bounds how long that takes, because all wait for the slowest point. A refresh
 	// alone turns to other points when one is slow.
 	groupTimeout = 1500 * time.Millisecond
 )
 
 // Schedule refreshes a host's registrations in many namespaces. One timer serves all, and one
-// goroutine refreshes those that are due at the same time: to wake a goroutine for each would cost
-// as much as the refresh. All methods may be called at the same time.
+// goroutine refreshes those that are due at the same time, because waking a goroutine for each costs
+// nearly as much as the refresh. All methods may be called at the same time.
 type Schedule[T any] struct {
 	begin   func(T) (together bool)
 	refresh func(ctx context.Context, group []T)
@@ -40,8 +40,8 @@ func NewSchedule[T any](begin func(T) (together bool), refresh func(ctx context.
 	return s
 }
 
-// Run lets r be refreshed until ctx ends, which begins when r is woken or asked to. It returns when
-// nothing is done for r any more. It must be called once.
+// Run refreshes r until ctx ends: first when it is woken or asked for, and then also when it is due.
+// It returns when nothing is done for r any more. It must be called once.
 func (s *Schedule[T]) Run(ctx context.Context, r *Refresher[T]) {
 	s.start(ctx, r)
 	<-ctx.Done()
@@ -68,7 +68,8 @@ func (s *Schedule[T]) stop(r *Refresher[T]) {
 	}
 }
 
-// Wake says that something may have happened. It does not block.
+// Wake says that something may have happened, so that r is refreshed if it is Outdated. It does not
+// block.
 func (s *Schedule[T]) Wake(r *Refresher[T]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,7 +77,8 @@ func (s *Schedule[T]) Wake(r *Refresher[T]) {
 	s.wait(r)
 }
 
-// Ask refreshes now and returns when to ask again.
+// Ask waits for a refresh that begins after the call, and returns when to ask again. Calls that come
+// at the same time share a refresh.
 func (s *Schedule[T]) Ask(ctx context.Context, r *Refresher[T]) (time.Duration, error) {
 	answer := make(chan outcome, 1)
 	s.ask(r, answer)
@@ -97,7 +99,7 @@ func (s *Schedule[T]) ask(r *Refresher[T], answer chan outcome) {
 	s.wait(r)
 }
 
-// Done ends a refresh. next is how long to wait before the next one, also if it has failed.
+// Done ends a refresh. next is how long to wait before the next one, also after a failure.
 func (s *Schedule[T]) Done(r *Refresher[T], next time.Duration, err error) {
 	r.refreshed(outcome{next, err}, !errors.Is(err, ErrNoPoints))
 	s.mu.Lock()
