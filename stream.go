@@ -25,6 +25,14 @@ const (
 	stopTimeout   = time.Second
 )
 
+// Answers to REGISTERs that a peer has sent together are sent together, too: up to togetherSize
+// bytes, and no later than togetherTime, or the request that is being answered then. That saves both
+// ends a fifth of a refresh ("kept registered" of make bench).
+const (
+	togetherSize = 1 << 10
+	togetherTime = time.Millisecond
+)
+
 // stream is a stream in service.
 type stream struct {
 	network.Stream
@@ -35,7 +43,8 @@ type stream struct {
 	peeking       chan struct{} // closed when the goroutine of peek no longer uses reader; nil: there is none
 	reserved      int           // bytes of requestMemory
 	unread        int           // size of a request that was read and not answered
-	sent          int           // bytes of the answer that is being written
+	sent          int           // bytes of the present answer
+	waiting       time.Time     // when the first of answers was made
 	readDeadline  time.Time
 	writeDeadline time.Time
 }
@@ -45,6 +54,7 @@ type streamBuffers struct {
 	reader  *bufio.Reader
 	frame   []byte
 	request wire.Request // parts of frame
+	answers []byte       // that are still to be sent
 }
 
 var streamBuffersPool = sync.Pool{
@@ -53,7 +63,7 @@ var streamBuffersPool = sync.Pool{
 
 func newStream(st network.Stream, d *wire.Dialect, q *requests) *stream {
 	s := &stream{Stream: st, requests: q, dialect: d, streamBuffers: streamBuffersPool.Get().(*streamBuffers)}
-	s.reader.Reset(st)
+	s.reader.Reset(s)
 	return s
 }
 
@@ -64,12 +74,21 @@ func (s *stream) release() {
 		s.Scope().ReleaseMemory(s.reserved)
 	}
 	s.reader.Reset(nil)
+	s.answers = s.answers[:0]
 	streamBuffersPool.Put(s.streamBuffers)
 }
 
 // serve answers the stream's requests, one after the other, until the peer has no more
 // or ctx ends. If it returns an error, the stream must be reset.
 func (s *stream) serve(ctx context.Context) error {
+	err := s.answerAll(ctx)
+	if left := s.flush(); err == nil {
+		err = left
+	}
+	return err
+}
+
+func (s *stream) answerAll(ctx context.Context) error {
 	s.caller = callerOf(s.Conn(), s.dialect)
 	timeout := firstRequestTimeout
 	for {
@@ -188,7 +207,7 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 // for that in another goroutine, which uses reader. A peer that has sent more already, or
 // that has half-closed the stream, is not watched. It is charged for its answer anyway.
 func (s *stream) peek(cancel context.CancelCauseFunc) {
-	if s.reader.Buffered() > 0 {
+	if s.reader.Buffered() > 0 || s.flush() != nil {
 		return
 	}
 	peeking := make(chan struct{})
@@ -218,7 +237,11 @@ func (s *stream) write(ctx context.Context, a *answer) error {
 	}
 	a.Protocol, a.Received, s.unread, s.sent = s.dialect.ID, s.unread, 0, 0
 	var err error
-	a.Registrations, err = s.writeAnswer(a)
+	if a.Type == RequestRegister {
+		err = s.writeTogether(a, now)
+	} else {
+		a.Registrations, err = s.writeAnswer(a)
+	}
 	a.Sent = s.sent
 	s.requests.config.metrics.RequestAnswered(a.RequestAnswered)
 	if err != nil {
@@ -227,17 +250,56 @@ func (s *stream) write(ctx context.Context, a *answer) error {
 	return nil
 }
 
+// writeTogether adds the answer to a REGISTER to those that are still to be sent.
+func (s *stream) writeTogether(a *answer, now time.Time) error {
+	before := len(s.answers)
+	if before == 0 {
+		s.waiting = now
+	}
+	if a.refusal != nil {
+		s.answers = s.dialect.AppendRefusal(s.answers, s.request.Kind, int32(a.refusal.Status), a.refusal.Text)
+	} else {
+		s.answers = s.dialect.AppendRegistered(s.answers, wireSeconds(a.ttl))
+	}
+	s.sent = len(s.answers) - before
+	if len(s.answers) < togetherSize && now.Sub(s.waiting) < togetherTime {
+		return nil
+	}
+	return s.flush()
+}
+
+// flush sends the answers that are still to be sent.
+func (s *stream) flush() error {
+	if len(s.answers) == 0 {
+		return nil
+	}
+	_, err := s.Stream.Write(s.answers)
+	s.answers = s.answers[:0]
+	if err != nil {
+		return fmt.Errorf("write answers: %w", err)
+	}
+	return nil
+}
+
+// Read reads from the stream. The peer may wait for the answers before it sends more.
+func (s *stream) Read(p []byte) (int, error) {
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	return s.Stream.Read(p)
+}
+
 // writeAnswer writes the frame of an answer and returns how many registrations it has.
 // A short answer is written in the memory of the request's frame.
 func (s *stream) writeAnswer(a *answer) (registrations int, err error) {
-	switch {
-	case a.Type == RequestUnregister:
+	if a.Type == RequestUnregister {
 		return 0, nil
-	case a.refusal != nil:
-		_, err = s.Write(s.dialect.AppendRefusal(s.frame[:0], s.request.Kind, int32(a.refusal.Status), a.refusal.Text))
+	}
+	if err := s.flush(); err != nil {
 		return 0, err
-	case a.Type == RequestRegister:
-		_, err = s.Write(s.dialect.AppendRegistered(s.frame[:0], wireSeconds(a.ttl)))
+	}
+	if a.refusal != nil {
+		_, err = s.Write(s.dialect.AppendRefusal(s.frame[:0], s.request.Kind, int32(a.refusal.Status), a.refusal.Text))
 		return 0, err
 	}
 	buffers := &smallBuffers
