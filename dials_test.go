@@ -35,6 +35,7 @@ const (
 	open    way = "open"
 	refused way = "refused" // each fails at once
 	silent  way = "silent"  // each ends when its caller gives up
+	slow    way = "slow"    // each takes as long as a handshake on a slow network
 )
 
 // dialer has the transports of a host, and records its dials. Simulated networks have no TCP, so
@@ -106,6 +107,13 @@ func (d *dialer) dial(ctx context.Context, over string, a ma.Multiaddr, p peer.I
 	case silent:
 		<-ctx.Done()
 		return nil, ctx.Err()
+	case slow:
+		select {
+		case <-time.After(3500 * time.Millisecond):
+			return d.quic.Dial(ctx, a, p)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	default:
 		return d.quic.Dial(ctx, a, p)
 	}
@@ -222,6 +230,44 @@ func TestDialsOfAnAttempt(t *testing.T) {
 	}
 }
 
+// TestDialsOnSlowNetworks: a host that is slow over one transport, and reaches nobody over the other,
+// reaches a point again at every second attempt.
+func TestDialsOnSlowNetworks(t *testing.T) {
+	for name, row := range map[string]struct{ tcp, quic way }{
+		"TCP is slow, QUIC is silent": {slow, silent},
+		"QUIC is slow, TCP is silent": {silent, slow},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := newSimulation(t, 1, 10*time.Millisecond)
+				point := sim.hosts[0].ID()
+				startPoint(t, sim.hosts[0], testStorage(t))
+				d := newDialer()
+				h := sim.addHost(t, nil, d.options()...)
+				c := NewClient(h, WithPoints(d.withTCP(sim.hosts[0], tcp4)))
+				attempt := func() error {
+					time.Sleep(6 * time.Second) // the longest backoff
+					_, err := c.Register(t.Context(), point, "n", 0)
+					return err
+				}
+				for away := range 4 {
+					require.NoError(t, attempt())
+					require.NoError(t, h.Network().ClosePeer(point))
+					d.set(silent, silent)
+					for range away {
+						require.Error(t, attempt())
+					}
+					d.set(row.tcp, row.quic)
+					if attempt() != nil {
+						require.NoError(t, attempt())
+					}
+					d.set(open, open)
+				}
+			})
+		})
+	}
+}
+
 // TestDialsOfManyPoints: attempts at many points at the same time, while libp2p refuses to dial
 // over UDP, dial all of them over both transports.
 func TestDialsOfManyPoints(t *testing.T) {
@@ -255,7 +301,7 @@ func TestDialsOfManyPoints(t *testing.T) {
 }
 
 // TestSimulationOneTransportBack: points with addresses of TCP and QUIC are away for so long that
-// libp2p takes UDP for blocked, and come back over one of the two only. The host registers again
+// libp2p takes UDP for blocked, and come back over one of the two, or both. The host registers again
 // soon after.
 func TestSimulationOneTransportBack(t *testing.T) {
 	for name, row := range map[string]struct {

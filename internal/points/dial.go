@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -12,22 +13,30 @@ import (
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+	madns "github.com/multiformats/go-multiaddr-dns"
 )
 
-// tcpTime is how long a dial of a point over TCP may take before its other addresses are dialed:
-// half of the request's time.
-const tcpTime = requestTimeout / 2
+// tcpTime returns how long a dial of a point over TCP may take before its other addresses are
+// dialed, after so many failures in a row. A slow network needs seconds for a handshake, and either
+// way gets them at every second attempt. At the others, the time that [Set.Ask] gives a point that
+// failed last time suffices for both.
+func tcpTime(failures int) time.Duration {
+	if failures%2 == 0 {
+		return requestTimeout - hedgeAfter
+	}
+	return hedgeAfter
+}
 
 // openStream opens a stream to a point whose addresses the host knows, over a relay if
 // need be. It dials each address once at most, unless a new connection breaks at once. If the point
-// is failing, its TCP addresses are dialed before the others.
-func openStream(ctx context.Context, c *Config, point peer.ID, failing bool) (network.Stream, error) {
+// has failed, so many times in a row, its TCP addresses are dialed before the others.
+func openStream(ctx context.Context, c *Config, point peer.ID, failures int) (network.Stream, error) {
 	ctx = network.WithAllowLimitedConn(ctx, c.Service)
 	var overTCP error
 	if c.Host.Network().Connectedness(point) == network.NotConnected {
 		endDialBackoff(c, point)
-		if failing {
-			overTCP = dialTCP(ctx, c, point)
+		if failures > 0 {
+			overTCP = dialTCP(ctx, c, point, tcpTime(failures))
 		}
 	}
 	st, err := c.Host.NewStream(ctx, point, c.Protocols...)
@@ -52,12 +61,12 @@ type dialer interface {
 	TransportForDialing(ma.Multiaddr) transport.Transport
 }
 
-// dialTCP dials a point over TCP only, if the host can also dial it in other ways. If that fails,
-// the next dial leaves out the TCP addresses. libp2p itself begins with QUIC, and its black hole
+// dialTCP dials a point over TCP only, if the host can also dial it in other ways. If that fails or
+// takes longer than most, the next dial leaves out the TCP addresses. libp2p itself begins with QUIC, and its black hole
 // detector counts each dial over UDP that fails. Once the detector refuses such dials, libp2p dials
 // over TCP only. If TCP does not answer, that takes all of the request's time, and a point that is
 // back over QUIC is not reached.
-func dialTCP(ctx context.Context, c *Config, point peer.ID) error {
+func dialTCP(ctx context.Context, c *Config, point peer.ID, most time.Duration) error {
 	d, ok := c.Host.Network().(dialer)
 	if !ok {
 		return nil
@@ -67,11 +76,15 @@ func dialTCP(ctx context.Context, c *Config, point peer.ID) error {
 		return nil
 	}
 	leaveOut(d, point, others)
-	ctx, cancel := context.WithTimeout(ctx, tcpTime)
+	short, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	err := dialUntilSent(ctx, c, point)
+	err := dialUntilSent(short, c, point)
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil {
+		d.Backoff().Clear(point) // others may still dial the point
+		return err
 	}
 	tcp, _ = dialable(d, c.Host.Peerstore().Addrs(point)) // a name may have been resolved
 	leaveOut(d, point, tcp)
@@ -123,8 +136,12 @@ func withTCP(err, overTCP error) error {
 
 // maxRefusals bounds the dials in a row that the host's black hole detector refuses. The
 // detector lets one in a hundred through, which may be that of another point: this is enough for
-// ten points at a time.
-const maxRefusals = 1000
+// ten points at a time. If an address has a name, each dial looks that up, and maxLookups bounds
+// them.
+const (
+	maxRefusals = 1000
+	maxLookups  = 100
+)
 
 // dialRefused dials a point that the host has refused to dial. After minutes without a
 // network, libp2p's black hole detector assumes that UDP is blocked. It then lets one dial in a
@@ -152,7 +169,11 @@ func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
 
 // dialUntilSent dials a peer until the host does not refuse the dial.
 func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
-	for range maxRefusals {
+	most := maxRefusals
+	if slices.ContainsFunc(c.Host.Peerstore().Addrs(id), madns.Matches) {
+		most = maxLookups
+	}
+	for range most {
 		_, err = c.Host.Network().DialPeer(ctx, id)
 		if !errors.Is(err, swarm.ErrDialRefusedBlackHole) || sent(err) {
 			return err

@@ -334,11 +334,11 @@ func (p *Point) try(ctx context.Context, begun time.Time, e *exchange, r Request
 func (p *Point) open(ctx context.Context, begun time.Time, e *exchange) (again bool, st network.Stream, err error) {
 	old := p.conns.old(begun)
 	if old == nil {
-		st, err = openStream(ctx, p.config, p.id, p.Failing())
+		st, err = openStream(ctx, p.config, p.id, p.currentBackoff().failures)
 		return false, st, err
 	}
 	err = p.watched(e, old, func() (err error) {
-		st, err = openStream(ctx, p.config, p.id, p.Failing())
+		st, err = openStream(ctx, p.config, p.id, p.currentBackoff().failures)
 		return err
 	})
 	return e.watchdog.closed(), st, err

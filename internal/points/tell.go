@@ -25,7 +25,7 @@ func (p *Point) Tell(ctx context.Context, frame func(dst []byte, id protocol.ID)
 		return err
 	}
 	p.introduce()
-	st, err := openStream(ctx, p.config, p.id, p.Failing())
+	st, err := openStream(ctx, p.config, p.id, p.currentBackoff().failures)
 	if err != nil {
 		return fmt.Errorf("open stream: %w", err)
 	}
