@@ -121,6 +121,7 @@ func checkAnswer(t testing.TB, q *requests, request *wire.Request, a *answer) {
 	s, out := testStream(q, ""), new(collecting)
 	s.Stream, s.request = out, *request
 	require.NoError(t, s.write(t.Context(), a))
+	require.NoError(t, s.flush())
 	require.Equal(t, out.bytes.Len(), a.Sent)
 	require.LessOrEqual(t, out.bytes.Len(), wire.Waku.MaxAnswer)
 	m, err := readMessage(bufio.NewReader(&out.bytes))

@@ -46,6 +46,7 @@ type requests struct {
 	storage  Storage
 	config   serviceConfig
 	waits    bool          // whether a request may wait for the storage or the authorizer
+	quick    bool          // whether requests are hardly ever answered late: they need no other machine
 	rates    *limit.Budget // requests
 	draws    *limit.Draws
 	recent   *limit.Recent // nil: the storage is a verifier
@@ -63,6 +64,7 @@ func newRequests(s Storage, config serviceConfig) *requests {
 		// A timer for each request would take a tenth of the time of a refresh on a kept
 		// stream.
 		waits: !inMemory || config.authorize != nil,
+		quick: lends && config.authorize == nil,
 		rates: limit.NewBudget(config.rate, float64(config.burst)),
 		draws: limit.NewDraws(limit.DrawCosts{
 			Egress:    config.egress,
