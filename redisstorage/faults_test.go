@@ -345,7 +345,7 @@ func TestServerOutOfMemory(t *testing.T) {
 	largeEnvelope := make([]byte, 8<<10)
 	fillUp := func() (added int, err error) {
 		for ; added < 2000 && err == nil; added++ {
-			r := testRecord("ns", added, 3*time.Second)
+			r := testRecord("ns", added, 10*time.Second) // which is longer than adding all takes
 			r.Envelope = largeEnvelope
 			err = s.Add(t.Context(), r, rendezvous.Quota{})
 		}
@@ -357,7 +357,7 @@ func TestServerOutOfMemory(t *testing.T) {
 	require.Eventually(t, func() bool {
 		counts, err := s.Counts(t.Context())
 		return err == nil && counts.Registrations == 0
-	}, 10*time.Second, 50*time.Millisecond)
+	}, 30*time.Second, 50*time.Millisecond)
 	again, err := fillUp()
 	require.ErrorIs(t, err, rendezvous.ErrFull)
 	require.Greater(t, again, 100)
