@@ -146,7 +146,7 @@ type query struct {
 	asked    []*points.Point     // those that have not answered
 	answers  [][]points.Sighting // of each point that has answered
 	progress chan struct{}       // closed and replaced when there is another answer
-	fill     bool                // whether all points have answered, or those that have not were given up
+	fill     bool                // whether as many points have answered as were asked at first, or those that have not were given up
 }
 
 // idle reports whether no query is in flight.
@@ -258,8 +258,8 @@ func (q *query) answered() bool {
 
 // follow sends what the query finds to a caller, until the query or ctx ends or the
 // caller has all that it wants. Each point gets an equal part of what the caller wants, so
-// that the fastest point cannot fill all of it. Once all points have answered or were given
-// up, the rest is filled from everything that is known.
+// that the fastest point cannot fill all of it. Once as many points have answered as were asked at
+// first, or those that have not were given up, the rest is filled from everything that is known.
 func (q *query) follow(ctx context.Context, c *searchCaller, known func() []points.Sighting) {
 	for next := 0; ; {
 		q.mu.Lock()
@@ -347,8 +347,8 @@ func (s *search) askOnce(ctx context.Context, q *query) (finished bool) {
 	return errors.Is(err, ErrNoPoints) || ctx.Err() != nil || err == nil && s.answeredByPreferred(answered)
 }
 
-// fill lets the caller's results be filled. A point that has not answered first has its part
-// of them, from what it has said before. It may have said that in this query: the last of many
+// fill lets the caller's results be filled. Before that, each point that has not answered gets its
+// part of them, from what it has said before. It may have said that in this query: the last of many
 // pages is its answer. The caller holds q.mu.
 func (s *search) fill(q *query) {
 	for _, point := range q.asked {

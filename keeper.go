@@ -1,6 +1,6 @@
 package rendezvous
 
-// Keeping the host registered at the points of one namespace.
+// Keeping the host registered: in one namespace, and in several together.
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 	// than they were asked for. A point must not be able to make a peer send requests to all
 	// points many times a second.
 	minRefresh = 3 * time.Second
-	// retryDelay is the shortest time before a retry after a failure.
+	// retryDelay is how long to wait after a refresh for which no point was asked.
 	retryDelay = time.Second
 	// A registration of hours is refreshed as if its TTL were calmTTL, because a point may
 	// lose it, and clients that follow cookies read only what was registered or refreshed
@@ -81,7 +81,7 @@ type recentRecord struct {
 	envelope []byte
 }
 
-// recordAge is for how long recentRecord does not look again, unless something has happened.
+// recordAge is for how long recentRecord does not look again, unless the addresses may have changed.
 const recordAge = 50 * time.Millisecond
 
 func (r *recentRecord) get(own *peerrecord.HostRecord) ([]byte, error) {
@@ -345,8 +345,8 @@ func refreshTogether(ctx context.Context, all []*refresh) {
 	}
 }
 
-// refreshAtPoint leaves a registration that is alone at a point to its namespace, which turns to
-// other points if this one is slow.
+// refreshAtPoint refreshes registrations at a point in one go. A single one is left to
+// [refresh.alone], which turns to other points if this one is slow.
 func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 	if len(due) == 1 {
 		due[0].needsMore()
@@ -369,7 +369,7 @@ func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 }
 
 // refreshed records the outcome of a refresh that was made together with others. An error says
-// nothing if ctx has ended, which it does as soon as one of the namespaces is left.
+// nothing if ctx has ended: a namespace was left, or the group's time is over.
 func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
 	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
 		r.needsMore()
@@ -500,7 +500,7 @@ func mayBeLost(at points.Registered, point *points.Point) bool {
 // outdated reports whether the host is not registered as it should be: with its current
 // addresses, and at each of the namespace's points.
 func (k *keeper) outdated() bool {
-	envelope, err := k.own.Envelope()
+	envelope, err := k.shared.record.get(k.own)
 	if err != nil {
 		return true // a refresh puts the error into the state
 	}

@@ -64,8 +64,8 @@ type RequestAnswered struct {
 	// Duration is the time from the request read to its answer ready.
 	Duration time.Duration
 	// Received and Sent are the sizes of request and answer on the wire, in bytes. Sent
-	// is less than the whole answer if the peer did not take it. An answer to REGISTER may be
-	// sent a moment later, with the next ones.
+	// is less than the whole answer if the peer did not take it. That of a REGISTER is the
+	// whole answer, which may be written a moment later, with the next ones.
 	Received, Sent int
 	// Registrations is how many registrations an answer to DISCOVER has.
 	Registrations int

@@ -445,8 +445,9 @@ func WithRedundancy(n int) ClientOption {
 // the addresses that the host announces, in which those of network interfaces that are gone
 // are replaced by those that the machine has. It may return others. Repeats in what it
 // returns are left out, and so is what exceeds 2048 bytes; the addresses that most peers can
-// reach are kept. It is called before each registration, once for those that are made together,
-// never concurrently, and must not call the client.
+// reach are kept. It is called before registrations, once for those that the client makes at the same
+// time, and when the host's addresses may have changed. It is never called concurrently, and must not
+// call the client.
 type AddrsFactory = func([]ma.Multiaddr) []ma.Multiaddr
 
 // WithAddrsFactory sets which addresses are registered: [AllAddrs], [PublicAddrs], or a

@@ -27,8 +27,8 @@ type cache struct {
 var kernel = cache{ask: net.InterfaceAddrs}
 
 // Get returns the addresses that [net.InterfaceAddrs] has returned within the last half a
-// second: the same slice for as long as they do not change. The caller must not modify it. It is
-// safe for concurrent use.
+// second: the same slice for as long as they do not change. The caller must not modify it. An error
+// is kept as long. Get is safe for concurrent use.
 func Get() ([]net.Addr, error) { return kernel.get() }
 
 func (c *cache) get() ([]net.Addr, error) {

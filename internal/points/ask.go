@@ -25,7 +25,7 @@ type asking struct {
 	others       sync.WaitGroup // goroutines besides that of the call
 
 	mu       sync.Mutex
-	trial    *Point   // is asked in addition to those that are wanted; nil if there is none or its request has ended
+	extra    *Point   // is asked in addition to those that are wanted; nil if there is none or its request has ended
 	left     []*Point // that have not been asked, the best first
 	running  int      // requests
 	hedges   int      // how many points to ask beyond want, because some are slow
@@ -37,10 +37,10 @@ type asking struct {
 
 // order returns points in the order in which to ask want of them. A point that failed last
 // time may be silent, so it must not take the place of one that works. If some of the first
-// want failed, the one of them that was left alone for longest comes first. It is the trial: it
-// does not count as one that is wanted. Others that failed come last, so a call makes no more
+// want failed, the one of them whose backoff ended first comes first. It is extra: it does
+// not count as one that is wanted. Others that failed come last, so a call makes no more
 // than one request in addition.
-func order(points []*Point, want int) (ordered []*Point, trial *Point) {
+func order(points []*Point, want int) (ordered []*Point, extra *Point) {
 	first := points[:min(want, len(points))]
 	if !slices.ContainsFunc(first, (*Point).Failing) {
 		return points, nil
@@ -54,15 +54,15 @@ func order(points []*Point, want int) (ordered []*Point, trial *Point) {
 		}
 	}
 	for _, p := range failing {
-		if slices.Contains(first, p) && (trial == nil || p.currentBackoff().until.Before(trial.currentBackoff().until)) {
-			trial = p
+		if slices.Contains(first, p) && (extra == nil || p.currentBackoff().until.Before(extra.currentBackoff().until)) {
+			extra = p
 		}
 	}
-	if trial == nil || len(working) == 0 {
+	if extra == nil || len(working) == 0 {
 		return points, nil
 	}
-	failing = slices.DeleteFunc(failing, func(p *Point) bool { return p == trial })
-	return slices.Concat([]*Point{trial}, working, failing), trial
+	failing = slices.DeleteFunc(failing, func(p *Point) bool { return p == extra })
+	return slices.Concat([]*Point{extra}, working, failing), extra
 }
 
 // ask makes a request at points, the first ones first. See [Set.Ask]. The goroutine of the
@@ -70,8 +70,8 @@ func order(points []*Point, want int) (ordered []*Point, trial *Point) {
 func ask(ctx context.Context, points []*Point, want, enough int, request func(context.Context, *Point) error) ([]*Point, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	left, trial := order(points, want)
-	a := &asking{ctx: ctx, cancel: cancel, want: want, enough: enough, request: request, left: left, trial: trial}
+	left, extra := order(points, want)
+	a := &asking{ctx: ctx, cancel: cancel, want: want, enough: enough, request: request, left: left, extra: extra}
 	a.work(a.begin())
 	a.others.Wait()
 	return a.end()
@@ -91,7 +91,7 @@ func (a *asking) begin() *Point {
 func (a *asking) next() *Point {
 	asked := len(a.answered) + a.running
 	most := a.want + a.hedges
-	if a.trial != nil {
+	if a.extra != nil {
 		most++
 	}
 	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= most || a.ctx.Err() != nil {
@@ -122,8 +122,8 @@ func (a *asking) ended(point *Point, err error) *Point {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.running--
-	if point == a.trial {
-		a.trial = nil
+	if point == a.extra {
+		a.extra = nil
 	}
 	if err != nil {
 		a.failures = append(a.failures, err)
@@ -136,7 +136,7 @@ func (a *asking) ended(point *Point, err error) *Point {
 	return nil
 }
 
-// hedge asks one more point, or gives up those that are slow if enough have answered. A trial
+// hedge asks one more point, or gives up those that are slow if enough have answered. The extra one
 // has no less time than a point that is hedged against.
 func (a *asking) hedge() {
 	a.mu.Lock()

@@ -129,7 +129,7 @@ func TestAskTriesOneThatFailed(t *testing.T) {
 		fail(ranked[0], ranked[1])
 		longest := slices.MinFunc(ranked[:2], func(a, b *Point) int { return a.backoff.until.Compare(b.backoff.until) })
 		_, asked = ask()
-		require.ElementsMatch(t, append(ranked[2:4:4], longest), asked, "one of two, which was left alone for longest")
+		require.ElementsMatch(t, append(ranked[2:4:4], longest), asked, "one of two, whose backoff ended first")
 
 		b.behave(answering(yes), ranked...)
 		time.Sleep(maxBackoff)
@@ -143,9 +143,9 @@ func TestAskTriesOneThatFailed(t *testing.T) {
 	})
 }
 
-// TestAskWaitsForATrial: a point that failed and answers late has as much time as it would if
+// TestAskWaitsForTheExtraOne: a point that failed and answers late has as much time as it would if
 // others had not answered yet.
-func TestAskWaitsForATrial(t *testing.T) {
+func TestAskWaitsForTheExtraOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, enough := range []int{1, 2} {
 			b := newBed(t, 3)

@@ -20,7 +20,7 @@ const (
 	minWake = time.Second
 )
 
-// Refresher says when to refresh the registrations of a host in one namespace: when that is due,
+// Refresher, made by [NewRefresher], says when to refresh the registrations of a host in one namespace: when that is due,
 // when something has happened, and when a call asks for it.
 type Refresher[T any] struct {
 	// Of is what the [Schedule] refreshes.
@@ -47,7 +47,7 @@ type Refresher[T any] struct {
 	event  bool           // whether something has happened before this check
 	asked  []chan outcome // calls that wait for the present refresh
 	since  time.Time      // when the present check began
-	begun  time.Time      // when the last refresh began that asked a point
+	begun  time.Time      // when the last refresh began for which a point was known
 	latest time.Time      // when to refresh at the latest; zero before the first refresh
 }
 
@@ -90,8 +90,8 @@ func (r *Refresher[T]) wanted() bool {
 }
 
 // refreshed records the outcome of a refresh, and tells those that have asked for it.
-func (r *Refresher[T]) refreshed(o outcome, pointAsked bool) {
-	if pointAsked {
+func (r *Refresher[T]) refreshed(o outcome, pointKnown bool) {
+	if pointKnown {
 		r.begun = r.since
 	}
 	wait := o.next

@@ -18,8 +18,9 @@ const (
 )
 
 // Schedule refreshes a host's registrations in many namespaces. One timer serves all, and one
-// goroutine refreshes those that are due at the same time, because waking a goroutine for each costs
-// nearly as much as the refresh. All methods may be called at the same time.
+// goroutine refreshes each group of those that are due at the same time, because waking a goroutine for
+// each costs nearly as much as the refresh. All methods may be called at the same time. The zero value
+// is of no use.
 type Schedule[T any] struct {
 	begin   func(T) (together bool)
 	refresh func(ctx context.Context, group []T)
@@ -29,10 +30,11 @@ type Schedule[T any] struct {
 	timer *time.Timer
 }
 
-// NewSchedule returns a Schedule that calls begin with each one that is to be refreshed, and then
-// refresh with those for which that has returned true, in groups. The others must be ended by begin,
-// and those of a group by refresh: each with Done or with Go. The context of a group lasts for
-// groupTimeout, and ends when one in it is no longer to be refreshed.
+// NewSchedule returns a Schedule that calls begin for each Refresher that is to be refreshed, and
+// then refresh for groups of those for which begin has returned true. Begin must end the refresh of the
+// others, and refresh that of each in its group: with Done or with Go. Both may be called at the same
+// time, but never for the same Refresher. The context of a group lasts for groupTimeout, and ends when
+// one in it is no longer to be refreshed.
 func NewSchedule[T any](begin func(T) (together bool), refresh func(ctx context.Context, group []T)) *Schedule[T] {
 	s := &Schedule[T]{begin: begin, refresh: refresh}
 	s.timer = time.AfterFunc(time.Hour, s.check)
@@ -78,7 +80,8 @@ func (s *Schedule[T]) Wake(r *Refresher[T]) {
 }
 
 // Ask waits for a refresh that begins after the call, and returns when to ask again. Calls that come
-// at the same time share a refresh.
+// at the same time share a refresh. The error is that of the refresh or of ctx, or [context.Canceled] if
+// Run has ended.
 func (s *Schedule[T]) Ask(ctx context.Context, r *Refresher[T]) (time.Duration, error) {
 	answer := make(chan outcome, 1)
 	s.ask(r, answer)

@@ -207,7 +207,7 @@ func (s *Set) Ask(ctx context.Context, namespace string, want, enough int, reque
 // AtOnce returns how many points [Set.Ask] asks to begin with.
 func (s *Set) AtOnce(namespace string, want int) int {
 	chosen := s.Choose(namespace)
-	if _, trial := order(chosen, want); trial != nil {
+	if _, extra := order(chosen, want); extra != nil {
 		want++
 	}
 	return min(want, len(chosen))
