@@ -20,8 +20,8 @@ const (
 	minWake = time.Second
 )
 
-// Refresher, made by [NewRefresher], says when to refresh the registrations of a host in one namespace: when that is due,
-// when something has happened, and when a call asks for it.
+// Refresher says when to refresh the registrations of a host in one namespace: when that is due,
+// when something has happened, and when a call asks for it. [NewRefresher] makes one.
 type Refresher[T any] struct {
 	// Of is what the [Schedule] refreshes.
 	Of T
