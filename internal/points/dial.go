@@ -21,10 +21,11 @@ import (
 // way gets them at every second attempt. At the others, the time that [Set.Ask] gives a point that
 // failed last time suffices for both.
 func tcpTime(failures int) time.Duration {
+	const short = time.Second
 	if failures%2 == 0 {
-		return requestTimeout - hedgeAfter
+		return requestTimeout - short
 	}
-	return hedgeAfter
+	return short
 }
 
 // openStream opens a stream to a point whose addresses the host knows, over a relay if
