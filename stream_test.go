@@ -91,15 +91,17 @@ func TestAnswersGoTogether(t *testing.T) {
 // TestAnswersWaitBriefly: an answer waits for the request after it at most, and for none if the
 // storage is on another machine or an authorizer is asked.
 func TestAnswersWaitBriefly(t *testing.T) {
-	const delay = 100 * time.Millisecond
-	memory := &lateMemory{memoryStorage: NewMemoryStorage().(*memoryStorage), delay: delay}
+	memory := &lateMemory{memoryStorage: NewMemoryStorage().(*memoryStorage), delay: answerDelay}
 	copies := &lateStorage{Storage: NewMemoryStorage()}
-	copies.delay.Store(int64(delay))
+	copies.delay.Store(int64(answerDelay))
 	allow := WithAuthorizer(func(context.Context, Request) error { return nil })
-	t.Run("own memory", func(t *testing.T) { testAnswersOneByOne(t, memory, delay) })
+	t.Run("own memory", func(t *testing.T) { testAnswersOneByOne(t, memory, answerDelay) })
 	t.Run("another machine", func(t *testing.T) { testAnswersOneByOne(t, copies, 0) })
 	t.Run("authorizer", func(t *testing.T) { testAnswersOneByOne(t, memory, 0, allow) })
 }
+
+// answerDelay is how long the registrations of these tests take.
+const answerDelay = 100 * time.Millisecond
 
 // lateMemory takes a while for each registration.
 type lateMemory struct {
@@ -112,12 +114,11 @@ func (s *lateMemory) Add(ctx context.Context, r Record, q Quota) error {
 	return s.memoryStorage.Add(ctx, r, q)
 }
 
-// testAnswersOneByOne: each registration takes 100 milliseconds, and the first answer comes no later
+// testAnswersOneByOne: each registration takes answerDelay, and the first answer comes no later
 // than this long after it is ready.
 func testAnswersOneByOne(t *testing.T, slow Storage, late time.Duration, opts ...ServiceOption) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		const delay = 100 * time.Millisecond
 		hosts := simHosts(t, 2)
 		startPoint(t, hosts[0], slow, opts...)
 		connect(t, hosts[1], hosts[0])
@@ -131,7 +132,7 @@ func testAnswersOneByOne(t *testing.T, slow Storage, late time.Duration, opts ..
 			require.NoError(t, err)
 			came[i] = time.Now()
 		}
-		require.Equal(t, (n-1)*delay-late, came[n-1].Sub(came[0]).Round(delay/10))
+		require.Equal(t, (n-1)*answerDelay-late, came[n-1].Sub(came[0]).Round(answerDelay/10))
 	})
 }
 

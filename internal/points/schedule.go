@@ -155,7 +155,7 @@ func (s *Schedule[T]) take() (due []*Refresher[T]) {
 	return due
 }
 
-// together refreshes a group. stop ends its context.
+// together refreshes a group.
 func (s *Schedule[T]) together(group []*Refresher[T]) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(group[0].ctx), groupTimeout)
 	defer cancel()
