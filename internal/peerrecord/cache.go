@@ -37,28 +37,27 @@ type Cache struct {
 	shares *simplelru.LRU[peer.ID, *share] // by source
 }
 
-// share is what a source sent, the most recently used records of it.
+// share is what a source sent, as far as it is remembered. If it is full, records get a
+// second chance: the oldest is forgotten, unless it was found since it was added or last
+// passed over. A list in the order of use would be exact, but its entries are all over the
+// memory, and the processor waits for each: to accept an answer of 50 records would take a
+// sixth longer (BenchmarkAccept, "of many").
 type share struct {
-	records *simplelru.LRU[uint64, cached] // by the hash of the envelope
-	memory  int                            // bytes
-	added   int                            // how many records have ever been added
+	records map[uint64]cached // by the hash of the envelope
+	queue   []uint64          // the hashes of all records, the oldest first
+	memory  int               // bytes
 }
 
 // cached is a record in a share.
 type cached struct {
 	*CachedRecord
-	moved int // share.added when it was last moved to the front
+	found bool // since it went to the end of the queue
 }
 
 // NewCache returns an empty cache.
 func NewCache() *Cache {
-	return &Cache{seed: maphash.MakeSeed(), shares: newLRU[peer.ID, *share](maxShares, nil)}
-}
-
-// newLRU returns an LRU for size entries, which is more than 0.
-func newLRU[K comparable, V any](size int, evicted func(K, V)) *simplelru.LRU[K, V] {
-	lru, _ := simplelru.NewLRU(size, evicted) // the only error is that of a size of 0
-	return lru
+	shares, _ := simplelru.NewLRU[peer.ID, *share](maxShares, nil) // the only error is that of a size of 0
+	return &Cache{seed: maphash.MakeSeed(), shares: shares}
 }
 
 // Open is like the function [Open], for a record of any kind and any peer that a source
@@ -123,9 +122,9 @@ func (c *Cache) lookUp(found []*CachedRecord, source peer.ID, envelopes [][]byte
 
 func (c *Cache) findElsewhere(ofSource *share, hash uint64) *CachedRecord {
 	for _, s := range c.shares.Values() {
-		if r, found := s.records.Peek(hash); found {
-			ofSource.add(hash, r.CachedRecord)
-			return r.CachedRecord
+		if r := s.records[hash].CachedRecord; r != nil {
+			ofSource.add(hash, r)
+			return r
 		}
 	}
 	return nil
@@ -135,39 +134,45 @@ func (c *Cache) findElsewhere(ofSource *share, hash uint64) *CachedRecord {
 func (c *Cache) share(source peer.ID) *share {
 	s, found := c.shares.Get(source)
 	if !found {
-		s = newShare()
+		s = &share{records: make(map[uint64]cached)}
 		c.shares.Add(source, s)
 	}
 	return s
 }
 
-func newShare() *share {
-	s := new(share)
-	s.records = newLRU(maxShareRecords, func(_ uint64, r cached) { s.memory -= int(r.memory) })
-	return s
-}
-
-// find returns the record with that hash, or nil. To move a record to the front writes to
-// four places all over the memory, so one that was there lately stays where it is: finding
-// the 50 records of an answer (BenchmarkAccept, "of many") takes 7 µs instead of 10.
+// find returns the record with that hash, or nil.
 func (s *share) find(hash uint64) *CachedRecord {
-	r, found := s.records.Peek(hash)
-	if !found {
-		return nil
-	}
-	if s.added-r.moved > s.records.Len()/4 {
-		s.records.Add(hash, cached{r.CachedRecord, s.added})
+	r := s.records[hash]
+	if r.CachedRecord != nil && !r.found {
+		s.records[hash] = cached{r.CachedRecord, true}
 	}
 	return r.CachedRecord
 }
 
 // add puts a record into the share, in place of one with the same hash.
 func (s *share) add(hash uint64, r *CachedRecord) {
-	s.records.Remove(hash)
-	s.added++
-	s.records.Add(hash, cached{r, s.added})
-	s.memory += int(r.memory)
-	for s.memory > maxShareMemory {
-		s.records.RemoveOldest()
+	if before := s.records[hash]; before.CachedRecord != nil {
+		s.memory -= int(before.memory)
+	} else {
+		s.queue = append(s.queue, hash)
 	}
+	s.records[hash] = cached{CachedRecord: r}
+	s.memory += int(r.memory)
+	for len(s.records) > maxShareRecords || s.memory > maxShareMemory {
+		s.passOldest()
+	}
+}
+
+// passOldest forgets the oldest record, or moves it to the end of the queue if it was found.
+func (s *share) passOldest() {
+	hash := s.queue[0]
+	s.queue = s.queue[1:]
+	r := s.records[hash]
+	if r.found {
+		s.records[hash] = cached{CachedRecord: r.CachedRecord}
+		s.queue = append(s.queue, hash)
+		return
+	}
+	delete(s.records, hash)
+	s.memory -= int(r.memory)
 }

@@ -62,12 +62,14 @@ func checkShares(t *testing.T, c *Cache) {
 	require.LessOrEqual(t, c.shares.Len(), maxShares)
 	for _, s := range c.shares.Values() {
 		memory := 0
-		for _, r := range s.records.Values() {
+		for hash, r := range s.records {
 			memory += int(r.memory)
+			require.Contains(t, s.queue, hash)
 		}
+		require.Len(t, s.queue, len(s.records))
 		require.Equal(t, memory, s.memory)
 		require.LessOrEqual(t, memory, maxShareMemory)
-		require.LessOrEqual(t, s.records.Len(), maxShareRecords)
+		require.LessOrEqual(t, len(s.records), maxShareRecords)
 	}
 }
 
@@ -87,7 +89,7 @@ func TestShares(t *testing.T) {
 		require.NoError(t, err)
 	}
 	checkShares(t, c)
-	require.Equal(t, maxShareRecords, c.share("hostile").records.Len())
+	require.Len(t, c.share("hostile").records, maxShareRecords)
 	for _, envelope := range honest {
 		_, cached, err := c.Open("honest", envelope)
 		require.NoError(t, err)
@@ -213,7 +215,7 @@ func TestMemory(t *testing.T) {
 				_, _, err := c.Open("a source", envelope)
 				require.NoError(t, err)
 			}
-			records := c.share("a source").records.Len()
+			records := len(c.share("a source").records)
 			taken := float64(heapSize()-before) / float64(records)
 			counted := float64(c.share("a source").memory) / float64(records)
 			t.Logf("%d records of %d bytes: take %.0f bytes each, counted as %.0f", records, len(envelopes[0]), taken, counted)

@@ -22,7 +22,7 @@ type CachedRecord struct {
 }
 
 func newCachedRecord(r *Record, seed maphash.Seed) *CachedRecord {
-	const perRecord, perAddr = 290, 24
+	const perRecord, perAddr = 200, 24
 	c := &CachedRecord{ID: r.ID, Seq: r.Seq, IDHash: maphash.String(seed, string(r.ID)), envelope: string(r.Envelope)}
 	c.usable, c.within = usableAddrs(r.ID, r.Addrs)
 	c.memory = int32(perRecord + len(r.ID) + len(c.envelope) + perAddr*len(c.usable) + compact(c.usable))
