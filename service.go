@@ -238,9 +238,8 @@ func (i *instance) call(f func(context.Context)) {
 // handle serves a stream and ends it, whatever happens.
 //
 // The call chain is kept shallow, and rare cases are in functions of their own, because
-// the goroutine of a stream starts with a small stack. Growing it for each stream is
-// half of what a refresh costs beyond an echo of the same bytes. Closing a stream needs
-// the most stack.
+// the goroutine of a stream starts with a small stack. That it grows once for a request in
+// memory takes 3 % of what a refresh on a fresh stream costs both ends.
 func (i *instance) handle(st network.Stream, d *wire.Dialect) {
 	s, err := i.enter(st, d)
 	if err == nil {
