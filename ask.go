@@ -31,9 +31,9 @@ import (
 // was verified: only the peer itself can have made it.
 type Registration struct {
 	Namespace string
-	// Peer has at most 16 addresses of the record, those that most others can reach
-	// first. Private addresses are left out unless the point is on a private address,
-	// and loopback addresses unless it is on loopback. There may be none.
+	// Peer has at most 16 addresses of the record, the most widely reachable first. Private
+	// addresses are left out unless the point is on a private address, and loopback addresses
+	// unless it is on loopback. There may be none.
 	Peer peer.AddrInfo
 	// Seq is the sequence number of the peer's record.
 	Seq uint64
@@ -139,7 +139,7 @@ func (a *asker) register(ctx context.Context, point *points.Point, all ...*regis
 			e.TTL = 0
 		}
 		call.granted, call.protocol, call.err = e.TTL, e.Protocol, e.Err
-		if !errors.Is(e.Err, points.ErrNotMade) {
+		if !errors.Is(e.Err, points.ErrNotAnswered) {
 			a.metrics.RequestEnded(*e)
 		}
 	}
@@ -216,7 +216,7 @@ type page struct {
 }
 
 // discover sends a DISCOVER to a point. The cookie is left out if the point's protocol has none.
-func (a *asker) discover(ctx context.Context, point *points.Point, ns string, cookie []byte, most int) (page, error) {
+func (a *asker) discover(ctx context.Context, point *points.Point, ns string, cookie []byte, wanted int) (page, error) {
 	if err := checkNamespaceSize(ns, a.maxNamespace); err != nil {
 		return page{}, err
 	}
@@ -224,12 +224,12 @@ func (a *asker) discover(ctx context.Context, point *points.Point, ns string, co
 	limited := false
 	request := func(*wire.Dialect) wire.Request {
 		var asked int
-		asked, limited = point.AnswerLimit(most) // there is a connection now
+		asked, limited = point.AnswerLimit(wanted) // there is a connection now
 		return wire.Request{Kind: wire.Discover, Discover: wire.Query{Namespace: []byte(ns), Cookie: cookie, Limit: int64(asked)}}
 	}
 	ended := RequestEnded{Type: RequestDiscover, Point: point.ID()}
 	ended.Err = a.request(&ended, func() error {
-		return point.RoundTrip(ctx, message(request, limit.Request, answerSize(most), most, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
+		return point.RoundTrip(ctx, message(request, limit.Request, answerSize(wanted), wanted, &ended, func(d *wire.Dialect, answer *wire.Answer) error {
 			var err error
 			p, err = a.readPage(ctx, d, answer, &ended, ns)
 			p.size = answerBytes(answer.Discover.Registrations)
@@ -271,11 +271,11 @@ func answerBytes(registrations []wire.Registration) (bytes int) {
 	return bytes
 }
 
-// follow reads pages of up to most registrations, from where f is. It calls take with each
+// follow reads pages of at most wanted registrations, from where f is. It calls take with each
 // page; take returns whether to go on.
-func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follow, ns string, most int, take func(page) bool) error {
-	return f.Read(most, func(cookie []byte) (points.Page, bool, error) {
-		p, err := a.discover(ctx, point, ns, cookie, most)
+func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follow, ns string, wanted int, take func(page) bool) error {
+	return f.Read(wanted, func(cookie []byte) (points.Page, bool, error) {
+		p, err := a.discover(ctx, point, ns, cookie, wanted)
 		switch {
 		case errors.Is(err, ErrInvalidCookie) && len(cookie) > 0:
 			return points.Page{Unknown: true}, false, nil
@@ -290,23 +290,23 @@ func (a *asker) follow(ctx context.Context, point *points.Point, f *points.Follo
 	})
 }
 
-// discoverAll returns registrations that a point has in a namespace, up to most.
-func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, most int) ([]Registration, error) {
-	most = grantLimit(int64(most), MaxDiscoverLimit)
+// discoverAll returns at most wanted registrations that a point has in a namespace.
+func (a *asker) discoverAll(ctx context.Context, point *points.Point, ns string, wanted int) ([]Registration, error) {
+	wanted = grantLimit(int64(wanted), MaxDiscoverLimit)
 	if !a.lasting {
-		p, err := a.discover(ctx, point, ns, nil, most)
+		p, err := a.discover(ctx, point, ns, nil, wanted)
 		copyAddrs(p.found)
 		return p.found, err
 	}
 	var found []Registration
-	err := a.follow(ctx, point, point.FollowOnce(ns), ns, most, func(p page) bool {
+	err := a.follow(ctx, point, point.FollowOnce(ns), ns, wanted, func(p page) bool {
 		found = appendNewest(found, p.found)
-		return len(found) < most
+		return len(found) < wanted
 	})
 	if err != nil {
 		return nil, err
 	}
-	found = found[:min(len(found), most)]
+	found = found[:min(len(found), wanted)]
 	copyAddrs(found)
 	return found, nil
 }
@@ -335,10 +335,10 @@ const mostSeen = MaxDiscoverLimit
 var errRemoved = errors.New("the point was removed before it answered")
 
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each peer in the answer. If all is true, these are
-// all peers that the point has in the namespace, and otherwise a sample.
-func (a *asker) see(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
-	seen, all, err = a.read(ctx, point, ns, most)
+// returns what all points together say of each peer in the answer, which is a sample. If all is
+// true, it is instead of each peer that the point is known to have, from this and earlier answers.
+func (a *asker) see(ctx context.Context, point *points.Point, ns string, wanted int) (seen []points.Sighting, all bool, err error) {
+	seen, all, err = a.read(ctx, point, ns, wanted)
 	if err == nil && a.points.Removed(point.ID()) {
 		return nil, false, errRemoved
 	}
@@ -346,9 +346,9 @@ func (a *asker) see(ctx context.Context, point *points.Point, ns string, most in
 }
 
 // read is see, also for a point that was removed before it answered.
-func (a *asker) read(ctx context.Context, point *points.Point, ns string, most int) (seen []points.Sighting, all bool, err error) {
+func (a *asker) read(ctx context.Context, point *points.Point, ns string, wanted int) (seen []points.Sighting, all bool, err error) {
 	if !a.lasting {
-		p, err := a.discover(ctx, point, ns, nil, most)
+		p, err := a.discover(ctx, point, ns, nil, wanted)
 		if err != nil {
 			return nil, false, err
 		}
@@ -360,7 +360,7 @@ func (a *asker) read(ctx context.Context, point *points.Point, ns string, most i
 	}
 	defer f.Done()
 	read := 0
-	err = a.follow(ctx, point, f, ns, most, func(p page) bool {
+	err = a.follow(ctx, point, f, ns, wanted, func(p page) bool {
 		seen = a.record(point, ns, p, f)
 		all = p.dialect == wire.Standard
 		read += len(p.found)
@@ -421,9 +421,9 @@ func (a *asker) logKeyClash(point peer.ID, addrs []ma.Multiaddr) {
 var answers = sync.Pool{New: func() any { return new(wire.Answer) }}
 
 // message returns a request in the protocol that the point speaks. price is what the point
-// charges for it. read is called with the answer, which has at most size bytes, and of which no
-// more than most registrations are parsed. The answer is valid until read returns.
-func message(request func(*wire.Dialect) wire.Request, price float64, size, most int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) points.Request {
+// charges for it. read is called with the answer, which has at most size bytes, and of which at
+// most wanted registrations are parsed. The answer is valid until read returns.
+func message(request func(*wire.Dialect) wire.Request, price float64, size, wanted int, ended *RequestEnded, read func(*wire.Dialect, *wire.Answer) error) points.Request {
 	return points.Request{
 		Append: func(dst []byte, id protocol.ID) []byte {
 			ended.Protocol = id
@@ -441,10 +441,10 @@ func message(request func(*wire.Dialect) wire.Request, price float64, size, most
 			}()
 			d := dialectOf(id)
 			if d == wire.Standard {
-				most = MaxDiscoverLimit // the next cookie is after everything in this answer
+				wanted = MaxDiscoverLimit // the next cookie is after everything in this answer
 			}
-			if err := d.ParseAnswer(answer, frame, most); err != nil {
-				return fmt.Errorf("read answer: %w", err)
+			if err := d.ParseAnswer(answer, frame, wanted); err != nil {
+				return fmt.Errorf("parse answer: %w", err)
 			}
 			return read(d, answer)
 		},
@@ -480,8 +480,7 @@ func (m *acceptance) release() {
 	acceptances.Put(m)
 }
 
-// repeats reports whether a peer was found twice. It may also be another with nearly the same
-// hash.
+// repeats reports whether a peer was found twice. A collision of hashes also counts.
 func (m *acceptance) repeats() bool {
 	size := 4 << bits.Len(uint(len(m.peers))) // so that at most a quarter is used
 	m.table = slices.Grow(m.table[:0], size)[:size]
@@ -574,8 +573,8 @@ func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns s
 			TTL:       statedTTL(d, r.TTL),
 		})
 	}
-	// A map of the peers of every answer would take a tenth of what a search costs both ends,
-	// and to sort them a fiftieth (BenchmarkAccept). Hardly any answer has a peer twice.
+	// A map of the peers of every answer would cost a tenth of a search, both ends together,
+	// and sorting them a fiftieth (BenchmarkAccept). Hardly any answer has a peer twice.
 	if m.repeats() {
 		found = withoutRepeats(found)
 	}

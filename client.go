@@ -69,8 +69,8 @@ func (c *Client) check(ns string) error {
 
 // Register registers the host in namespace ns at one point, for ttl, rounded up to whole
 // seconds. With a ttl of 0 the point chooses. It returns the TTL that the point granted, at
-// most ttl. If ttl is 0, it is at most [DefaultTTL], or [MaxStandardTTL] over [StandardID].
-// The registration ends then unless it is refreshed.
+// most ttl. If ttl is 0, the result is at most [DefaultTTL], or [MaxStandardTTL] over [StandardID].
+// The registration ends after that time unless it is refreshed.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -125,7 +125,7 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // retries failures until they succeed. It registers again at once when the host's addresses
 // change, when the host connects to a point, and after the machine slept.
 //
-// Over [StandardID], a registration of hours is refreshed every five minutes, or as often as
+// Over [StandardID], a lasting registration is refreshed every five minutes, or as often as
 // one of 20 seconds while the client searches the namespace: a host that searches also needs
 // to be found, and clients that follow cookies read only what was registered or refreshed
 // since. The host also registers again when the connection to the point is lost. When ctx
@@ -264,8 +264,9 @@ func (c *Client) SearchErr() error {
 }
 
 // SetPoints replaces the rendezvous points of [WithPoints] while the client runs. What the
-// points that are removed have said is forgotten: FindPeers returns none of it, and
-// Watch says ten seconds later that those peers have left which no other point has. A call
+// points that are removed have said is forgotten: FindPeers returns none of it. Once the other
+// points have answered for ten seconds, Watch reports that the peers which none of them has have
+// left. A call
 // without a point, or on a client without WithPoints, is an error.
 func (c *Client) SetPoints(points ...peer.AddrInfo) error {
 	if err := c.setPoints(points); err != nil {

@@ -25,12 +25,12 @@ const (
 	minRefresh = 3 * time.Second
 	// retryDelay is how long to wait after a refresh for which no point was asked.
 	retryDelay = time.Second
-	// A registration of hours is refreshed as if its TTL were calmTTL, because a point may
+	// A lasting registration is refreshed as if its TTL were calmTTL, because a point may
 	// lose it, and clients that follow cookies read only what was registered or refreshed
 	// since. While this host searches the namespace, it is refreshed as if its TTL were
 	// DefaultTTL, because the host then needs to be found soon.
 	calmTTL = 500 * time.Second
-	// unregisterTimeout bounds how long the end of a registration of hours takes.
+	// unregisterTimeout bounds how long it takes to end a lasting registration.
 	unregisterTimeout = time.Second
 )
 
@@ -62,12 +62,12 @@ func (s *keeping) logOutcome(ns string, err error) {
 	}
 	if errors.Is(err, ErrNoAddresses) { // which is no point's fault
 		if n, due := s.addressless.Due(); due {
-			logging.Log.Warn("this host has no address that others could use, so nobody finds it", "namespace", ns, "times", n)
+			logging.Log.Warn("this host has no address that others could use, so other peers cannot find this host", "namespace", ns, "times", n)
 		}
 		return
 	}
 	if n, due := s.failures.Due(); due {
-		logging.Log.Error("no rendezvous point takes this host's registrations, so nobody finds it", "namespace", ns, "error", err, "times", n)
+		logging.Log.Error("no rendezvous point takes this host's registrations, so other peers cannot find this host", "namespace", ns, "error", err, "times", n)
 	}
 }
 
@@ -100,7 +100,7 @@ func (r *recentRecord) get(own *peerrecord.HostRecord) ([]byte, error) {
 type keeperUsers interface {
 	changed()             // is called when the state in the namespace has changed
 	lifetimes() lifetimes // to register for
-	followed() bool       // whether another keeper of the namespace follows
+	hasSuccessor() bool   // whether another keeper of the namespace follows
 	left()                // is called when the keeper sends nothing any more
 }
 
@@ -111,7 +111,7 @@ type keeper struct {
 	namespace     string
 	users         keeperUsers
 	before        *keeper   // of the namespace, which may still unregister; nil if there is none
-	followed      bool      // whether the next keeper takes its registrations over; set before done is closed
+	succeeded     bool      // whether the next keeper takes its registrations over; set before done is closed
 	asked         lifetimes // what the last refresh asked points for; only refreshes use it
 	current       *refresh  // from begin to refreshGroup
 	registrations *points.Registrations
@@ -151,7 +151,7 @@ func (k *keeper) run(ctx context.Context) {
 	defer k.leave(ctx)
 	if k.before != nil {
 		<-k.before.done // what it sends must not come after what this one does
-		if k.before.followed {
+		if k.before.succeeded {
 			k.registrations.TakeOver(k.before.registrations)
 		}
 		k.before = nil
@@ -178,7 +178,7 @@ func (k *keeper) searching() bool {
 // namespace follows, that one does so when it ends.
 func (k *keeper) leave(ctx context.Context) {
 	defer k.users.left()
-	if k.followed = k.users.followed(); k.followed {
+	if k.succeeded = k.users.hasSuccessor(); k.succeeded {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), unregisterTimeout)
@@ -277,16 +277,17 @@ type refresh struct {
 	latest                time.Time               // when the first is due of the registrations that were left alone; zero if none was
 }
 
-// choose decides which registrations to refresh together with those of other namespaces. There are
-// none if one of the namespace's points needs more than that.
+// choose decides which registrations to refresh together with those of other namespaces. It
+// chooses none if a point lacks the registration or is failing: the namespace is then refreshed
+// alone.
 func (r *refresh) choose() {
 	for _, point := range r.where {
-		since, lives := r.lives(point, r.envelope)
-		if lives == 0 || point.Failing() {
+		since, ttl := r.refreshTTL(point, r.envelope)
+		if ttl == 0 || point.Failing() {
 			r.more, r.due = true, nil
 			return
 		}
-		if !r.isEarly(since, lives) {
+		if !r.isEarly(since, ttl) {
 			r.due = append(r.due, point)
 		}
 	}
@@ -371,7 +372,7 @@ func refreshAtPoint(ctx context.Context, point *points.Point, due []*refresh) {
 // refreshed records the outcome of a refresh that was made together with others. An error says
 // nothing if ctx has ended: a namespace was left, or the group's time is over.
 func (r *refresh) refreshed(ctx context.Context, point *points.Point, call *registerCall) {
-	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotMade) {
+	if call.err != nil && ctx.Err() != nil || errors.Is(call.err, points.ErrNotAnswered) {
 		r.needsMore()
 		return
 	}
@@ -392,10 +393,10 @@ func (r *refresh) needsMore() {
 	r.more = true
 }
 
-// at registers at a point, unless that is not due yet. So a point that makes the client
-// refresh more often than it would, does so for itself only.
+// at registers at a point, unless that is not due yet. So a point that grants a short TTL gets
+// more refreshes itself, and the other points do not.
 func (r *refresh) at(ctx context.Context, point *points.Point) error {
-	if since, lives := r.lives(point, r.envelope); lives > 0 && r.isEarly(since, lives) {
+	if since, ttl := r.refreshTTL(point, r.envelope); ttl > 0 && r.isEarly(since, ttl) {
 		return nil
 	}
 	if err := r.failure(point); err != nil {
@@ -412,10 +413,9 @@ func (r *refresh) at(ctx context.Context, point *points.Point) error {
 	return r.registered(point, call)
 }
 
-// isEarly reports whether a registration since then, which needs no refresh for as long as it
-// lives, is not due yet.
-func (r *refresh) isEarly(since time.Time, lives time.Duration) bool {
-	earliest, latest := points.RefreshWindow(lives)
+// isEarly reports whether a registration made at since, with that TTL, is not yet due.
+func (r *refresh) isEarly(since time.Time, ttl time.Duration) bool {
+	earliest, latest := points.RefreshWindow(ttl)
 	if r.all && !since.After(r.begun) || !time.Now().Before(since.Add(earliest)) {
 		return false
 	}
@@ -477,9 +477,9 @@ func (r *refresh) next(answered []*points.Point) time.Duration {
 	return max(next, points.Jitter(points.MinBackoff))
 }
 
-// lives returns since when the host is registered at a point with these bytes, and for how long
-// the registration needs no refresh; 0 if it needs one now.
-func (k *keeper) lives(point *points.Point, envelope []byte) (since time.Time, lives time.Duration) {
+// refreshTTL returns when the host registered these bytes at a point, and the TTL by which to plan
+// the refresh: the granted one, or a shorter one. It is 0 if the registration must be refreshed now.
+func (k *keeper) refreshTTL(point *points.Point, envelope []byte) (since time.Time, ttl time.Duration) {
 	at := k.registrations.At(point.ID())
 	if !k.registrations.Live(point.ID(), envelope) || mayBeLost(at, point) {
 		return time.Time{}, 0

@@ -286,7 +286,7 @@ func (u *users) lifetimes() lifetimes {
 	return u.registrar.ttl
 }
 
-func (u *users) followed() bool {
+func (u *users) hasSuccessor() bool {
 	u.registrar.mu.Lock()
 	defer u.registrar.mu.Unlock()
 	return u.registrar.users[u.keeper.namespace] != nil

@@ -26,10 +26,10 @@ const (
 )
 
 // Answers to REGISTERs that a peer has sent together are written together, if requests are quick.
-// They wait until there are togetherSize bytes, until an answer is made togetherTime after the first,
-// or until the point reads from the stream again or writes another answer. So a request that is slow
-// all the same delays the answers before it. That saves a sixth of the CPU time of a refresh ("kept
-// registered" of make bench).
+// That saves a sixth of the CPU time of a refresh ("kept registered" of make bench). The answers wait
+// until there are togetherSize bytes, until an answer is made togetherTime after the first, or until
+// the point reads from the stream again or writes another answer. So a request that is slow all the
+// same delays the answers before it.
 const (
 	togetherSize = 1 << 10
 	togetherTime = time.Millisecond
@@ -44,7 +44,7 @@ type stream struct {
 	*streamBuffers
 	peeking       chan struct{} // closed when the goroutine of peek no longer uses reader; nil: there is none
 	reserved      int           // bytes of requestMemory
-	unread        int           // size of a request that was read and not answered
+	unanswered    int           // size of the request that was read and is not yet answered
 	sent          int           // bytes of the present answer
 	firstAnswer   time.Time     // when the first of answers was made
 	readDeadline  time.Time
@@ -119,7 +119,7 @@ func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 		return errRate
 	}
 	extend(&s.readDeadline, now.Add(timeout), s.SetReadDeadline)
-	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
+	if ctx.Err() != nil { // checked after setting the deadline, which may have replaced that of interrupt
 		return errStopping
 	}
 	s.awaitPeek()
@@ -133,7 +133,7 @@ func (s *stream) read(ctx context.Context, timeout time.Duration) error {
 			return fmt.Errorf("read request: %w", err)
 		}
 	}
-	s.unread = wire.FrameSize(len(s.frame))
+	s.unanswered = wire.FrameSize(len(s.frame))
 	return s.dialect.ParseRequest(&s.request, s.frame)
 }
 
@@ -184,7 +184,7 @@ func (s *stream) reply(ctx context.Context) error {
 // replyDiscover answers a DISCOVER. A storage that copies may take long, so the sample is
 // cancelled if the stream ends meanwhile.
 func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
-	if s.requests.draws.Copies() { // so no answer waits
+	if s.requests.draws.Copies() { // requests are not quick then, so no answers wait, as peek requires
 		var cancel context.CancelCauseFunc
 		ctx, cancel = context.WithCancelCause(ctx)
 		defer cancel(nil)
@@ -207,8 +207,8 @@ func (s *stream) replyDiscover(ctx context.Context, now time.Time) (err error) {
 
 // peek calls cancel if the stream is reset before the peer sends its next request. It waits
 // for that in another goroutine, which uses reader. A peer that has sent more already, or
-// that has half-closed the stream, is not watched. It is charged for its answer anyway. No answer must
-// wait, or that goroutine would send it.
+// that has half-closed the stream, is not watched. It is charged for its answer anyway. No answers must
+// wait: the goroutine's read would send them.
 func (s *stream) peek(cancel context.CancelCauseFunc) {
 	if s.reader.Buffered() > 0 {
 		return
@@ -235,10 +235,10 @@ func (s *stream) awaitPeek() {
 func (s *stream) write(ctx context.Context, a *answer) error {
 	now := time.Now()
 	extend(&s.writeDeadline, now.Add(answerTimeout), s.SetWriteDeadline)
-	if ctx.Err() != nil { // after the deadline, which interrupt may have set before
+	if ctx.Err() != nil { // checked after setting the deadline, which may have replaced that of interrupt
 		setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 	}
-	a.Protocol, a.Received, s.unread, s.sent = s.dialect.ID, s.unread, 0, 0
+	a.Protocol, a.Received, s.unanswered, s.sent = s.dialect.ID, s.unanswered, 0, 0
 	var err error
 	if a.Type == RequestRegister {
 		err = s.writeTogether(a, now)
@@ -334,9 +334,8 @@ func (s *stream) interrupt() {
 	setDeadline(now.Add(stopTimeout), s.SetWriteDeadline)
 }
 
-// extend sets a deadline, unless the current one is less than a second earlier.
-// Otherwise a kept stream with thousands of requests per second would set thousands of
-// timers per second.
+// extend sets a deadline if it is at least a second after the current one. To set each one
+// would set thousands of timers per second on a busy stream.
 func extend(current *time.Time, deadline time.Time, set func(time.Time) error) {
 	if deadline.Sub(*current) >= time.Second {
 		*current = deadline

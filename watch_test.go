@@ -294,8 +294,8 @@ func attribute(line slog.Record, key string) (value string) {
 
 // What the log says of silence.
 const (
-	noAddressLine = "this host has no address that others could use, so nobody finds it"
-	refusedLine   = "no rendezvous point takes this host's registrations, so nobody finds it"
+	noAddressLine = "this host has no address that others could use, so other peers cannot find this host"
+	refusedLine   = "no rendezvous point takes this host's registrations, so other peers cannot find this host"
 	silentLine    = "no rendezvous point answers searches, so this host finds nobody"
 )
 

@@ -48,7 +48,7 @@ func Public(addrs []ma.Multiaddr) []ma.Multiaddr {
 }
 
 // Fit returns the addresses of a record, at most [MaxAddrsSize] bytes of them, without
-// repeats, in a slice of its own. Those that most others can reach come first.
+// repeats, in a slice of its own, the most widely reachable first.
 func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
 	addrs = slices.Clone(addrs)
 	slices.SortStableFunc(addrs, func(a, b ma.Multiaddr) int { return cmp.Compare(scopeOf(a), scopeOf(b)) })
@@ -69,9 +69,8 @@ func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
 // peer dials all of them, so a record with hundreds would make its readers attack others.
 const maxUsable = 16
 
-// Reach says which addresses are useful to a host that receives them: those that mean
-// the same place everywhere, also those of private networks, or also loopback
-// addresses.
+// Reach says which addresses are useful to a host that receives them: public ones only,
+// public and private ones, or all, with loopback.
 type Reach scope
 
 // ReachOf returns the reach of a source that the host is connected to at addrs. Private
@@ -85,9 +84,8 @@ func ReachOf(addrs []ma.Multiaddr) Reach {
 	return Reach(reach)
 }
 
-// usableAddrs returns those of a peer's addresses that can be dialed, at most 16. Those that
-// most others can reach come first. within says how many of them make sense within each
-// reach. An address is returned without the peer's ID, which some peers append to it. One
+// usableAddrs returns those of a peer's addresses that can be dialed, at most 16, the most
+// widely reachable first. within says how many of them make sense within each reach. An address is returned without the peer's ID, which some peers append to it. One
 // that ends with the ID of another peer is not an address of this one.
 func usableAddrs(id peer.ID, addrs []ma.Multiaddr) (usable []ma.Multiaddr, within [loopbackScope + 1]uint8) {
 	for local := publicScope; local <= loopbackScope; local++ {

@@ -43,13 +43,13 @@ type Cache struct {
 // memory, and the processor waits for each: to accept an answer of 50 records would take a
 // sixth longer (BenchmarkAccept, "of many").
 type share struct {
-	records map[uint64]cached // by the hash of the envelope
-	queue   []uint64          // the hashes of all records, the oldest first
-	memory  int               // bytes
+	records map[uint64]entry // by the hash of the envelope
+	queue   []uint64         // the hashes of all records, the oldest first
+	memory  int              // bytes
 }
 
-// cached is a record in a share.
-type cached struct {
+// entry is a record in a share.
+type entry struct {
 	*CachedRecord
 	found bool // since it went to the end of the queue
 }
@@ -134,7 +134,7 @@ func (c *Cache) findElsewhere(ofSource *share, hash uint64) *CachedRecord {
 func (c *Cache) share(source peer.ID) *share {
 	s, found := c.shares.Get(source)
 	if !found {
-		s = &share{records: make(map[uint64]cached)}
+		s = &share{records: make(map[uint64]entry)}
 		c.shares.Add(source, s)
 	}
 	return s
@@ -144,7 +144,7 @@ func (c *Cache) share(source peer.ID) *share {
 func (s *share) find(hash uint64) *CachedRecord {
 	r := s.records[hash]
 	if r.CachedRecord != nil && !r.found {
-		s.records[hash] = cached{r.CachedRecord, true}
+		s.records[hash] = entry{r.CachedRecord, true}
 	}
 	return r.CachedRecord
 }
@@ -156,7 +156,7 @@ func (s *share) add(hash uint64, r *CachedRecord) {
 	} else {
 		s.queue = append(s.queue, hash)
 	}
-	s.records[hash] = cached{CachedRecord: r}
+	s.records[hash] = entry{CachedRecord: r}
 	s.memory += int(r.memory)
 	for len(s.records) > maxShareRecords || s.memory > maxShareMemory {
 		s.passOldest()
@@ -169,7 +169,7 @@ func (s *share) passOldest() {
 	s.queue = s.queue[1:]
 	r := s.records[hash]
 	if r.found {
-		s.records[hash] = cached{CachedRecord: r.CachedRecord}
+		s.records[hash] = entry{CachedRecord: r.CachedRecord}
 		s.queue = append(s.queue, hash)
 		return
 	}

@@ -30,7 +30,7 @@ func newCachedRecord(r *Record, seed maphash.Seed) *CachedRecord {
 }
 
 // Usable returns the addresses of the record that make sense within reach: at most 16,
-// those that most others can reach first. Addresses that nobody can dial are left out. The
+// the most widely reachable first. Addresses that nobody can dial are left out. The
 // caller must not modify the slice.
 func (r *CachedRecord) Usable(reach Reach) []ma.Multiaddr {
 	n := r.within[reach]

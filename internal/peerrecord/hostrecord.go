@@ -132,7 +132,7 @@ func recordIn(signed *record.Envelope) peer.PeerRecord {
 
 // seal returns a record with these addresses: the last one if it has the same ones in
 // any order. The sequence number of a new record is the clock's, as in libp2p's own
-// records, so it is higher than those before.
+// records, so it is higher than those before unless the clock was set back.
 func (o *HostRecord) seal(addrs []ma.Multiaddr) ([]byte, error) {
 	if len(addrs) == 0 {
 		return nil, ErrNoAddresses
@@ -166,7 +166,7 @@ func sameAddrs(a, b []ma.Multiaddr) bool {
 	return slices.EqualFunc(a, b, ma.Multiaddr.Equal)
 }
 
-// use encodes a record, unless it is the last one.
+// use makes a record the current one, unless it is already, and returns it encoded.
 func (o *HostRecord) use(signed *record.Envelope) ([]byte, error) {
 	if signed.Equal(o.signed) {
 		return o.envelope, nil
@@ -206,8 +206,8 @@ func (o *HostRecord) Seq() uint64 {
 }
 
 // Foreign reports whether a registered record of the host's peer ID must be from another
-// host with the same key: one of its addresses was in none of the records that this host
-// made within rememberFor.
+// host with the same key: this host does not announce one of its addresses now, and used no
+// record with that address within rememberFor.
 func (o *HostRecord) Foreign(addrs []ma.Multiaddr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()

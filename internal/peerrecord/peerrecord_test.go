@@ -257,8 +257,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"a bad signature of another peer", badSignature, other, "not the sender's"},
 		{"another peer's", good, other, "not the sender's"},
 		{"another peer's, with a key of another type", good, rsaID, "not the sender's"},
-		{"signed by another peer", seal(t, otherKey, id, publicAddr), other, "not of the peer that signed"},
-		{"signed by another peer, of any owner", seal(t, otherKey, id, publicAddr), "", "not of the peer that signed"},
+		{"signed by another peer", seal(t, otherKey, id, publicAddr), other, "names another peer than its signer"},
+		{"signed by another peer, of any owner", seal(t, otherKey, id, publicAddr), "", "names another peer than its signer"},
 		{"no addresses", seal(t, key, id), id, "no addresses"},
 		{"too many addresses", long, id, "over 2048 bytes"},
 	} {

@@ -50,7 +50,7 @@ func OpenPaid(envelope []byte, owner peer.ID, kind Kind, pay func(crypto.PubKey)
 		return nil, &InvalidError{"signed peer record does not verify", err}
 	}
 	if !rec.PeerID.MatchesPublicKey(signed.PublicKey) {
-		return nil, invalid("signed peer record is not of the peer that signed it")
+		return nil, invalid("signed peer record names another peer than its signer")
 	}
 	if err := checkAddrs(rec.Addrs); err != nil {
 		return nil, err

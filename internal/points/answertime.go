@@ -3,15 +3,15 @@ package points
 import "time"
 
 const (
-	// silence is how long nothing may come on a connection, while requests wait, before the
+	// probeAfter is how long nothing may come on a connection, while requests wait, before the
 	// connection is probed.
-	silence = time.Second
+	probeAfter = time.Second
 	// minProbeTime and maxProbeTime bound how long a connection may take to answer the probe
 	// before it counts as dead. It depends on how long the point's answers take. So a request
 	// finds out within 2.5 seconds that its connection is dead.
 	minProbeTime = 500 * time.Millisecond
 	maxProbeTime = 1500 * time.Millisecond
-	// slowFactor is how many times longer than usual an answer may take.
+	// slowFactor is how many usual answer times the answer to a probe may take.
 	slowFactor = 4
 )
 
@@ -30,7 +30,7 @@ func (a *answerTime) probe() time.Duration {
 
 // rest returns how long the next answer to a batch may take, after the first one. A dead
 // connection is noticed sooner.
-func (a *answerTime) rest() time.Duration { return silence + a.probe() + minProbeTime }
+func (a *answerTime) rest() time.Duration { return probeAfter + a.probe() + minProbeTime }
 
 // within returns how many answers come in a time, one after the other.
 func (a *answerTime) within(d time.Duration) int {

@@ -29,7 +29,7 @@ type asking struct {
 	left     []*Point // that have not been asked, the best first
 	running  int      // requests
 	hedges   int      // how many points to ask beyond want, because some are slow
-	waited   int      // times hedgeAfter since enough have answered
+	late     int      // calls of hedge since enough have answered
 	answered []*Point
 	failures []error
 	slow     *time.Timer // calls hedge; nil when asking has ended
@@ -90,11 +90,11 @@ func (a *asking) begin() *Point {
 // next returns the next point to ask, or nil if no more are wanted now. a.mu is held.
 func (a *asking) next() *Point {
 	asked := len(a.answered) + a.running
-	most := a.want + a.hedges
+	limit := a.want + a.hedges
 	if a.extra != nil {
-		most++
+		limit++
 	}
-	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= most || a.ctx.Err() != nil {
+	if len(a.left) == 0 || len(a.answered) >= a.want || asked >= limit || a.ctx.Err() != nil {
 		return nil
 	}
 	point := a.left[0]
@@ -136,8 +136,9 @@ func (a *asking) ended(point *Point, err error) *Point {
 	return nil
 }
 
-// hedge asks one more point, or gives up those that are slow if enough have answered. The extra one
-// has no less time than a point that is hedged against.
+// hedge is called every hedgeAfter while requests run, and allows one more request. It gives up
+// those that still run at the second call after enough points have answered, or from the second
+// call on if want have. The extra one has no less time than a point that is hedged against.
 func (a *asking) hedge() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -147,9 +148,9 @@ func (a *asking) hedge() {
 	a.slow.Reset(hedgeAfter)
 	a.hedges++
 	if len(a.answered) >= a.enough {
-		a.waited++
+		a.late++
 	}
-	if a.waited == 2 || a.hedges >= 2 && len(a.answered) >= a.want {
+	if a.late == 2 || a.hedges >= 2 && len(a.answered) >= a.want {
 		a.cancel()
 	}
 	a.start()

@@ -14,8 +14,8 @@ const (
 	maxBackoff = 6 * time.Second
 )
 
-// goneAfter is how many failures in a row make a point count as gone. The backoff has
-// then been at its longest twice.
+// goneAfter is how many failures in a row make a point count as gone. The backoff is then
+// at its longest for the second time.
 const goneAfter = 6
 
 // minRetryNow is the shortest time between two attempts that are made early because the
@@ -45,7 +45,7 @@ func (b *backoff) fail(begun, now time.Time, err error) {
 
 // pause counts a request that began at begun and that the host itself has refused now, such as
 // for a limit of its resource manager. That says nothing about the point: the next attempt comes
-// soon, and the point is no nearer to being gone.
+// soon, and a failing point is no nearer to being gone.
 func (b *backoff) pause(begun, now time.Time, err error) {
 	failures := max(1, b.failures)
 	b.failures = 0

@@ -12,16 +12,16 @@ const (
 	// batchTime bounds how long the answers to a batch take, if each takes as long as the
 	// point's answers usually do: a point answers the requests on a stream in order.
 	batchTime = time.Second
-	// maxBrokenBatches is how many batches in a row may break off after their first answer
-	// before no more are sent for noBatchTime. Some points read one request at a time. Others
-	// were just slow.
+	// maxBrokenBatches is how many batches in a row may break off after their first answer, or
+	// get no answer for a second, before no more are sent for noBatchTime. Some points read one
+	// request at a time. Others were just slow.
 	maxBrokenBatches = 3
 	noBatchTime      = 10 * time.Minute
 )
 
-// ErrNotMade is the error of a request that was not made together with others. It can be made
-// alone.
-var ErrNotMade = errors.New("request was not made together with others")
+// ErrNotAnswered is the error of a request that was not sent together with others, or was sent and
+// not answered. It can be made again alone.
+var ErrNotAnswered = errors.New("request was not answered together with others")
 
 // errBatch means that a batch was answered in part. The connection works.
 var errBatch = errors.New("batch broke off")

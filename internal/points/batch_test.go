@@ -108,7 +108,7 @@ func TestRoundTrips(t *testing.T) {
 		errs := p.RoundTrips(t.Context(), requests)
 		requireAnswers(t, errs[:10], 10)
 		for _, err := range errs[10:] {
-			require.ErrorIs(t, err, ErrNotMade, "the pace lets no more through")
+			require.ErrorIs(t, err, ErrNotAnswered, "the pace lets no more through")
 		}
 	})
 }
@@ -117,7 +117,7 @@ func TestRoundTrips(t *testing.T) {
 func makeAll(ctx context.Context, p *Point, requests []Request) []error {
 	errs := p.RoundTrips(ctx, requests)
 	for i, err := range errs {
-		if errors.Is(err, ErrNotMade) {
+		if errors.Is(err, ErrNotAnswered) {
 			errs[i] = p.RoundTrip(ctx, requests[i])
 		}
 	}
@@ -184,7 +184,7 @@ func TestBatchAtFailingPoint(t *testing.T) {
 		require.Len(t, errs, 10)
 		require.ErrorIs(t, errs[0], network.ErrReset)
 		for _, err := range errs[1:] {
-			require.ErrorIs(t, err, ErrNotMade)
+			require.ErrorIs(t, err, ErrNotAnswered)
 		}
 		require.Equal(t, 1, p.backoff.failures)
 
@@ -197,7 +197,7 @@ func TestBatchAtFailingPoint(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		for _, err := range p.RoundTrips(ctx, numbered(10)) {
-			require.ErrorIs(t, err, ErrNotMade)
+			require.ErrorIs(t, err, ErrNotAnswered)
 		}
 		require.Equal(t, 2*time.Second, time.Since(begun))
 		require.False(t, p.Failing(), "it had no time")

@@ -27,8 +27,8 @@ type Config struct {
 	// It gets errors of the stream and those of [Request].Read. It may be called from
 	// many goroutines at the same time.
 	Judge func(error) Verdict
-	// Lasting says that registrations live for hours. Then a request has to find out,
-	// after the connection to a point was lost, whether the point still has them.
+	// Lasting is whether some points may keep registrations for hours. Listeners are then
+	// woken when the connection to a point is lost, to check whether it still has them.
 	Lasting bool
 	// WallClock is the clock that a machine's sleep is noticed by. It must have no
 	// monotonic reading. Nil is the clock of the machine.

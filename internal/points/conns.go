@@ -33,8 +33,9 @@ func (c conns) openedSince(t time.Time) bool {
 	return slices.ContainsFunc(c.all(), func(conn network.Conn) bool { return conn.Stat().Opened.After(t) })
 }
 
-// old returns the connection from before a time on which the host opens the next stream, or
-// nil if that would be a newer one: a direct one, with the most streams.
+// old returns the connection on which libp2p would open the next stream: a direct one if there
+// is one, then the one with the most streams. It returns nil if that connection was not opened before
+// the given time.
 func (c conns) old(before time.Time) network.Conn {
 	var best network.Conn
 	rank := func(conn network.Conn) int {

@@ -17,9 +17,9 @@ import (
 )
 
 // tcpTime returns how long a dial of a point over TCP may take before its other addresses are
-// dialed, after so many failures in a row. A slow network needs seconds for a handshake, and either
-// way gets them at every second attempt. At the others, the time that [Set.Ask] gives a point that
-// failed last time suffices for both.
+// dialed, after so many failures in a row. After an even number, TCP gets four of the five seconds,
+// because a slow network needs seconds for a handshake. After an odd number it gets one second: both
+// then fit into the time that [Set.Ask] gives a point that failed last time.
 func tcpTime(failures int) time.Duration {
 	const short = time.Second
 	if failures%2 == 0 {
@@ -63,11 +63,11 @@ type dialer interface {
 }
 
 // dialTCP dials a point over TCP only, if the host can also dial it in other ways. If that fails or
-// takes longer than most, the next dial leaves out the TCP addresses. libp2p itself begins with QUIC, and its black hole
-// detector counts each dial over UDP that fails. Once the detector refuses such dials, libp2p dials
-// over TCP only. If TCP does not answer, that takes all of the request's time, and a point that is
-// back over QUIC is not reached.
-func dialTCP(ctx context.Context, c *Config, point peer.ID, most time.Duration) error {
+// takes longer than timeout, the next dial leaves out the TCP addresses. libp2p itself begins with
+// QUIC, and its black hole detector counts each dial over UDP that fails. Once the detector refuses
+// such dials, libp2p dials over TCP only. If TCP does not answer, that takes all of the request's time,
+// and a point that is back over QUIC is not reached.
+func dialTCP(ctx context.Context, c *Config, point peer.ID, timeout time.Duration) error {
 	d, ok := c.Host.Network().(dialer)
 	if !ok {
 		return nil
@@ -77,7 +77,7 @@ func dialTCP(ctx context.Context, c *Config, point peer.ID, most time.Duration) 
 		return nil
 	}
 	leaveOut(d, point, others)
-	short, cancel := context.WithTimeout(ctx, most)
+	short, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := dialUntilSent(short, c, point)
 	if err == nil {
@@ -170,11 +170,11 @@ func dialRefused(ctx context.Context, c *Config, point peer.ID) error {
 
 // dialUntilSent dials a peer until the host does not refuse the dial.
 func dialUntilSent(ctx context.Context, c *Config, id peer.ID) (err error) {
-	most := maxRefusals
+	limit := maxRefusals
 	if slices.ContainsFunc(c.Host.Peerstore().Addrs(id), madns.Matches) {
-		most = maxLookups
+		limit = maxLookups
 	}
-	for range most {
+	for range limit {
 		_, err = c.Host.Network().DialPeer(ctx, id)
 		if !errors.Is(err, swarm.ErrDialRefusedBlackHole) || sent(err) {
 			return err

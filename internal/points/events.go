@@ -20,11 +20,11 @@ const (
 // met a point or a point came back, the host's addresses or the named points have
 // changed, the machine's addresses have, or it has slept. It must be run, once.
 type wakeups struct {
-	source  source
-	events  event.Subscription
-	renamed <-chan struct{}
-	sleep   *sleepWatch
-	kernel  *kernelWatch
+	source       source
+	events       event.Subscription
+	namedChanged <-chan struct{}
+	sleep        *sleepWatch
+	kernel       *kernelWatch
 }
 
 // source is where wake-ups come from.
@@ -34,8 +34,8 @@ type source interface {
 	noticed(e any) bool
 	// settled is called after something has happened, before the wake-up.
 	settled()
-	// renaming returns a channel that is closed when other points are named.
-	renaming() <-chan struct{}
+	// namedChange returns a channel that is closed when other points are named.
+	namedChange() <-chan struct{}
 }
 
 func newWakeups(c *Config, s source) (*wakeups, error) {
@@ -48,7 +48,7 @@ func newWakeups(c *Config, s source) (*wakeups, error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to the host's events: %w", err)
 	}
-	return &wakeups{source: s, events: events, renamed: s.renaming(), sleep: newSleepWatch(c.WallClock), kernel: newKernelWatch(c.Interfaces)}, nil
+	return &wakeups{source: s, events: events, namedChanged: s.namedChange(), sleep: newSleepWatch(c.WallClock), kernel: newKernelWatch(c.Interfaces)}, nil
 }
 
 // run calls wake a moment after something has happened, once for all that happens
@@ -64,8 +64,8 @@ func (w *wakeups) run(stop <-chan struct{}, wake func(slept bool)) {
 		select {
 		case e := <-w.events.Out():
 			happened = w.source.noticed(e)
-		case <-w.renamed:
-			w.renamed = w.source.renaming()
+		case <-w.namedChanged:
+			w.namedChanged = w.source.namedChange()
 			happened = true
 		case <-settled:
 			settled = nil

@@ -109,14 +109,15 @@ func (f *Follow) Read(limit int, ask func(cookie []byte) (p Page, enough bool, e
 	return nil
 }
 
-// repeats reports whether a page has the same registrations as the last one, with or without
-// the last of them. A cookie of canvas-js leads back to such a page.
+// repeats reports whether a page repeats the previous page, with or without its final
+// registration. A cookie of canvas-js leads back to such a page.
 func repeats(last, found []Entry) bool {
 	return len(found) > 0 && len(found) >= len(last)-1 && len(found) <= len(last) && slices.Equal(found, last[:len(found)])
 }
 
 // next returns the cookie to ask for the next page with, or nil for the first page. The list
-// begins anew if the point may have been started again.
+// begins anew if it was read to its end and that began listAgain ago, or if the point may have been
+// started again.
 func (f *Follow) next() []byte {
 	if f.ended && time.Since(f.begun) >= listAgain || f.pointRestarted() {
 		f.restart()
@@ -171,8 +172,8 @@ func (f *Follow) answered(limit int, p Page, repeated bool) (more bool) {
 	return p.Got > 0
 }
 
-// CompleteSince returns when the reading of the list began in which the point returned every
-// registration that it has, or the zero time if the list was not read to its end.
+// CompleteSince returns when the host began to read the list, if it has since read it to the end,
+// and else the zero time.
 func (f *Follow) CompleteSince() time.Time {
 	if f.ended {
 		return f.begun

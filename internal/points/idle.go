@@ -27,7 +27,7 @@ type idleStreams struct {
 	streams []*keptStream // the one used last is the last
 	broken  int           // kept streams in a row that were broken
 	// expiry calls expire when the first of streams has been kept for idleTime, or earlier.
-	// It is nil if no stream was kept since its last call. A timer for each stream would be
+	// It is nil before the first stream is kept, and after a call that left none. A timer for each stream would be
 	// set and stopped with each request, which costs both ends 2 % of a REGISTER.
 	expiry *time.Timer
 }

@@ -24,14 +24,14 @@ type Sighting struct {
 // namespace is what the points have said about one namespace.
 type namespace struct {
 	version uint64
-	said    map[peer.ID]map[peer.ID]*report // by point, then by peer
+	reports map[peer.ID]map[peer.ID]*report // by point, then by peer
 	expiry  time.Time                       // earliest time at which one may end
 }
 
 // report is what one point said of one peer.
 type report struct {
 	Sighting
-	said   time.Time
+	at     time.Time
 	memory int // bytes
 }
 
@@ -44,8 +44,8 @@ type report struct {
 func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
 	var until time.Time
 	differ := false
-	for _, said := range n.said {
-		w, has := said[id]
+	for _, reports := range n.reports {
+		w, has := reports[id]
 		if !has {
 			continue
 		}
@@ -69,8 +69,8 @@ func (n *namespace) current(id peer.ID) (current Sighting, known bool) {
 func (n *namespace) mergedAddrs(id peer.ID) []ma.Multiaddr {
 	var reports []*report
 	longest := 0
-	for _, point := range slices.Sorted(maps.Keys(n.said)) {
-		if w := n.said[point][id]; w != nil {
+	for _, point := range slices.Sorted(maps.Keys(n.reports)) {
+		if w := n.reports[point][id]; w != nil {
 			reports = append(reports, w)
 			longest = max(longest, len(w.Peer.Addrs))
 		}
@@ -95,7 +95,7 @@ func (s Sighting) same(other Sighting) bool {
 }
 
 // sameRecord reports whether two sightings of a peer are of one record. What a point shows of
-// a record depends on where the point is: the first addresses, which most others can reach, or
+// a record depends on where the point is: the first addresses, the most widely reachable ones, or
 // also those that make sense in the point's network.
 func (s Sighting) sameRecord(other Sighting) bool {
 	return s.Seq == other.Seq && (begins(s.Peer.Addrs, other.Peer.Addrs) || begins(other.Peer.Addrs, s.Peer.Addrs))
@@ -112,8 +112,8 @@ func begins(long, short []ma.Multiaddr) bool {
 
 // nextExpiry returns when the next registration ends, or the zero time.
 func (n *namespace) nextExpiry() (next time.Time) {
-	for _, said := range n.said {
-		for _, w := range said {
+	for _, reports := range n.reports {
+		for _, w := range reports {
 			if next.IsZero() || w.Until.Before(next) {
 				next = w.Until
 			}
@@ -122,21 +122,21 @@ func (n *namespace) nextExpiry() (next time.Time) {
 	return next
 }
 
-// renew updates when a registration ends if the point says the same record as before, with
+// renew moves the end of a registration if the point says the same record as before, with
 // the same addresses, and reports whether it did. That is the usual case, and five times as
 // fast as replacing the record. The addresses differ if the connection to the point is now
 // over another network.
 func (n *namespace) renew(point peer.ID, sighting Sighting, now time.Time) bool {
-	w := n.said[point][sighting.Peer.ID]
+	w := n.reports[point][sighting.Peer.ID]
 	if w == nil || !w.same(sighting) {
 		return false
 	}
-	w.Until, w.said = sighting.Until, now
+	w.Until, w.at = sighting.Until, now
 	n.expectExpiry(w.Until)
 	return true
 }
 
-// expectExpiry moves expiry to at if it is later.
+// expectExpiry sets expiry to at if at is earlier.
 func (n *namespace) expectExpiry(at time.Time) {
 	if n.expiry.IsZero() || at.Before(n.expiry) {
 		n.expiry = at

@@ -21,8 +21,8 @@ const (
 	// never said that it is too much, in requests per second.
 	growth = 4.0
 	// recoveryTime is how long the pace takes to grow back after it was halved, to a
-	// little less than it was before. It stays there for holdTime and doubles in
-	// doublingTime then, if requests have to wait.
+	// little less than it was before. After holdTime, counted from the halving, it doubles
+	// every doublingTime while requests have to wait.
 	recoveryTime = 5 * time.Second
 	holdTime     = 10 * time.Second
 	doublingTime = 10 * time.Second
@@ -52,13 +52,13 @@ type pace struct {
 	complaints int       // in a row: requests that were too much
 	waited     time.Time // when a request last had to wait
 	granted    int       // requests that had to wait and were let through
-	urgent     []*turn
-	others     []*turn
+	urgent     []*waiter
+	others     []*waiter
 	timer      *time.Timer // runs while requests wait; nil before the first
 }
 
-// turn is a request that waits.
-type turn struct {
+// waiter is a request that waits.
+type waiter struct {
 	price float64 // in tokens
 	come  chan struct{}
 }
@@ -78,7 +78,7 @@ func (p *pace) wait(ctx context.Context, urgent bool, price float64) error {
 		return nil
 	case <-ctx.Done():
 		p.leave(t)
-		return fmt.Errorf("wait for a turn: %w", ctx.Err())
+		return fmt.Errorf("wait for the rate limit of the point: %w", ctx.Err())
 	}
 }
 
@@ -99,15 +99,15 @@ func (p *pace) pay(price float64) bool {
 	return true
 }
 
-// enter pays the price and returns nil, or returns the turn to wait for.
-func (p *pace) enter(urgent bool, price float64) *turn {
+// enter pays the price and returns nil, or returns the waiter whose turn is still to come.
+func (p *pace) enter(urgent bool, price float64) *waiter {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.pay(price) {
 		return nil
 	}
 	p.waited = p.counted
-	t := &turn{price, make(chan struct{})}
+	t := &waiter{price, make(chan struct{})}
 	if urgent {
 		p.urgent = append(p.urgent, t)
 	} else {
@@ -117,11 +117,11 @@ func (p *pace) enter(urgent bool, price float64) *turn {
 	return t
 }
 
-// leave gives up a turn. If it has come already, its tokens go to the next.
-func (p *pace) leave(t *turn) {
+// leave removes a waiter. If its turn has come already, its tokens go to the next.
+func (p *pace) leave(t *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	is := func(other *turn) bool { return other == t }
+	is := func(other *waiter) bool { return other == t }
 	waiting := len(p.urgent) + len(p.others)
 	p.urgent = slices.DeleteFunc(p.urgent, is)
 	p.others = slices.DeleteFunc(p.others, is)
@@ -131,7 +131,7 @@ func (p *pace) leave(t *turn) {
 	p.schedule()
 }
 
-// schedule sets the timer for the next turn, if a request waits.
+// schedule sets the timer for the next waiter, if there is one.
 func (p *pace) schedule() {
 	if len(p.urgent)+len(p.others) == 0 {
 		return
@@ -165,7 +165,7 @@ func (p *pace) grant() {
 }
 
 // next returns the queue whose turn it is.
-func (p *pace) next() *[]*turn {
+func (p *pace) next() *[]*waiter {
 	if len(p.urgent) == 0 || len(p.others) > 0 && p.granted%shareOfOthers == shareOfOthers-1 {
 		return &p.others
 	}

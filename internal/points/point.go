@@ -34,7 +34,7 @@ type Point struct {
 	pace      *pace
 	idle      idleStreams
 	watchdogs watchdogs
-	turns     chan struct{} // holds a token for each call of InTurn that has its turn
+	slots     chan struct{} // holds a token for each call of InTurn that has its turn
 
 	mu               sync.Mutex
 	addrs            []ma.Multiaddr // to dial; replaced, never written to
@@ -53,17 +53,17 @@ func newPoint(c *Config, id peer.ID) *Point {
 	follows, _ := simplelru.NewLRU[string, *Follow](maxFollowed, nil) // the only error is that of a size of 0
 	return &Point{
 		config: c, id: id, conns: conns{c.Host, id}, pace: newPace(),
-		turns: make(chan struct{}, MaxIdleStreams), changed: make(chan struct{}), follows: follows,
+		slots: make(chan struct{}, MaxIdleStreams), changed: make(chan struct{}), follows: follows,
 	}
 }
 
 // ID returns the point's peer ID.
 func (p *Point) ID() peer.ID { return p.id }
 
-// RoundTrip makes a request and counts how it ends. The request waits first while the
-// point is in backoff, which fails at once if that is for too long, and for its turn in the
-// point's pace. Then it takes at most five seconds. Neither takes longer than ctx. The
-// error says which step has failed, or is that of r.Read; it does not name the point.
+// RoundTrip makes a request and counts how it ends. The request first waits for the end of the
+// point's backoff; if that is too far off, it fails at once. Then it waits for the point's pace.
+// Then it takes at most five seconds. All of it ends with ctx. The error says which step has
+// failed, or is that of r.Read; it does not name the point.
 func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 	trial, err := p.admit(ctx)
 	if err != nil {
@@ -82,14 +82,14 @@ func (p *Point) RoundTrip(ctx context.Context, r Request) error {
 
 // RoundTrips makes requests as RoundTrip does, and sends several together on a kept stream, in
 // one write. It returns the errors of the requests. If there are several, it neither waits for
-// the point's pace nor makes a request again on another stream: the error of those that it has
-// not made is [ErrNotMade].
+// the point's pace nor makes a request again on another stream: the error of those that were not
+// answered is [ErrNotAnswered].
 func (p *Point) RoundTrips(ctx context.Context, requests []Request) []error {
 	if len(requests) == 1 {
 		return []error{p.RoundTrip(ctx, requests[0])}
 	}
 	errs := p.together(ctx, requests[:p.letThrough(requests)])
-	return append(errs, slices.Repeat([]error{ErrNotMade}, len(requests)-len(errs))...)
+	return append(errs, slices.Repeat([]error{ErrNotAnswered}, len(requests)-len(errs))...)
 }
 
 // letThrough returns how many of the requests may be sent together now.
@@ -97,8 +97,8 @@ func (p *Point) letThrough(requests []Request) int {
 	if p.Failing() {
 		return 0
 	}
-	for n, most := 0, min(len(requests), p.maxBatch()); ; n++ {
-		if n == most || !p.pace.try(cmp.Or(requests[n].Price, 1)) {
+	for n, limit := 0, min(len(requests), p.maxBatch()); ; n++ {
+		if n == limit || !p.pace.try(cmp.Or(requests[n].Price, 1)) {
 			return n
 		}
 	}
@@ -138,7 +138,7 @@ func (p *Point) batch(ctx context.Context, st *keptStream, requests []Request) [
 	for _, err := range b.errs {
 		p.count(ctx, begun, err)
 	}
-	if len(requests) > 1 && !st.Conn().IsClosed() && (len(b.errs) > 0 || time.Since(begun) >= silence) {
+	if len(requests) > 1 && !st.Conn().IsClosed() && (len(b.errs) > 0 || time.Since(begun) >= probeAfter) {
 		p.batchEnded(err == nil)
 	}
 	return b.errs
@@ -154,7 +154,8 @@ func (p *Point) maxBatch() int {
 	return min(maxBatch, max(1, p.answerTime.within(batchTime)))
 }
 
-// batchEnded records whether all requests of a batch were answered, after the first was.
+// batchEnded records whether all requests of a batch were answered. It is called if the first one
+// was, or if none was for a second.
 func (p *Point) batchEnded(whole bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,8 +172,8 @@ func (p *Point) batchEnded(whole bool) {
 // are kept, and those at another point do not wait for this one.
 func (p *Point) InTurn(ctx context.Context, request func() error) error {
 	select {
-	case p.turns <- struct{}{}:
-		defer func() { <-p.turns }()
+	case p.slots <- struct{}{}:
+		defer func() { <-p.slots }()
 		return request()
 	case <-ctx.Done():
 		return fmt.Errorf("wait for other registrations: %w", ctx.Err())
@@ -246,7 +247,7 @@ func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error 
 	defer e.release()
 	id, err := p.reuse(ctx, e, r)
 	if err != nil && ctx.Err() == nil {
-		id, err = p.renew(ctx, begun, e, r, err)
+		id, err = p.onNewStream(ctx, begun, e, r, err)
 	}
 	if err != nil {
 		return err
@@ -257,7 +258,8 @@ func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error 
 // errNoStream means that no stream is kept.
 var errNoStream = errors.New("no idle stream")
 
-// reuse makes a request on a kept stream. Its error says nothing about the point.
+// reuse makes a request on a kept stream. An error before the request's time is over says nothing
+// about the point: only the stream may have been broken.
 func (p *Point) reuse(ctx context.Context, e *exchange, r Request) (protocol.ID, error) {
 	st := p.keptStream()
 	if st == nil {
@@ -294,9 +296,9 @@ func (p *Point) watched(e *exchange, c network.Conn, wait func() error) error {
 	return wait()
 }
 
-// renew makes a request on a new stream, in what is left of the request's time. err is why it
+// onNewStream makes a request on a new stream, in what is left of the request's time. err is why it
 // was not made on a kept one.
-func (p *Point) renew(ctx context.Context, begun time.Time, e *exchange, r Request, err error) (protocol.ID, error) {
+func (p *Point) onNewStream(ctx context.Context, begun time.Time, e *exchange, r Request, err error) (protocol.ID, error) {
 	ctx, cancel := context.WithDeadline(ctx, begun.Add(requestTimeout))
 	defer cancel()
 	var id protocol.ID
@@ -344,17 +346,17 @@ func (p *Point) open(ctx context.Context, begun time.Time, e *exchange) (again b
 	return e.watchdog.closed(), st, err
 }
 
-// AnswerLimit returns how many registrations to ask for, of most, so that the answer comes
+// AnswerLimit returns how many registrations to ask for, at most wanted, so that the answer comes
 // through: the host may be connected to the point only over a relay that carries a limited
 // number of bytes. limited is whether it is.
-func (p *Point) AnswerLimit(most int) (limit int, limited bool) {
+func (p *Point) AnswerLimit(wanted int) (limit int, limited bool) {
 	budget, limited := p.conns.answerBudget()
 	if !limited {
-		return most, false
+		return wanted, false
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.registrationSize.fit(budget, most), true
+	return p.registrationSize.fit(budget, wanted), true
 }
 
 // LimitedAnswer records what came of AnswerLimit: the size of an answer with n registrations,
@@ -504,7 +506,7 @@ func (p *Point) followed(namespace string) *Follow {
 	return f
 }
 
-// FollowOnce returns a Follow from the first page that nobody else has. Done need not be
+// FollowOnce returns a Follow that begins at the first page and is not shared. Done need not be
 // called.
 func (p *Point) FollowOnce(namespace string) *Follow {
 	return newFollow(p.conns, namespace)

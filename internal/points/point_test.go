@@ -149,7 +149,7 @@ func TestSilentPoint(t *testing.T) {
 		require.Equal(t, fairTime/2, time.Since(begun))
 		require.False(t, p.inBackoff(), "it had no time")
 
-		ctx, cancel = context.WithTimeout(t.Context(), fairTime+silence/4) // so that only one timer is due
+		ctx, cancel = context.WithTimeout(t.Context(), fairTime+probeAfter/4) // so that only one timer is due
 		defer cancel()
 		require.ErrorIs(t, sayHello(ctx, p), context.DeadlineExceeded)
 		require.True(t, p.inBackoff(), "it had some")

@@ -209,8 +209,8 @@ func (p *Presence) longestSilent(points map[peer.ID]int) (silent peer.ID) {
 }
 
 // forgetEarly forgets what a point has told, except about the peers whose registrations there end
-// last: no more than most of them are kept.
-func (p *Presence) forgetEarly(point peer.ID, most int) {
+// last. It keeps at most limit of those.
+func (p *Presence) forgetEarly(point peer.ID, limit int) {
 	var ids []peer.ID
 	for id, deadlines := range p.peers {
 		if _, told := deadlines[point]; told {
@@ -220,7 +220,7 @@ func (p *Presence) forgetEarly(point peer.ID, most int) {
 	slices.SortFunc(ids, func(a, b peer.ID) int {
 		return cmp.Compare(p.peers[b][point].point, p.peers[a][point].point)
 	})
-	for _, id := range ids[min(most, len(ids)):] {
+	for _, id := range ids[min(limit, len(ids)):] {
 		delete(p.peers[id], point)
 		if len(p.peers[id]) == 0 {
 			delete(p.peers, id)

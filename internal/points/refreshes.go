@@ -8,8 +8,8 @@ import (
 // Refreshes plans when registrations are refreshed, those of many namespaces together. The
 // zero value is ready for use. All methods may be called at the same time.
 type Refreshes struct {
-	mu    sync.Mutex
-	batch time.Time // when many are to be refreshed together
+	mu     sync.Mutex
+	shared time.Time // when many are to be refreshed together
 }
 
 // RefreshWindow returns when to refresh a registration for ttl, counted from when it was
@@ -26,8 +26,8 @@ func (r *Refreshes) After(begun time.Time, ttl time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	earliest, latest := RefreshWindow(ttl)
-	if after := r.batch.Sub(begun); after < earliest || after > latest {
-		r.batch = begun.Add(Jitter(latest))
+	if after := r.shared.Sub(begun); after < earliest || after > latest {
+		r.shared = begun.Add(Jitter(latest))
 	}
-	return time.Until(r.batch)
+	return time.Until(r.shared)
 }

@@ -26,9 +26,9 @@ const (
 // many as usual.
 type registrationSize int
 
-// fit returns how many registrations, of most, fit into a number of bytes.
-func (s *registrationSize) fit(bytes, most int) int {
-	return min(most, max(1, bytes/max(usualRegistration, int(*s))))
+// fit returns how many registrations fit into a number of bytes, at most limit.
+func (s *registrationSize) fit(bytes, limit int) int {
+	return min(limit, max(1, bytes/max(usualRegistration, int(*s))))
 }
 
 // add records the size of an answer with n registrations.

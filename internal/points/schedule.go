@@ -31,10 +31,10 @@ type Schedule[T any] struct {
 }
 
 // NewSchedule returns a Schedule that calls begin for each Refresher that is to be refreshed, and
-// then refresh for groups of those for which begin has returned true. Begin must end the refresh of the
-// others, and refresh that of each in its group: with Done or with Go. Both may be called at the same
-// time, but never for the same Refresher. The context of a group lasts for groupTimeout, and ends when
-// one in it is no longer to be refreshed.
+// then refresh for groups of those for which begin has returned true. If begin returns false, it must
+// end that Refresher's turn with Done or Go. The function refresh must do so for all in its group.
+// Both functions may be called at the same time, but never for the same Refresher. The context of a
+// group lasts for groupTimeout, and ends when one in it is no longer to be refreshed.
 func NewSchedule[T any](begin func(T) (together bool), refresh func(ctx context.Context, group []T)) *Schedule[T] {
 	s := &Schedule[T]{begin: begin, refresh: refresh}
 	s.timer = time.AfterFunc(time.Hour, s.check)
@@ -55,7 +55,7 @@ func (s *Schedule[T]) start(ctx context.Context, r *Refresher[T]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.ctx = ctx
-	s.wait(r)
+	s.enqueue(r)
 }
 
 func (s *Schedule[T]) stop(r *Refresher[T]) {
@@ -64,7 +64,7 @@ func (s *Schedule[T]) stop(r *Refresher[T]) {
 	r.ending = true
 	switch {
 	case !r.busy:
-		s.rest(r)
+		s.finish(r)
 	case r.cancel != nil:
 		r.cancel()
 	}
@@ -76,7 +76,7 @@ func (s *Schedule[T]) Wake(r *Refresher[T]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.woken = true
-	s.wait(r)
+	s.enqueue(r)
 }
 
 // Ask waits for a refresh that begins after the call, and returns when to ask again. Calls that come
@@ -99,7 +99,7 @@ func (s *Schedule[T]) ask(r *Refresher[T], answer chan outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r.asks = append(r.asks, answer)
-	s.wait(r)
+	s.enqueue(r)
 }
 
 // Done ends a refresh. next is how long to wait before the next one, also after a failure.
@@ -107,11 +107,11 @@ func (s *Schedule[T]) Done(r *Refresher[T], next time.Duration, err error) {
 	r.refreshed(outcome{next, err}, !errors.Is(err, ErrNoPoints))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rest(r)
+	s.finish(r)
 }
 
-// Go refreshes r alone, in a goroutine of its own, and ends the refresh with what this returns. It
-// takes as long as it needs, or until the context of Run ends.
+// Go refreshes r alone, in a goroutine of its own, and ends that with what the function returns.
+// The function takes as long as it needs, or until the context of Run ends.
 func (s *Schedule[T]) Go(r *Refresher[T], refresh func(context.Context) (next time.Duration, err error)) {
 	go func() {
 		next, err := refresh(r.ctx)
@@ -127,7 +127,7 @@ func (s *Schedule[T]) check() {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.rest(r)
+		s.finish(r)
 		return true
 	})
 	for len(due) > maxGroup {
@@ -171,7 +171,7 @@ func (s *Schedule[T]) enter(group []*Refresher[T], cancel func()) (due []T) {
 	defer s.mu.Unlock()
 	for _, r := range group {
 		if r.ending {
-			s.rest(r)
+			s.finish(r)
 			continue
 		}
 		r.cancel = cancel
@@ -180,19 +180,19 @@ func (s *Schedule[T]) enter(group []*Refresher[T], cancel func()) (due []T) {
 	return due
 }
 
-// rest lets r wait for the next check, or end. s.mu is held.
-func (s *Schedule[T]) rest(r *Refresher[T]) {
+// finish lets r wait for the next check, or end. s.mu is held.
+func (s *Schedule[T]) finish(r *Refresher[T]) {
 	r.busy, r.asked, r.cancel = false, nil, nil
 	if r.ending {
 		s.queue.remove(r)
 		close(r.ended)
 		return
 	}
-	s.wait(r)
+	s.enqueue(r)
 }
 
-// wait puts r into the queue where it belongs. s.mu is held.
-func (s *Schedule[T]) wait(r *Refresher[T]) {
+// enqueue puts r into the queue where it belongs. s.mu is held.
+func (s *Schedule[T]) enqueue(r *Refresher[T]) {
 	if r.busy || r.ending || r.ctx == nil {
 		return
 	}

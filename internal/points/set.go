@@ -33,13 +33,13 @@ type Set struct {
 
 	scanning sync.Mutex // held while the peerstore is scanned
 
-	mu         sync.Mutex
-	anySpeaker bool
-	points     map[peer.ID]*Point // replaced, never written to
-	others     map[peer.ID]*Point // peers that were asked and are not in points
-	scanned    time.Time          // when points was last read from the peerstore
-	outdated   bool               // whether the peerstore has changed since
-	renamed    chan struct{}      // closed and replaced when other points are named
+	mu           sync.Mutex
+	anySpeaker   bool
+	points       map[peer.ID]*Point // replaced, never written to
+	others       map[peer.ID]*Point // peers that were asked and are not in points
+	scanned      time.Time          // when points was last read from the peerstore
+	outdated     bool               // whether the peerstore has changed since
+	namedChanged chan struct{}      // closed and replaced when other points are named
 }
 
 // New returns the points of a host. It sends nothing yet.
@@ -50,7 +50,7 @@ func New(c Config) *Set {
 	if c.WallClock == nil {
 		c.WallClock = func() time.Time { return time.Now().Round(0) }
 	}
-	s := &Set{config: c, sightings: newSightings(), others: make(map[peer.ID]*Point), renamed: make(chan struct{})}
+	s := &Set{config: c, sightings: newSightings(), others: make(map[peer.ID]*Point), namedChanged: make(chan struct{})}
 	if c.AnySpeaker {
 		s.anySpeaker = true
 	} else {
@@ -86,11 +86,11 @@ func (s *Set) SetNamed(named []peer.AddrInfo) {
 	}
 	s.points, s.anySpeaker = points, false
 	s.sightings.setNamed(maps.Keys(points))
-	close(s.renamed)
-	s.renamed = make(chan struct{})
+	close(s.namedChanged)
+	s.namedChanged = make(chan struct{})
 }
 
-// Removed reports whether a peer is not a point any more because others were named.
+// Removed reports whether points are named and this peer is none of them.
 func (s *Set) Removed(id peer.ID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,11 +227,11 @@ func (s *Set) Listen(wake func(slept bool)) (*Listener, error) {
 	return l, nil
 }
 
-// renaming implements [source].
-func (s *Set) renaming() <-chan struct{} {
+// namedChange implements [source].
+func (s *Set) namedChange() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.renamed
+	return s.namedChanged
 }
 
 // settled implements [source]. Only now must the peerstore be scanned again: a peer may cause
@@ -263,7 +263,8 @@ func (s *Set) noticed(e any) bool {
 	}
 }
 
-// met records that a peer speaks protocols, and reports whether that makes it a point.
+// met handles the news that a peer speaks protocols. A known point may be tried now. met reports
+// whether the peer is a point or may become one.
 func (s *Set) met(id peer.ID, protocols []protocol.ID) bool {
 	speaks := slices.ContainsFunc(protocols, func(p protocol.ID) bool { return slices.Contains(s.config.Protocols, p) })
 	if !speaks {

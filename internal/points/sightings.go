@@ -17,7 +17,7 @@ const (
 	// share and no other.
 	maxShare = 9 << 18
 	// maxMemory bounds the memory for all points together, and maxSpeaking the number of
-	// points in one namespace. Registrations of hours outlive the points that returned
+	// points in one namespace. Lasting registrations outlive the points that returned
 	// them, and anybody can be a point for a moment, again and again. The points that
 	// answered longest ago are forgotten first.
 	maxMemory   = 16 * maxShare
@@ -59,7 +59,7 @@ func (s *Sightings) setNamed(points iter.Seq[peer.ID]) {
 		s.named[point] = struct{}{}
 	}
 	for ns, n := range s.namespaces {
-		for point := range n.said {
+		for point := range n.reports {
 			if s.removed(point) {
 				s.forget(n, point)
 			}
@@ -75,8 +75,8 @@ func (s *Sightings) removed(point peer.ID) bool {
 }
 
 // Record remembers what a point says about a namespace, as far as it fits into the point's
-// share. Each element of seen is replaced by what all points say of its peer. Nothing happens
-// if the point has been removed.
+// share. Each element of seen that fits is replaced by what all points say of its peer. Nothing
+// happens if the point has been removed.
 func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,18 +88,18 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.makeRoom(point)
 	n := s.namespaces[ns]
 	if n == nil {
-		n = &namespace{said: make(map[peer.ID]map[peer.ID]*report)}
+		n = &namespace{reports: make(map[peer.ID]map[peer.ID]*report)}
 		s.namespaces[ns] = n
 	}
-	if n.said[point] == nil && len(n.said) >= maxSpeaking {
-		s.forget(n, s.longestSilent(maps.Keys(n.said)))
+	if n.reports[point] == nil && len(n.reports) >= maxSpeaking {
+		s.forget(n, s.longestSilent(maps.Keys(n.reports)))
 	}
 	for i := range seen {
 		id := seen[i].Peer.ID
 		if !n.renew(point, seen[i], s.now()) {
 			s.change(n, id, func() { s.replace(n, point, seen[i]) })
 		}
-		if n.said[point][id] == nil { // it did not fit
+		if n.reports[point][id] == nil { // it did not fit
 			continue
 		}
 		seen[i], _ = n.current(id)
@@ -139,7 +139,7 @@ func (s *Sightings) longestSilent(points iter.Seq[peer.ID]) (silent peer.ID) {
 
 // forget forgets what a point has said of a namespace.
 func (s *Sightings) forget(n *namespace, point peer.ID) {
-	for id := range n.said[point] {
+	for id := range n.reports[point] {
 		s.change(n, id, func() { s.remove(n, point, id) })
 	}
 }
@@ -154,8 +154,8 @@ func (s *Sightings) ReportedBy(ns string, point peer.ID) []Sighting {
 	if n == nil {
 		return nil
 	}
-	said := make([]Sighting, 0, len(n.said[point]))
-	for id := range n.said[point] {
+	said := make([]Sighting, 0, len(n.reports[point]))
+	for id := range n.reports[point] {
 		current, _ := n.current(id)
 		said = append(said, current)
 	}
@@ -171,17 +171,17 @@ func (s *Sightings) Complete(ns string, point peer.ID, since time.Time) {
 	if n == nil {
 		return
 	}
-	for id, w := range n.said[point] {
-		if w.said.Before(since) {
+	for id, w := range n.reports[point] {
+		if w.at.Before(since) {
 			s.change(n, id, func() { s.remove(n, point, id) })
 		}
 	}
 	s.tidy(ns)
 }
 
-// Live returns up to most peers whose registrations have not ended, or all if most is 0.
+// Live returns at most limit peers whose registrations have not ended, or all if limit is 0.
 // Each point has an equal part of them if it knows enough.
-func (s *Sightings) Live(ns string, most int) []Sighting {
+func (s *Sightings) Live(ns string, limit int) []Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expire(ns)
@@ -191,9 +191,9 @@ func (s *Sightings) Live(ns string, most int) []Sighting {
 	}
 	var parts [][]peer.ID // the peers of each point
 	longest := 0
-	for _, said := range n.said {
-		parts = append(parts, slices.Collect(maps.Keys(said)))
-		longest = max(longest, len(said))
+	for _, reports := range n.reports {
+		parts = append(parts, slices.Collect(maps.Keys(reports)))
+		longest = max(longest, len(reports))
 	}
 	var live []Sighting
 	taken := make(map[peer.ID]struct{})
@@ -202,7 +202,7 @@ func (s *Sightings) Live(ns string, most int) []Sighting {
 			if i >= len(part) {
 				continue
 			}
-			if most > 0 && len(live) == most {
+			if limit > 0 && len(live) == limit {
 				return live
 			}
 			if _, twice := taken[part[i]]; twice {
@@ -263,10 +263,10 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	if s.shares[point]+w.memory > maxShare {
 		return
 	}
-	if n.said[point] == nil {
-		n.said[point] = make(map[peer.ID]*report)
+	if n.reports[point] == nil {
+		n.reports[point] = make(map[peer.ID]*report)
 	}
-	n.said[point][id] = w
+	n.reports[point][id] = w
 	n.expectExpiry(w.Until)
 	s.shares[point] += w.memory
 	s.memory += w.memory
@@ -274,14 +274,14 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 
 // remove forgets what a point has said of a peer.
 func (s *Sightings) remove(n *namespace, point, id peer.ID) {
-	said := n.said[point]
-	w, has := said[id]
+	reports := n.reports[point]
+	w, has := reports[id]
 	if !has {
 		return
 	}
-	delete(said, id)
-	if len(said) == 0 {
-		delete(n.said, point)
+	delete(reports, id)
+	if len(reports) == 0 {
+		delete(n.reports, point)
 	}
 	s.shares[point] -= w.memory
 	s.memory -= w.memory
@@ -297,8 +297,8 @@ func (s *Sightings) expire(ns string) {
 	if n == nil || now.Before(n.expiry) {
 		return
 	}
-	for point, said := range n.said {
-		for id, w := range said {
+	for point, reports := range n.reports {
+		for id, w := range reports {
 			if !now.Before(w.Until) {
 				s.change(n, id, func() { s.remove(n, point, id) })
 			}
@@ -322,7 +322,7 @@ func (s *Sightings) sweep() {
 
 // tidy forgets a namespace without peers.
 func (s *Sightings) tidy(ns string) {
-	if len(s.namespaces[ns].said) == 0 {
+	if len(s.namespaces[ns].reports) == 0 {
 		delete(s.namespaces, ns)
 	}
 }

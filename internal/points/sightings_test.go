@@ -233,7 +233,7 @@ func TestSightingsOfPassingPoints(t *testing.T) {
 		}
 		require.Equal(t, memory, s.memory)
 		require.LessOrEqual(t, memory, maxMemory)
-		require.LessOrEqual(t, len(s.namespaces["n"].said), maxSpeaking)
+		require.LessOrEqual(t, len(s.namespaces["n"].reports), maxSpeaking)
 		require.Len(t, s.answered, len(s.shares))
 	}
 	require.Len(t, s.ReportedBy("n", "honest"), 20)

@@ -40,7 +40,7 @@ func (s *watchdogs) of(c network.Conn) *watchdog {
 }
 
 // watchdog closes a connection to a point when it is dead: while requests wait, nothing came on
-// it for [silence], and then no answer to a probe. A late answer alone is no reason to close it,
+// it for [probeAfter], and then no answer to a probe. A late answer alone is no reason to close it,
 // because the point may make a request wait, and other requests and protocols use the connection.
 //
 // A point gains nothing from the probe: it can hold a request no longer than requestTimeout, with
@@ -75,9 +75,9 @@ func (w *watchdog) begin(probeTime time.Duration) {
 	}
 	w.heard = time.Now()
 	if w.timer == nil {
-		w.timer = time.AfterFunc(silence, w.check)
+		w.timer = time.AfterFunc(probeAfter, w.check)
 	} else {
-		w.timer.Reset(silence)
+		w.timer.Reset(probeAfter)
 	}
 }
 
@@ -115,7 +115,7 @@ func (w *watchdog) closed() bool {
 	return w.dead
 }
 
-// check probes the connection if nothing has come for [silence], and closes it if it is dead.
+// check probes the connection if nothing has come for [probeAfter], and closes it if it is dead.
 func (w *watchdog) check() {
 	ctx, p := w.beginProbe()
 	if p == nil {
@@ -140,9 +140,9 @@ func (w *watchdog) beginProbe() (context.Context, *probing) {
 	if w.waiting == 0 {
 		return nil, nil
 	}
-	wait := time.Until(w.heard.Add(silence))
+	wait := time.Until(w.heard.Add(probeAfter))
 	if w.probing != nil {
-		wait = silence
+		wait = probeAfter
 	}
 	if wait > 0 {
 		w.timer.Reset(wait)
@@ -163,7 +163,7 @@ func (w *watchdog) judge(ctx context.Context, begun time.Time) (dead bool) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && !w.heard.After(begun):
 		w.dead = true
 	default:
-		w.timer.Reset(silence)
+		w.timer.Reset(probeAfter)
 	}
 	return w.dead
 }

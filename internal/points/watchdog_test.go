@@ -103,7 +103,7 @@ func TestDeadConnection(t *testing.T) {
 					delay.Store(0)
 					begun := time.Now()
 					sayHellos(t, p, row.requests)
-					require.GreaterOrEqual(t, time.Since(begun), silence+minProbeTime)
+					require.GreaterOrEqual(t, time.Since(begun), probeAfter+minProbeTime)
 					require.Less(t, time.Since(begun), 3*time.Second)
 					require.True(t, before.IsClosed())
 					require.False(t, p.ConnectedSince(time.Now()))
@@ -136,8 +136,8 @@ func TestConnectionDiesWhileAPointIsSlow(t *testing.T) {
 			answering(yes)(st, r)
 		}, p)
 		before := b.conn(t, p)
-		died := time.Now().Add(2 * silence)
-		time.AfterFunc(2*silence, func() {
+		died := time.Now().Add(2 * probeAfter)
+		time.AfterFunc(2*probeAfter, func() {
 			b.behave(answering(yes), p)
 			b.nat.Forget()
 		})
@@ -149,7 +149,7 @@ func TestConnectionDiesWhileAPointIsSlow(t *testing.T) {
 }
 
 // TestLateAnswers: a point lets many requests wait for almost as long as they may take. The
-// connection stays, the requests succeed, and they share one probe for each second of silence.
+// connection stays, the requests succeed, and they share one probe for each second of probeAfter.
 func TestLateAnswers(t *testing.T) {
 	for name, rest := range map[string]time.Duration{"kept streams": time.Second, "new streams": idleTime + time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestBatchesAtASlowPoint(t *testing.T) {
 				if err == nil {
 					made++
 				} else {
-					require.ErrorIs(t, err, ErrNotMade)
+					require.ErrorIs(t, err, ErrNotAnswered)
 				}
 			}
 			time.Sleep(10 * time.Second)

@@ -63,7 +63,7 @@ func writeKeptLine(w io.Writer, r *report) {
 func writeHeader(w io.Writer, r *report) {
 	writeOrigin(w, r)
 	fmt.Fprint(w, "Rate ratio: requests per second, divided by the echo's.\n"+
-		"CPU ratio: the echo's CPU time per request, divided by the side's.\n\n")
+		"CPU ratio: the echo's CPU time per request, divided by that of the row's request.\n\n")
 }
 
 // writeTargets writes the requests that have a target. The raw client uses the kind of stream
