@@ -30,17 +30,21 @@ type Client struct {
 
 var _ discovery.Discovery = (*Client)(nil)
 
-// NewClient returns a client for h. Errors of the options are logged, and every call
+// NewClient returns a client for h. Errors of the arguments are logged, and every call
 // returns them.
 func NewClient(h host.Host, opts ...ClientOption) *Client {
-	if h == nil {
-		return &Client{err: errors.New("rendezvous client: a host is needed")}
-	}
 	config := defaultClientConfig()
 	c := new(Client)
-	if err := applyOptions(&config, opts); err != nil {
+	err := applyOptions(&config, opts)
+	if h == nil {
+		err = errors.New("a host is needed")
+	}
+	if err != nil {
 		c.err = fmt.Errorf("rendezvous client: %w", err)
-		logging.Log.Error("every call of this rendezvous client fails because of its options", "error", c.err)
+		logging.Log.Error("every call of this rendezvous client fails because of its arguments", "error", c.err)
+	}
+	if h == nil {
+		return c
 	}
 	c.named = config.named
 	c.asker = newAsker(h, config)
@@ -71,6 +75,11 @@ func (c *Client) check(ns string) error {
 // seconds. With a ttl of 0 the point chooses. It returns the TTL that the point granted, at
 // most ttl. If ttl is 0, the result is at most [DefaultTTL], or [MaxStandardTTL] over [StandardID].
 // The registration ends after that time unless it is refreshed.
+//
+// Register waits first, up to five seconds, until the point's backoff after failures ends, and
+// fails at once if that is later. The request takes five seconds at most. If the point refuses
+// it, the error is a [*StatusError]; any other error but that of ctx or the arguments means that
+// there was no valid answer.
 func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl time.Duration) (time.Duration, error) {
 	if c.err != nil {
 		return 0, c.err
@@ -86,8 +95,8 @@ func (c *Client) Register(ctx context.Context, point peer.ID, ns string, ttl tim
 // [StandardID]. There is no answer, so no error means only that the message was sent. Over
 // [RendezvousID_v001] it sends nothing, but still opens a stream to learn the protocol: a
 // registration that is not refreshed ends there within seconds. Unregister takes one second
-// at most, and fails at once if the point is in backoff. [Client.KeepRegistered] and
-// [Client.Advertise] unregister by themselves.
+// at most, and fails at once if the point is in backoff. ns must not be empty.
+// [Client.KeepRegistered] and [Client.Advertise] unregister by themselves.
 func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error {
 	if c.err != nil {
 		return c.err
@@ -101,10 +110,10 @@ func (c *Client) Unregister(ctx context.Context, point peer.ID, ns string) error
 }
 
 // Discover asks one point for a random sample of the peers in namespace ns. It returns at
-// most limit registrations; 0, and any limit over [MaxDiscoverLimit], stand for
+// most limit registrations; a limit below 1, or over [MaxDiscoverLimit], stands for
 // MaxDiscoverLimit. An empty ns asks across all namespaces. Invalid records are left out.
 // The host itself may be among the peers. The caller owns the result. Nothing is added to
-// the host's peerstore.
+// the host's peerstore. Discover waits, and fails, as [Client.Register] does.
 //
 // Over [StandardID], Discover reads up to eight pages and returns the registrations that the
 // point hands out first. At most points these are the oldest ones, not a random sample. If a
@@ -131,7 +140,8 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // since. The host also registers again when the connection to the point is lost. When ctx
 // ends, the client unregisters, which takes a second at most.
 //
-// The channel carries the state whenever it changes. It need not be read: it holds only
+// The channel carries the state whenever it changes, also when the last registration in a
+// namespace ends. It need not be read: it holds only
 // the newest state and blocks nothing. It is closed after ctx has ended and everything
 // that KeepRegistered started has ended. Registrations over [RendezvousID_v001] end with their
 // TTL. The error is about the arguments, and is returned at once.
@@ -159,8 +169,9 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 // are there, until ctx ends. Then it closes the channel. The host itself is left out.
 // Watch asks the namespace's points about once a second while peers or points come and go,
 // and down to every eighth second while none do. A peer has left when the point that returned
-// it answers and no longer has it, up to one TTL after the peer is gone. Time in which
-// the point does not answer does not count.
+// it answers and no longer has it, up to one TTL after the peer is gone, and up to two after a
+// peer unregistered at the point over [StandardID]. Time in which the point does not answer does
+// not count.
 //
 // The reader may be slow: Watch reports the difference between what the reader was told
 // and the present, so a peer that came and went meanwhile is not reported. In a namespace
@@ -227,7 +238,8 @@ func (c *Client) advertise(ctx context.Context, ns string, opts []discovery.Opti
 //
 // Peers that the host is connected to are left out. gossipsub knows these already, and
 // lengthens a peer's backoff each time that the peer is found. [discovery.Limit] bounds the
-// number of peers; it is 50 by default and [MaxDiscoverLimit] at most. If no point is known,
+// number of peers; it is 50 by default and [MaxDiscoverLimit] at most, and a negative one is an
+// error. If no point is known,
 // the error is [ErrNoPoints]. If there is an error, the channel is closed and empty.
 func (c *Client) FindPeers(ctx context.Context, ns string, opts ...discovery.Option) (<-chan peer.AddrInfo, error) {
 	out, err := c.findPeers(ctx, ns, opts)

@@ -5,6 +5,7 @@ package rendezvous
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -139,11 +140,11 @@ func (r *registrar) awaitPoint(ctx context.Context) {
 
 // keepRegistered keeps the host registered in namespaces until ctx ends.
 func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-chan State, error) {
-	c := &keepCall{silence: r.silence, out: make(chan State), changed: make(chan struct{}, 1)}
 	if err := r.lock(); err != nil {
 		return nil, err
 	}
 	defer r.mu.Unlock()
+	c := newKeepCall(r.silence)
 	for i, ns := range namespaces {
 		if slices.Contains(namespaces[:i], ns) {
 			continue
@@ -156,6 +157,7 @@ func (r *registrar) keepRegistered(ctx context.Context, namespaces []string) (<-
 	notify(c.changed)
 	go func() {
 		defer close(c.out)
+		defer c.lapse.Stop()
 		latest.Publish(ctx, c.out, c.changed, publishInterval, c.build)
 		r.end(c)
 	}()
@@ -306,13 +308,23 @@ type keepCall struct {
 	namespaces []*users
 	out        chan State
 	changed    chan struct{} // holds a token when the state has changed
+	lapse      *time.Timer   // runs until the first namespace in which the host is no longer registered then
+}
+
+func newKeepCall(silence *points.Silence) *keepCall {
+	c := &keepCall{silence: silence, out: make(chan State), changed: make(chan struct{}, 1)}
+	c.lapse = time.AfterFunc(MaxTTL, func() { notify(c.changed) })
+	return c
 }
 
 // publishInterval is how long changes of the state are collected.
 const publishInterval = 100 * time.Millisecond
 
-// build builds the present state in the memory of an earlier one.
+// build builds the present state in the memory of an earlier one. The next one is due when a
+// namespace in which the host is registered no longer is one, unless something changes before.
 func (c *keepCall) build(s *State) {
+	c.lapse.Stop()
+	lapse := time.Duration(math.MaxInt64)
 	s.SearchErr = c.silence.Err()
 	s.Namespaces = slices.Grow(s.Namespaces[:0], len(c.namespaces))[:len(c.namespaces)]
 	for i, u := range c.namespaces {
@@ -321,6 +333,10 @@ func (c *keepCall) build(s *State) {
 		n.Err = u.keeper.registrations.State(func(at points.Registered) {
 			n.Points = append(n.Points, PointState{Point: at.Point, Protocol: at.Protocol, Until: at.Until, Err: at.Err})
 		})
+		if left := time.Until(n.until()); left > 0 && left < lapse {
+			lapse = left
+			c.lapse.Reset(left)
+		}
 	}
 }
 
@@ -368,6 +384,15 @@ func (s State) Findable() bool {
 
 // Findable reports whether the host is registered now in this namespace.
 func (n NamespaceState) Findable() bool {
-	now := time.Now()
-	return slices.ContainsFunc(n.Points, func(p PointState) bool { return now.Before(p.Until) })
+	return time.Now().Before(n.until())
+}
+
+// until returns when the last of the namespace's registrations ends.
+func (n NamespaceState) until() (last time.Time) {
+	for i := range n.Points {
+		if until := n.Points[i].Until; until.After(last) {
+			last = until
+		}
+	}
+	return last
 }

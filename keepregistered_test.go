@@ -61,6 +61,31 @@ func live(t testing.TB, s Storage, ns string) int {
 	return len(records)
 }
 
+// TestLapse: the state says at once that the last registration in a namespace has ended, although
+// nothing else changes then.
+func TestLapse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hosts := simHosts(t, 2)
+		point, h := hosts[0], hosts[1]
+		service := startPoint(t, point, testStorage(t))
+		connect(t, h, point)
+		ctx, cancel := context.WithCancel(t.Context())
+		states, err := NewClient(h, WithPoints(info(point))).KeepRegistered(ctx, "n")
+		require.NoError(t, err)
+		s := until(t, states, time.Second, State.Findable)
+		ends := s.Namespaces[0].Points[0].Until
+		service.Stop()
+		require.NoError(t, point.Close())
+		for s.Findable() {
+			s = <-states
+		}
+		require.Less(t, time.Since(ends), 2*publishInterval)
+		cancel()
+		for range states { // it ends
+		}
+	})
+}
+
 // TestKeepRegistered: the client starts before any point is known. It stays registered for
 // an hour, recovers from an absence of the point, and ends with its context.
 func TestKeepRegistered(t *testing.T) {

@@ -23,7 +23,8 @@ import (
 )
 
 // ServiceOption configures a [RendezvousService]. Each option names its default. If an
-// option is given twice, the last counts, except that [WithStandardID] adds an ID.
+// option is given twice, the last counts, except that [WithStandardID] adds an ID. A bad value is
+// an error also if a good one follows.
 type ServiceOption func(*serviceConfig) error
 
 const (
@@ -336,7 +337,7 @@ func setLimit[N int | int64](of string, n N, set func(*serviceConfig)) ServiceOp
 }
 
 // ClientOption configures a [Client]. If an option is given twice, the last counts,
-// except that [WithPoints] adds points.
+// except that [WithPoints] adds points. A bad value is an error also if a good one follows.
 type ClientOption func(*clientConfig) error
 
 type clientConfig struct {

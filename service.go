@@ -57,7 +57,8 @@ func NewRendezvousService(h host.Host, s Storage, opts ...ServiceOption) *Rendez
 var starting sync.Mutex
 
 // Start begins to serve. It returns the errors of the options, and an error if the service
-// is started already or the host serves one of its protocols. With [WithStandardProtocol],
+// is started already or the host serves one of its protocols. It does not notice that the host or
+// the storage is closed: nobody can reach the point then, or every request is refused. With [WithStandardProtocol],
 // Start reads a first page from the storage and waits up to ten seconds for that;
 // [RendezvousService.Stop] ends the wait.
 func (s *RendezvousService) Start() error {

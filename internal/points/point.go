@@ -195,7 +195,7 @@ func (p *Point) admit(ctx context.Context) (trial bool, err error) {
 		}
 		wait := time.Until(b.until)
 		if deadline, has := ctx.Deadline(); wait > requestTimeout || has && wait > time.Until(deadline) {
-			return false, fmt.Errorf("in backoff for %s: %w", wait.Round(time.Millisecond), b.err)
+			return false, becauseOf(ctx, fmt.Errorf("in backoff for %s: %w", wait.Round(time.Millisecond), b.err))
 		}
 		timer := time.NewTimer(max(wait, time.Millisecond))
 		if wait <= 0 {
@@ -250,9 +250,22 @@ func (p *Point) exchange(ctx context.Context, begun time.Time, r Request) error 
 		id, err = p.onNewStream(ctx, begun, e, r, err)
 	}
 	if err != nil {
-		return err
+		return becauseOf(ctx, err)
 	}
 	return r.Read(e.frame, id)
+}
+
+// becauseOf returns the error of a request, with that of ctx if it has ended. libp2p's own errors do
+// not always say so, and that no stream is kept is no reason.
+func becauseOf(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() == nil || errors.Is(err, ctx.Err()):
+		return err
+	case errors.Is(err, errNoStream):
+		return fmt.Errorf("open stream: %w", ctx.Err())
+	default:
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
 }
 
 // errNoStream means that no stream is kept.

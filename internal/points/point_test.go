@@ -3,6 +3,7 @@ package points
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,37 @@ func TestRoundTrip(t *testing.T) {
 			require.Equal(t, testProtocol, received)
 		}
 	})
+}
+
+// TestEndedContext: the error of a request whose context has ended says so, whenever that was.
+func TestEndedContext(t *testing.T) {
+	for _, kept := range []bool{false, true} {
+		for after := range 8 {
+			t.Run(fmt.Sprintf("kept %v, after %d steps", kept, after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBed(t, 1)
+					p := b.set.Known()[0]
+					if kept {
+						b.behave(sending("\x03yes"), p)
+						require.NoError(t, p.RoundTrip(t.Context(), hello()))
+					}
+					end := make(chan struct{})
+					defer close(end)
+					b.behave(func(network.Stream, *bufio.Reader) { <-end }, p)
+					for _, request := range []func(context.Context) error{
+						func(ctx context.Context) error { return p.RoundTrip(ctx, hello()) },
+						func(ctx context.Context) error {
+							return p.Tell(ctx, func(dst []byte, _ protocol.ID) []byte { return append(dst, "\x03bye"...) })
+						},
+					} {
+						ctx, cancel := context.WithTimeout(t.Context(), time.Duration(after)*7*time.Millisecond)
+						require.ErrorIs(t, request(ctx), context.DeadlineExceeded)
+						cancel()
+					}
+				})
+			})
+		}
+	}
 }
 
 // TestNoHalfClose: some points reset a stream when its sender closes it, even if they

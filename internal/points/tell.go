@@ -27,7 +27,7 @@ func (p *Point) Tell(ctx context.Context, frame func(dst []byte, id protocol.ID)
 	p.introduce()
 	st, err := openStream(ctx, p.config, p.id, p.currentBackoff().failures)
 	if err != nil {
-		return fmt.Errorf("open stream: %w", err)
+		return fmt.Errorf("open stream: %w", becauseOf(ctx, err))
 	}
 	defer func() { _ = st.Reset() }()
 	stop := context.AfterFunc(ctx, func() { _ = st.Reset() })
@@ -37,10 +37,10 @@ func (p *Point) Tell(ctx context.Context, frame func(dst []byte, id protocol.ID)
 		return nil
 	}
 	if _, err := st.Write(message); err != nil {
-		return fmt.Errorf("send message: %w", err)
+		return fmt.Errorf("send message: %w", becauseOf(ctx, err))
 	}
 	if err := st.CloseWrite(); err != nil {
-		return fmt.Errorf("end stream: %w", err)
+		return fmt.Errorf("end stream: %w", becauseOf(ctx, err))
 	}
 	// A stream that is reset at once may take the message with it.
 	if _, err := io.CopyN(io.Discard, st, maxTellAnswer); ctx.Err() != nil && !errors.Is(err, io.EOF) {
