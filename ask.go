@@ -372,7 +372,7 @@ func (a *asker) read(ctx context.Context, point *points.Point, ns string, wanted
 	if since := f.CompleteSince(); !since.IsZero() {
 		a.points.Sightings().Complete(ns, point.ID(), since)
 	}
-	return a.points.Sightings().ReportedBy(ns, point.ID()), true, nil
+	return a.points.Sightings().ReportedBy(ns, point.ID()), !a.points.Sightings().LeftOut(point.ID()), nil
 }
 
 // record records the peers on a page, without the host itself. It returns what all points

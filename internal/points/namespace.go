@@ -23,6 +23,7 @@ type Sighting struct {
 
 // namespace is what the points have said about one namespace.
 type namespace struct {
+	name    string
 	version uint64
 	reports map[peer.ID]map[peer.ID]*report // by point, then by peer
 	expiry  time.Time                       // earliest time at which one may end
@@ -31,8 +32,11 @@ type namespace struct {
 // report is what one point said of one peer.
 type report struct {
 	Sighting
+	in     *namespace
 	at     time.Time
-	memory int // bytes
+	memory int     // bytes
+	rank   float64 // in the point's share
+	place  int     // in the share's heap
 }
 
 // current returns what the points say of a peer now, and when the last of the peer's
@@ -146,7 +150,7 @@ func (n *namespace) expectExpiry(at time.Time) {
 // memoryOf estimates how much memory a sighting takes, in bytes.
 func memoryOf(s Sighting) int {
 	const (
-		entry     = 224 // in the map, with the peer's ID
+		entry     = 272 // in the map and the heap, with the peer's ID
 		addr      = 24  // without its components
 		component = 32  // without its bytes
 	)

@@ -1,6 +1,7 @@
 package points
 
 import (
+	"hash/maphash"
 	"iter"
 	"maps"
 	"slices"
@@ -38,15 +39,15 @@ type Sightings struct {
 	mu         sync.Mutex
 	named      map[peer.ID]struct{} // the points whose answers are remembered; nil: all
 	namespaces map[string]*namespace
-	shares     map[peer.ID]int       // bytes of memory for what each point has said
-	memory     int                   // sum of shares
-	answered   map[peer.ID]time.Time // when each point of shares last answered
-	version    uint64                // the highest of any namespace
-	swept      time.Time             // when all namespaces were last looked through
+	shares     map[peer.ID]*share // of each point of which something is remembered
+	memory     int                // of all shares, in bytes
+	version    uint64             // the highest of any namespace
+	swept      time.Time          // when all namespaces were last looked through
+	seed       maphash.Seed
 }
 
 func newSightings() *Sightings {
-	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]int), answered: make(map[peer.ID]time.Time)}
+	return &Sightings{now: time.Now, namespaces: make(map[string]*namespace), shares: make(map[peer.ID]*share), seed: maphash.MakeSeed()}
 }
 
 // setNamed forgets what all points but these have said. From now on, it records only what
@@ -74,8 +75,8 @@ func (s *Sightings) removed(point peer.ID) bool {
 	return s.named != nil && !named
 }
 
-// Record remembers what a point says about a namespace, as far as it fits into the point's
-// share. Each element of seen that fits is replaced by what all points say of its peer. Nothing
+// Record remembers what a point says about a namespace, a random part of it if not everything
+// fits into the point's share. Each element of seen that fits is replaced by what all points say of its peer. Nothing
 // happens if the point has been removed.
 func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.mu.Lock()
@@ -88,7 +89,7 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 	s.makeRoom(point)
 	n := s.namespaces[ns]
 	if n == nil {
-		n = &namespace{reports: make(map[peer.ID]map[peer.ID]*report)}
+		n = &namespace{name: ns, reports: make(map[peer.ID]map[peer.ID]*report)}
 		s.namespaces[ns] = n
 	}
 	if n.reports[point] == nil && len(n.reports) >= maxSpeaking {
@@ -104,15 +105,19 @@ func (s *Sightings) Record(ns string, point peer.ID, seen []Sighting) {
 		}
 		seen[i], _ = n.current(id)
 	}
-	if s.shares[point] > 0 {
-		s.answered[point] = s.now()
+	if share := s.shares[point]; share != nil {
+		share.answered = s.now()
 	}
 	s.tidy(ns)
 }
 
 // makeRoom makes room for the whole share of a point.
 func (s *Sightings) makeRoom(point peer.ID) {
-	for s.memory-s.shares[point] > maxMemory-maxShare {
+	own := 0
+	if share := s.shares[point]; share != nil {
+		own = share.memory
+	}
+	for s.memory-own > maxMemory-maxShare {
 		silent := s.longestSilent(func(yield func(peer.ID) bool) {
 			for other := range s.shares {
 				if other != point && !yield(other) {
@@ -130,7 +135,7 @@ func (s *Sightings) makeRoom(point peer.ID) {
 // longestSilent returns which of some points, one or more, answered longest ago.
 func (s *Sightings) longestSilent(points iter.Seq[peer.ID]) (silent peer.ID) {
 	for point := range points {
-		if silent == "" || s.answered[point].Before(s.answered[silent]) {
+		if silent == "" || s.shares[point].answered.Before(s.shares[silent].answered) {
 			silent = point
 		}
 	}
@@ -144,8 +149,8 @@ func (s *Sightings) forget(n *namespace, point peer.ID) {
 	}
 }
 
-// ReportedBy returns the peers that a point has returned in a namespace, each as all
-// points together describe it.
+// ReportedBy returns the peers that a point has returned in a namespace, each as all points
+// together describe it.
 func (s *Sightings) ReportedBy(ns string, point peer.ID) []Sighting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,6 +165,15 @@ func (s *Sightings) ReportedBy(ns string, point peer.ID) []Sighting {
 		said = append(said, current)
 	}
 	return said
+}
+
+// LeftOut reports whether something that a point has said lately did not fit into its share, in
+// any namespace.
+func (s *Sightings) LeftOut(point peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	share := s.shares[point]
+	return share != nil && !share.leftOut.IsZero() && s.now().Sub(share.leftOut) < 2*listAgain
 }
 
 // Complete records that a point has returned all its registrations in a namespace since a time.
@@ -254,13 +268,14 @@ func (s *Sightings) change(n *namespace, id peer.ID, f func()) {
 	}
 }
 
-// replace puts what a point says of a peer in place of what it said before, if its share
-// has room.
+// replace puts what a point says of a peer in place of what it said before, if it fits into the
+// point's share.
 func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	id := sighting.Peer.ID
 	s.remove(n, point, id)
-	w := &report{sighting, s.now(), memoryOf(sighting)}
-	if s.shares[point]+w.memory > maxShare {
+	w := &report{Sighting: sighting, in: n, at: s.now(), memory: memoryOf(sighting)}
+	w.rank = rankOf(s.seed, n.name, w)
+	if !s.makeRoomFor(w, point) {
 		return
 	}
 	if n.reports[point] == nil {
@@ -268,8 +283,31 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	}
 	n.reports[point][id] = w
 	n.expectExpiry(w.Until)
-	s.shares[point] += w.memory
+	if s.shares[point] == nil {
+		s.shares[point] = new(share)
+	}
+	s.shares[point].add(w)
 	s.memory += w.memory
+}
+
+// makeRoomFor forgets reports of a higher rank in the share of a point until a new one fits. It
+// reports false if there are not enough of these.
+func (s *Sightings) makeRoomFor(w *report, point peer.ID) bool {
+	if w.memory > maxShare {
+		return false
+	}
+	for share := s.shares[point]; share != nil && share.memory+w.memory > maxShare; {
+		share.leftOut = s.now()
+		first := share.reports[0]
+		if first.rank <= w.rank {
+			return false
+		}
+		s.change(first.in, first.Peer.ID, func() { s.remove(first.in, point, first.Peer.ID) })
+		if first.in != w.in {
+			s.tidy(first.in.name)
+		}
+	}
+	return true
 }
 
 // remove forgets what a point has said of a peer.
@@ -283,11 +321,10 @@ func (s *Sightings) remove(n *namespace, point, id peer.ID) {
 	if len(reports) == 0 {
 		delete(n.reports, point)
 	}
-	s.shares[point] -= w.memory
 	s.memory -= w.memory
-	if s.shares[point] == 0 {
+	share := s.shares[point]
+	if share.remove(w); share.memory == 0 {
 		delete(s.shares, point)
-		delete(s.answered, point)
 	}
 }
 

@@ -164,7 +164,7 @@ func TestSightingsNewestWord(t *testing.T) {
 			require.Equal(t, seen, s.Live("n", 0))
 			require.Equal(t, shown, seen[0].Peer.Addrs)
 			require.Equal(t, now.Add(ttl), s.NextExpiry("n"))
-			require.Equal(t, memoryOf(seen[0]), s.shares["point"])
+			require.Equal(t, memoryOf(seen[0]), s.shares["point"].memory)
 		}
 		require.NotEqual(t, version, s.Version("n"))
 		version = s.Version("n")
@@ -191,10 +191,12 @@ func TestSightingsAreBounded(t *testing.T) {
 	}
 	s.Record("n", "hostile", madeUp)
 	s.Record("m", "hostile", madeUp)
-	live := len(s.Live("n", 0))
-	require.LessOrEqual(t, live*size, maxShare)
-	require.Greater(t, (live+1)*size, maxShare)
-	require.Empty(t, s.Live("m", 0), "the share is for all namespaces together")
+	live, other := len(s.Live("n", 0)), len(s.Live("m", 0))
+	require.LessOrEqual(t, (live+other)*size, maxShare, "the share is for all namespaces together")
+	require.Greater(t, (live+other+1)*size, maxShare)
+	require.InEpsilon(t, live, other, 0.3)
+	require.True(t, s.LeftOut("hostile"))
+	require.False(t, s.LeftOut("honest"))
 
 	s.say("n", "honest", "peer", 1, now.Add(ttl))
 	require.Len(t, s.Live("n", 0), live+1)
@@ -229,12 +231,11 @@ func TestSightingsOfPassingPoints(t *testing.T) {
 		}
 		memory := 0
 		for _, share := range s.shares {
-			memory += share
+			memory += share.memory
 		}
 		require.Equal(t, memory, s.memory)
 		require.LessOrEqual(t, memory, maxMemory)
 		require.LessOrEqual(t, len(s.namespaces["n"].reports), maxSpeaking)
-		require.Len(t, s.answered, len(s.shares))
 	}
 	require.Len(t, s.ReportedBy("n", "honest"), 20)
 	honest := 0
@@ -250,7 +251,7 @@ func TestSightingsOfPassingPoints(t *testing.T) {
 	s.Record("n", "point", nil)
 	require.Empty(t, s.namespaces)
 	require.Zero(t, s.memory)
-	require.Empty(t, s.answered)
+	require.Empty(t, s.shares)
 }
 
 // TestSightingsTooLarge: what a point says now does not fit, and what it said before is
@@ -258,12 +259,48 @@ func TestSightingsOfPassingPoints(t *testing.T) {
 func TestSightingsTooLarge(t *testing.T) {
 	s, now := clocked()
 	s.say("n", "point", "peer", 1, now.Add(ttl))
-	s.shares["point"] = maxShare // as if by other namespaces
-	addr := ma.StringCast("/ip4/1.2.3.4/tcp/5")
-	seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: []ma.Multiaddr{addr}}, Seq: 2, Until: now.Add(ttl)}}
+	addrs := slices.Repeat([]ma.Multiaddr{ma.StringCast("/ip4/1.2.3.4/tcp/5")}, maxShare/64)
+	seen := []Sighting{{Peer: peer.AddrInfo{ID: "peer", Addrs: addrs}, Seq: 2, Until: now.Add(ttl)}}
 	s.Record("n", "point", seen)
 	require.EqualValues(t, 2, seen[0].Seq)
 	require.Empty(t, s.Live("n", 0))
+}
+
+// TestSightingsOfCrowd: at a point with more peers than fit, those that registered first and those
+// with long records do not keep the others out, and the same peers stay, whatever the order.
+func TestSightingsOfCrowd(t *testing.T) {
+	s, now := clocked()
+	say := func(name string, n, addrs int) {
+		for i := range n {
+			one := Sighting{Peer: peer.AddrInfo{ID: peer.ID(fmt.Sprint(name, i))}, Seq: 1, Until: now.Add(ttl)}
+			for port := range addrs {
+				one.Peer.Addrs = append(one.Peer.Addrs, ma.StringCast(fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+port)))
+			}
+			s.Record("n", "point", []Sighting{one})
+		}
+	}
+	found := func(name string) (ids []string) {
+		for _, one := range s.Live("n", 0) {
+			if strings.HasPrefix(string(one.Peer.ID), name) {
+				ids = append(ids, string(one.Peer.ID))
+			}
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	say("heavy", 1500, maxAddrs)
+	require.Less(t, len(found("heavy")), 1500)
+	say("light", 200, 1)
+	require.Greater(t, len(found("light")), 180)
+	say("usual", 200, 5)
+	require.Greater(t, len(found("usual")), 120)
+	require.Greater(t, len(found("heavy")), 300)
+	light := found("light")
+	say("heavy", 1500, maxAddrs)
+	say("light", 200, 1)
+	gone := slices.DeleteFunc(light, func(id string) bool { return slices.Contains(found("light"), id) })
+	require.LessOrEqual(t, len(gone), 1)
+	require.LessOrEqual(t, s.memory, maxShare)
 }
 
 // TestSightingsAreShared: each point has an equal part of what is handed out, however
