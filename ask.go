@@ -54,7 +54,7 @@ type asker struct {
 	records    *peerrecord.Cache
 	checks     *limit.Budget // of signatures, for each point
 	silence    *points.Silence
-	keyClashes logging.Limit
+	keyClash   keyClash
 
 	maxNamespace int  // bytes, in the protocol that allows the most
 	lasting      bool // whether some points may speak the standard protocol
@@ -383,21 +383,21 @@ func (a *asker) record(point *points.Point, ns string, p page, f *points.Follow)
 	for _, r := range p.found {
 		if r.Peer.ID != a.host.ID() {
 			seen = append(seen, points.Sighting{Peer: r.Peer, Seq: r.Seq, Until: now.Add(r.TTL)})
-		} else if a.keyClash(p.dialect, f, r) {
-			a.logKeyClash(point.ID(), r.Peer.Addrs)
+		} else if a.isKeyClash(p.dialect, f, r) {
+			a.keyClash.log(a.host.ID(), point.ID(), r.Peer.Addrs)
 		}
 	}
 	a.points.Sightings().Record(ns, point.ID(), seen)
 	return seen
 }
 
-// keyClash reports whether a registration of this host's peer ID was made by another host with
+// isKeyClash reports whether a registration of this host's peer ID was made by another host with
 // its key.
 //
 // Over the standard protocol, an old registration of this host may live for hours, at a point that
 // takes no newer one. So the point must first have had the record that the host has now: what
 // replaces that was registered later. A host that is not registered there cannot tell.
-func (a *asker) keyClash(d *wire.Dialect, f *points.Follow, r Registration) bool {
+func (a *asker) isKeyClash(d *wire.Dialect, f *points.Follow, r Registration) bool {
 	if d == wire.Waku {
 		return a.own.Foreign(r.Peer.Addrs)
 	}
@@ -409,12 +409,31 @@ func (a *asker) keyClash(d *wire.Dialect, f *points.Follow, r Registration) bool
 	return seq != 0 && f.HadSelf(seq) && a.own.Foreign(r.Peer.Addrs)
 }
 
-// logKeyClash logs that another host is registered under this host's peer ID. Other peers then
-// find either of the two.
-func (a *asker) logKeyClash(point peer.ID, addrs []ma.Multiaddr) {
-	if n, due := a.keyClashes.Due(); due {
-		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", a.host.ID(), "addresses", addrs, "point", point, "times", n)
+// keyClash is what was logged of other hosts with this host's key.
+type keyClash struct {
+	mu     sync.Mutex
+	limit  logging.Limit
+	logged []ma.Multiaddr // the addresses of the last one
+}
+
+// log logs once that another host with these addresses is registered under this host's peer ID.
+// Other peers then find either of the two.
+func (c *keyClash) log(self, point peer.ID, addrs []ma.Multiaddr) {
+	if n, due := c.due(addrs); due {
+		logging.Log.Error("another host seems to use this host's key: it is registered with addresses that are not this host's", "peer", self, "addresses", addrs, "point", point, "times", n)
 	}
+}
+
+func (c *keyClash) due(addrs []ma.Multiaddr) (times int, due bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.logged != nil && slices.EqualFunc(c.logged, addrs, ma.Multiaddr.Equal) {
+		return 0, false
+	}
+	if times, due = c.limit.Due(); due {
+		c.logged = slices.Clone(addrs)
+	}
+	return times, due
 }
 
 // answers has memory for the answers to messages.

@@ -181,7 +181,9 @@ func (c *Client) keepRegistered(ctx context.Context, namespaces []string) (<-cha
 //
 // Over [StandardID], Watch follows what is new and reads everything once a minute. A peer has
 // left when it has unregistered, up to a minute later, or at the end of its TTL, which may
-// be hours. The error is about the arguments, and is returned at once.
+// be hours. If a point has more peers than the client remembers, which are a thousand with long
+// records or a few thousand, Watch reports a random part of them, and reports at the end of its
+// TTL that a peer has left. The error is about the arguments, and is returned at once.
 func (c *Client) Watch(ctx context.Context, ns string) (<-chan Event, error) {
 	if err := c.check(ns); err != nil {
 		return nil, fmt.Errorf("watch %q: %w", ns, err)

@@ -68,6 +68,7 @@ func TestAdvertiseBeforeAnyPoint(t *testing.T) {
 		point, h := hosts[0], hosts[1]
 		startPoint(t, point, testStorage(t))
 		d := NewRendezvousDiscovery(h)
+		require.IsType(t, new(Client), d)
 
 		next, err := d.Advertise(t.Context(), "n")
 		require.ErrorIs(t, err, ErrNoPoints)

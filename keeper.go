@@ -185,7 +185,7 @@ func (k *keeper) leave(ctx context.Context) {
 	defer cancel()
 	var told sync.WaitGroup
 	defer told.Wait()
-	_ = k.registrations.State(func(at points.Registered) {
+	_, _ = k.registrations.State(func(at points.Registered) {
 		if !at.MayLive() || !lasts(at.Protocol) {
 			return
 		}

@@ -309,6 +309,15 @@ type keepCall struct {
 	out        chan State
 	changed    chan struct{} // holds a token when the state has changed
 	lapse      *time.Timer   // runs until the first namespace in which the host is no longer registered then
+	begun      bool          // whether a state was built
+	built      stateVersion  // what build built last
+}
+
+// stateVersion differs between states that differ.
+type stateVersion struct {
+	versions uint64 // the sum of those of the namespaces, each of which only grows
+	findable int    // namespaces
+	silent   bool
 }
 
 func newKeepCall(silence *points.Silence) *keepCall {
@@ -320,24 +329,34 @@ func newKeepCall(silence *points.Silence) *keepCall {
 // publishInterval is how long changes of the state are collected.
 const publishInterval = 100 * time.Millisecond
 
-// build builds the present state in the memory of an earlier one. The next one is due when a
-// namespace in which the host is registered no longer is one, unless something changes before.
-func (c *keepCall) build(s *State) {
+// build builds the present state in the memory of an earlier one, and reports whether it differs
+// from the one that it built before. The next one is due when a namespace in which the host is
+// registered no longer is one, unless something changes before.
+func (c *keepCall) build(s *State) (differs bool) {
 	c.lapse.Stop()
 	lapse := time.Duration(math.MaxInt64)
 	s.SearchErr = c.silence.Err()
+	now := stateVersion{silent: s.SearchErr != nil}
 	s.Namespaces = slices.Grow(s.Namespaces[:0], len(c.namespaces))[:len(c.namespaces)]
 	for i, u := range c.namespaces {
 		n := &s.Namespaces[i]
 		n.Namespace, n.Points = u.keeper.namespace, n.Points[:0]
-		n.Err = u.keeper.registrations.State(func(at points.Registered) {
+		var version uint64
+		version, n.Err = u.keeper.registrations.State(func(at points.Registered) {
 			n.Points = append(n.Points, PointState{Point: at.Point, Protocol: at.Protocol, Until: at.Until, Err: at.Err})
 		})
-		if left := time.Until(n.until()); left > 0 && left < lapse {
-			lapse = left
-			c.lapse.Reset(left)
+		now.versions += version
+		if left := time.Until(n.until()); left > 0 {
+			now.findable++
+			lapse = min(lapse, left)
 		}
 	}
+	if now.findable > 0 {
+		c.lapse.Reset(lapse)
+	}
+	differs = now != c.built || !c.begun
+	c.built, c.begun = now, true
+	return differs
 }
 
 // State says where a host is registered, and what keeps it from being registered. The

@@ -3,6 +3,7 @@ package rendezvous
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
@@ -536,8 +537,56 @@ func TestRefreshesAreShared(t *testing.T) {
 	})
 }
 
+// TestSameState: a state that has not changed is not sent again, whatever the attempts do
+// meanwhile. Errors that say the same are no change.
+func TestSameState(t *testing.T) {
+	refusing := func(t *testing.T, point host.Host) {
+		t.Helper()
+		startPoint(t, point, testStorage(t), WithAuthorizer(func(context.Context, Request) error { return errors.New("no") }))
+	}
+	resetting := func(_ *testing.T, point host.Host) {
+		point.SetStreamHandler(RendezvousID_v001, func(st network.Stream) { _ = st.Reset() })
+	}
+	for _, test := range []struct {
+		name   string
+		points []func(*testing.T, host.Host)
+		most   int // states
+	}{
+		{"itself", nil, 2},
+		{"refused by one", []func(*testing.T, host.Host){refusing}, 3},
+		{"refused by two", []func(*testing.T, host.Host){refusing, refusing}, 4},
+		{"reset by two, each time with another number in the error", []func(*testing.T, host.Host){resetting, resetting}, 1000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hosts := simHosts(t, 3)
+				h := hosts[2]
+				points := []peer.AddrInfo{info(h)}
+				for i, begin := range test.points {
+					begin(t, hosts[i])
+					points = append(points, info(hosts[i]))
+				}
+				states := keep(t, NewClient(h, WithPoints(points...)))
+				end := time.After(10 * time.Minute)
+				var last string
+				for sent := 0; ; sent++ {
+					select {
+					case s := <-states:
+						require.NotEqual(t, last, fmt.Sprintf("%+v", s))
+						last = fmt.Sprintf("%+v", s)
+					case <-end:
+						require.NotEmpty(t, last)
+						require.LessOrEqual(t, sent, test.most)
+						return
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestUnreadStates: a state that nobody reads costs next to no memory, however many
-// namespaces there are, and a state that does not change is not sent again. To build one of 400
+// namespaces there are. To build one of 400
 // namespaces at two points takes 60 microseconds and no garbage, at most ten times a second.
 func TestUnreadStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -572,13 +621,6 @@ func TestUnreadStates(t *testing.T) {
 		require.Less(t, five, 1.5*one)
 		require.True(t, (<-calls[0]).Findable(), "the newest state is given, not the oldest")
 
-		states := keep(t, NewClient(hosts[1], WithPoints(info(hosts[1])))) // itself, which is no point
-		until(t, states, 2*time.Second, func(s State) bool { return s.Namespaces[0].Err != nil })
-		select {
-		case s := <-states:
-			require.Fail(t, "the same state was sent again", "%v", s)
-		case <-time.After(time.Minute):
-		}
 		cancel()
 		for _, states := range calls {
 			for range states { // until its goroutines have ended

@@ -11,8 +11,9 @@ import (
 // says that the value has changed. Changes within an interval are published together.
 //
 // build builds the present value in the memory of an earlier one that nobody has read, or in
-// a zero value. The reader owns what it receives. Publish does not close out.
-func Publish[T any](ctx context.Context, out chan<- T, changed <-chan struct{}, interval time.Duration, build func(*T)) {
+// a zero value, and reports whether it differs from what it built before. The reader owns what it
+// receives. Publish does not close out.
+func Publish[T any](ctx context.Context, out chan<- T, changed <-chan struct{}, interval time.Duration, build func(*T) (differs bool)) {
 	var value, zero T
 	var offer chan<- T // out, or nil while there is nothing new
 	changes := changed // or nil until the interval is over
@@ -23,8 +24,10 @@ func Publish[T any](ctx context.Context, out chan<- T, changed <-chan struct{}, 
 		case <-over.C:
 			changes = changed
 		case <-changes:
-			build(&value)
-			offer, changes = out, nil
+			if build(&value) {
+				offer = out
+			}
+			changes = nil
 			over.Reset(interval)
 		case offer <- value:
 			offer, value = nil, zero

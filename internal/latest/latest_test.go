@@ -18,11 +18,15 @@ func TestPublish(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
 		var current, built atomic.Int64
+		var last int64 // that was built
 		go func() {
 			defer close(ended)
-			Publish(ctx, out, changed, interval, func(v *[]int) {
+			Publish(ctx, out, changed, interval, func(v *[]int) bool {
 				built.Add(1)
-				*v = append((*v)[:0], int(current.Load()))
+				differs := last != current.Load()
+				last = current.Load()
+				*v = append((*v)[:0], int(last))
+				return differs
 			})
 		}()
 		change := func() {
@@ -62,6 +66,14 @@ func TestPublish(t *testing.T) {
 		require.Equal(t, []int{21}, <-out)
 		require.EqualValues(t, 12, built.Load())
 
+		current.Add(-1)
+		change()
+		select {
+		case v := <-out:
+			require.Fail(t, "the same value again", v)
+		case <-time.After(time.Minute):
+		}
+
 		cancel()
 		<-ended
 	})
@@ -75,9 +87,10 @@ func TestPublishAllocates(t *testing.T) {
 		memory := make(map[*int]bool)
 		go func() {
 			defer close(ended)
-			Publish(ctx, out, changed, time.Second, func(v *[]int) {
+			Publish(ctx, out, changed, time.Second, func(v *[]int) bool {
 				*v = append((*v)[:0], 1)
 				memory[&(*v)[0]] = true
+				return true
 			})
 		}()
 		for range 10 {

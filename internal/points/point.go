@@ -195,7 +195,7 @@ func (p *Point) admit(ctx context.Context) (trial bool, err error) {
 		}
 		wait := time.Until(b.until)
 		if deadline, has := ctx.Deadline(); wait > requestTimeout || has && wait > time.Until(deadline) {
-			return false, becauseOf(ctx, fmt.Errorf("in backoff for %s: %w", wait.Round(time.Millisecond), b.err))
+			return false, becauseOf(ctx, fmt.Errorf("in backoff: %w", b.err))
 		}
 		timer := time.NewTimer(max(wait, time.Millisecond))
 		if wait <= 0 {

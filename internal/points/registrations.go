@@ -23,6 +23,7 @@ type Registrations struct {
 	envelope []byte       // as registered last
 	stale    bool         // whether all may have ended, because the machine slept
 	err      error
+	version  uint64 // of the state
 }
 
 // Registered is the outcome of registering at a point.
@@ -51,7 +52,7 @@ func NewRegistrations(namespace string, changed func()) *Registrations {
 // first attempt.
 func (r *Registrations) TakeOver(before *Registrations) {
 	var left []Registered
-	_ = before.State(func(at Registered) {
+	_, _ = before.State(func(at Registered) {
 		if at.MayLive() {
 			left = append(left, at)
 		}
@@ -67,17 +68,19 @@ func (r *Registrations) takeOver(left []Registered) {
 		left[i].stale = left[i].stale || r.stale
 	}
 	r.at = left
+	r.version++
 }
 
 // State calls each for every point, in the order in which peers of the namespace prefer
-// them. It returns why the last attempt registered the host at no point.
-func (r *Registrations) State(each func(Registered)) error {
+// them. It returns why the last attempt registered the host at no point, and a number that
+// changes with the state.
+func (r *Registrations) State(each func(Registered)) (version uint64, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, at := range r.at {
 		each(at)
 	}
-	return r.err
+	return r.version, r.err
 }
 
 // At returns the outcome at a point, the zero value if there was no attempt.
@@ -132,7 +135,7 @@ func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, sent
 		changed = true
 	}
 	at := &r.at[i]
-	changed = changed || err == nil || !sameError(at.Err, err)
+	changed = changed || err == nil || !sameError(at.Err, err) || id != "" && id != at.Protocol
 	if id != "" {
 		at.Protocol = id
 	}
@@ -141,6 +144,9 @@ func (r *Registrations) set(point peer.ID, id protocol.ID, envelope []byte, sent
 		at.Until = at.Since.Add(granted)
 		at.envelope, at.stale = envelope, false
 		r.err, r.stale = nil, false
+	}
+	if changed {
+		r.version++
 	}
 	return changed
 }
@@ -166,7 +172,10 @@ func (r *Registrations) end(err error, isKnown func(peer.ID) bool) (changed bool
 	}
 	before := len(r.at)
 	r.at = slices.DeleteFunc(r.at, func(at Registered) bool { return !time.Now().Before(at.Until) && !isKnown(at.Point) })
-	return changed || len(r.at) < before
+	if changed = changed || len(r.at) < before; changed {
+		r.version++
+	}
+	return changed
 }
 
 // SetStale records that the registrations may have ended. The wall clock may also just
