@@ -356,10 +356,16 @@ func TestStreamsAreKept(t *testing.T) {
 // streams returns how many streams of the protocol are open to a point.
 func (b *bed) streams(p *Point) (n int) {
 	for _, c := range b.client.Network().ConnsToPeer(p.ID()) {
-		for _, st := range c.GetStreams() {
-			if st.Protocol() == testProtocol {
-				n++
-			}
+		n += streamsOn(c)
+	}
+	return n
+}
+
+// streamsOn returns how many streams of the protocol are open on a connection.
+func streamsOn(c network.Conn) (n int) {
+	for _, st := range c.GetStreams() {
+		if st.Protocol() == testProtocol {
+			n++
 		}
 	}
 	return n

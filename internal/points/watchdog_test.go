@@ -3,7 +3,9 @@ package points
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,10 +15,13 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	"github.com/libp2p/go-libp2p/x/simlibp2p"
 	"github.com/marcopolo/simnet"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/internal/nat"
@@ -123,6 +128,136 @@ func sayHellos(t testing.TB, p *Point, n int) {
 		all.Go(func() { require.NoError(t, sayHello(t.Context(), p)) })
 	}
 	all.Wait()
+}
+
+// echo is a protocol of another service of the point.
+const echo protocol.ID = "/echo/1"
+
+// twoWayBed is a bed whose client has two addresses, and a connection to the point over each: they
+// dialed each other at the same time, and libp2p keeps both.
+type twoWayBed struct {
+	*bed
+	conns []network.Conn // the older one first
+}
+
+func newTwoWayBed(t testing.TB) *twoWayBed {
+	t.Helper()
+	b := &twoWayBed{bed: newBed(t, 1)}
+	point := b.hosts[0]
+	serveConns(point, func(network.Conn) bool { return true })
+	point.SetStreamHandler(echo, func(st network.Stream) {
+		_, _ = io.Copy(st, st)
+		_ = st.Close()
+	})
+	link := simnet.LinkSettings{BitsPerSecond: 100 * simlibp2p.OneMbps}
+	var listen []ma.Multiaddr
+	for i := range 2 {
+		listen = append(listen, ma.StringCast("/ip4/"+address(i)+"/udp/8000/quic-v1"))
+	}
+	h, err := libp2p.New(
+		libp2p.ListenAddrs(listen...),
+		libp2p.DisableIdentifyAddressDiscovery(),
+		simlibp2p.QUICSimnet(b.net, simnet.NodeBiDiLinkSettings{Downlink: link, Uplink: link})) // dials from the last address
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, h.Close()) })
+	b.client = h
+	b.set = namedSet(h, info(point))
+	var dials sync.WaitGroup
+	dials.Go(func() { require.NoError(t, h.Connect(t.Context(), info(point))) })
+	dials.Go(func() {
+		require.NoError(t, point.Connect(t.Context(), peer.AddrInfo{ID: h.ID(), Addrs: listen[:1]}))
+	})
+	dials.Wait()
+	time.Sleep(time.Second) // until the hosts know each other's protocols
+	b.conns = slices.SortedFunc(slices.Values(h.Network().ConnsToPeer(point.ID())), func(c, d network.Conn) int {
+		return c.Stat().Opened.Compare(d.Stat().Opened)
+	})
+	require.Len(t, b.conns, 2)
+	require.NotEqual(t, wayOf(t, b.conns[0]), wayOf(t, b.conns[1]))
+	return b
+}
+
+// firstWay is the number of the first of the client's two addresses.
+const firstWay = 100
+
+func address(way int) string { return simnet.IntToPublicIPv4(firstWay + way).String() }
+
+// wayOf returns which of the client's addresses a connection uses.
+func wayOf(t testing.TB, c network.Conn) int {
+	t.Helper()
+	own, err := c.LocalMultiaddr().ValueForProtocol(ma.P_IP4)
+	require.NoError(t, err)
+	way := slices.Index([]string{address(0), address(1)}, own)
+	require.GreaterOrEqual(t, way, 0)
+	return way
+}
+
+// openEcho opens a stream of the other service on a connection.
+func openEcho(t testing.TB, c network.Conn) network.Stream {
+	t.Helper()
+	st, err := c.NewStream(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, st.SetProtocol(echo))
+	require.NoError(t, multistream.SelectProtoOrFail(echo, st))
+	requireEcho(t, st)
+	return st
+}
+
+func requireEcho(t testing.TB, st network.Stream) {
+	t.Helper()
+	require.NoError(t, st.SetDeadline(time.Now().Add(time.Second)))
+	_, err := st.Write([]byte("hello"))
+	require.NoError(t, err)
+	var b [5]byte
+	_, err = io.ReadFull(st, b[:])
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(b[:]))
+}
+
+// TestOneOfTwoConnectionsDies: the client has two connections to the point, and the one that its
+// requests use dies. Only that one is closed. The other is used instead, and its streams of other
+// protocols go on.
+func TestOneOfTwoConnectionsDies(t *testing.T) {
+	for _, row := range []struct {
+		name    string
+		rest    time.Duration // before the connection dies
+		unknown bool          // whether the client does not know the point's protocols
+	}{
+		{"kept stream", time.Second, false},
+		{"new stream", idleTime + time.Second, false},
+		{"new stream that waits for the choice of a protocol", idleTime + time.Second, true},
+	} {
+		for i, which := range []string{"the older one", "the newer one"} {
+			t.Run(which+", "+row.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newTwoWayBed(t)
+					p := b.set.Known()[0]
+					dies, lives := b.conns[i], b.conns[1-i]
+					openEcho(t, dies)
+					openEcho(t, dies) // libp2p prefers the connection with more streams
+					require.NoError(t, sayHello(t.Context(), p))
+					require.Equal(t, 1, streamsOn(dies))
+					other := openEcho(t, lives)
+					time.Sleep(row.rest)
+					if row.unknown {
+						require.NoError(t, b.client.Peerstore().SetProtocols(p.ID()))
+					}
+					b.unplug(firstWay+wayOf(t, dies), true)
+					begun := time.Now()
+					err := sayHello(t.Context(), p)
+					took := time.Since(begun)
+					require.True(t, dies.IsClosed())
+					b.requireOpen(t, p, lives)
+					requireEcho(t, other)
+					require.NoError(t, err)
+					require.GreaterOrEqual(t, took, probeAfter+minProbeTime)
+					require.Less(t, took, 3*time.Second)
+					require.Equal(t, 1, streamsOn(lives))
+					require.Zero(t, p.backoff)
+				})
+			})
+		}
+	}
 }
 
 // TestConnectionDiesWhileAPointIsSlow: the connection answers a probe, and dies after that.
