@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,13 +76,82 @@ func TestCostOf(t *testing.T) {
 	})
 }
 
-// TestKept: the ratio is that of the echo to the refreshes.
+// TestCostPerRequest: requests that cannot be counted are an error, at the beginning and at the end.
+func TestCostPerRequest(t *testing.T) {
+	ended := errors.New("the keepers have ended")
+	for _, failing := range []int64{0, 1, 2} {
+		calls := int64(0)
+		_, err := costPerRequest(time.Millisecond, usage{}, func() (answered, failed int64, err error) {
+			if calls++; calls == failing {
+				err = ended
+			}
+			return calls, 0, err
+		})
+		if failing == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ended, failing)
+		}
+	}
+}
+
+// TestKept: the ratio is that of the echo to the refreshes, and is compared with the target.
 func TestKept(t *testing.T) {
 	var out strings.Builder
 	writeKept(&out, &report{})
 	require.Empty(t, out.String())
-	writeKept(&out, &report{Kept: []keptCost{{Transport: "TCP", Clients: 96, Namespaces: 10, PerSecond: 600, CPU: 50, Echo: 100}}})
-	require.Contains(t, out.String(), "| one of 96 clients, in 10 namespaces each | TCP | 600 | 50.0 | 0.0 | 0 | 100.0 | 2.00 |\n")
+	kept := keptCost{Transport: "TCP", Clients: 96, Namespaces: 10, PerSecond: 600, CPU: 50, Echo: 100, Point: 20}
+	better := kept
+	better.Echo = 125
+	r := &report{Kept: []keptCost{kept, better}}
+	writeKept(&out, r)
+	require.Contains(t, out.String(), "| one of 96 clients, in 10 namespaces each | TCP | 600 | 50.0 | 20.0 | 0.0 | 0 | 100.0 | 2.00 | 2.50, **missed** |\n")
+	require.Contains(t, out.String(), "| 125.0 | 2.50 | 2.50, reached |\n")
+	out.Reset()
+	writeKeptLine(&out, r)
+	require.Contains(t, out.String(), "CPU ratio: 2.00, target: 2.50, **missed**.\n")
+	require.Contains(t, out.String(), "CPU ratio: 2.50, target: 2.50, reached.\n")
+}
+
+// TestPerCore: a core makes as many refreshes as fit into a second of the point's CPU time.
+func TestPerCore(t *testing.T) {
+	var out strings.Builder
+	writePerCore(&out, &report{Kept: []keptCost{{Transport: "TCP", Namespaces: 10, CPU: 50, Echo: 100}}}) // saved before the point's share was measured
+	require.Empty(t, out.String())
+	writePerCore(&out, &report{Kept: []keptCost{{Transport: "TCP", Namespaces: 10, CPU: 50, Echo: 100, Point: 24}}})
+	require.Equal(t, "\nA refresh of a client that stays registered in 10 namespaces: 24 µs of the point's CPU time.\n"+
+		"That makes 42 thousand a second on one core: 410 thousand registrations that are refreshed\nevery 10 seconds.\n", out.String())
+}
+
+// TestKeepers: the keepers stay registered at a point, and say how often they were answered.
+func TestKeepers(t *testing.T) {
+	b := &testbed{transport: "TCP"}
+	defer b.close()
+	p, err := b.newPoint(t.Context(), openMemory, nil)
+	require.NoError(t, err)
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()})
+	require.NoError(t, err)
+	in, toKeepers := io.Pipe()
+	fromKeepers, out := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- runKeepers(t.Context(), addrs[0].String(), in, out) }()
+	keepers := &child{in: toKeepers, out: bufio.NewReader(fromKeepers)}
+
+	const registrations = numClients * keptPerHost * keptNamespaces
+	registered, failed, err := askKeepers(keepers, keepersRegister)
+	require.NoError(t, err)
+	require.Zero(t, failed)
+	require.GreaterOrEqual(t, registered, int64(registrations))
+	counts, err := p.storage.Counts(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, registrations, counts.Registrations)
+	require.Eventually(t, func() bool {
+		answered, failed, err := askKeepers(keepers, keepersCount)
+		return err == nil && failed == 0 && answered >= registered+registrations
+	}, 10*keptTTL, 100*time.Millisecond)
+
+	require.NoError(t, toKeepers.Close())
+	require.NoError(t, <-ended)
 }
 
 func TestSample(t *testing.T) {
@@ -112,6 +183,7 @@ func TestWriteDocs(t *testing.T) {
 			{Storage: "memory", Registrations: 10, Envelope: 100, PerEach: 300},
 			{Storage: "LevelDB", Registrations: 20, Envelope: 100, PerEach: 400},
 		},
+		Kept: []keptCost{{Transport: "TCP", Namespaces: 10, CPU: 50, Echo: 150, Point: 20}},
 		Idle: []idleCost{{Transport: "TCP", What: "idle connection", Goroutines: 4, Bytes: 5000}},
 	}
 	dir := t.TempDir()
@@ -132,6 +204,8 @@ func TestWriteDocs(t *testing.T) {
 	require.Contains(t, text, "| REGISTER again | raw | fresh | 0.50 | 0.92, **missed** | 0.40 | 0.30 |\n")
 	require.Contains(t, text, "| REGISTER again | library | fresh | 5.00 | 2.50, reached | 6.00 |  |\n")
 	require.Contains(t, text, "\nBytes of heap for one registration of 20, its envelope of 100 included:\n200 (memory), 400 (LevelDB).\n")
+	require.Contains(t, text, "CPU ratio: 3.00, target: 2.50, reached.\n")
+	require.Contains(t, text, "20 µs of the point's CPU time.\n")
 	require.Contains(t, text, "| idle connection | TCP | 4.0 | 5000 |\n")
 
 	for _, name := range []string{"performance-ratios.svg", "performance-scale.svg", "performance-heap.svg"} {

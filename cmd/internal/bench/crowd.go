@@ -11,7 +11,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"os/exec"
 	"runtime"
 	"time"
 
@@ -51,42 +50,22 @@ func measureCrowd(ctx context.Context, transport string) (all []idleCost, err er
 		return nil, err
 	}
 	p.echo.set(nil)
-	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()})
+	crowd, err := startChild(ctx, "-crowd", p)
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
-	child := exec.CommandContext(ctx, self, "-crowd", addrs[0].String()) //nolint:gosec // it is this program
-	child.Stderr = os.Stderr
-	in, err := child.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := child.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := child.Start(); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, in.Close(), child.Wait()) }()
-	return measureSteps(transport, in, bufio.NewReader(out))
+	defer func() { err = errors.Join(err, crowd.stop()) }()
+	return measureSteps(transport, crowd)
 }
 
 // measureSteps measures this process after each step of the crowd. A line to the crowd
 // starts a step, and a line from it ends the step.
-func measureSteps(transport string, toCrowd io.Writer, fromCrowd *bufio.Reader) ([]idleCost, error) {
+func measureSteps(transport string, crowd *child) ([]idleCost, error) {
 	var all []idleCost
 	goroutines, bytes := settledUsage()
 	for _, step := range crowdSteps {
-		if _, err := fmt.Fprintln(toCrowd); err != nil {
+		if _, err := crowd.ask(step.what); err != nil {
 			return nil, err
-		}
-		if _, err := fromCrowd.ReadString('\n'); err != nil {
-			return nil, fmt.Errorf("crowd: %w", err)
 		}
 		g, b := settledUsage()
 		all = append(all, idleCost{

@@ -25,6 +25,7 @@ func writeDocs(dir string, r *report) error {
 	writeHeapLine(&performance, r)
 	writeOrigin(&operating, r)
 	writeShares(&operating, r)
+	writePerCore(&operating, r)
 	writeIdle(&operating, r)
 	writeHeapLine(&operating, r)
 	for name, figures := range map[string][]byte{"performance.md": performance.Bytes(), "operating.md": operating.Bytes()} {

@@ -72,7 +72,7 @@ func kinds() ([]kind, error) {
 		name:        "REGISTER again",
 		frame:       func(c *client, _ int) []byte { return c.registerAgain },
 		withLevelDB: true,
-		library: func(ctx context.Context, b *testbed, c *client, n int) error { // as KeepRegistered in ten namespaces
+		library: func(ctx context.Context, b *testbed, c *client, n int) error { // one after the other, in ten namespaces
 			_, err := c.library.Register(ctx, b.memory.host.ID(), fmt.Sprintf("%s/%d", againNamespace, n%10), rendezvous.MaxTTL)
 			return err
 		},

@@ -14,10 +14,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/discovery"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -38,7 +40,7 @@ const (
 	keptRounds = 5
 )
 
-// keptCost is what clients that stay registered cost, both ends together.
+// keptCost is what clients that stay registered cost, both ends together and the point alone.
 type keptCost struct {
 	Transport  string  `json:"transport"`
 	Clients    int     `json:"clients"`
@@ -48,6 +50,8 @@ type keptCost struct {
 	Allocs     float64 `json:"allocs"`
 	Bytes      float64 `json:"alloc_bytes"`
 	Echo       float64 `json:"echo_cpu_us"` // per request of the same size, over a fresh stream, as often
+	// Point is the part of the point's process, per refresh, with the clients in another one.
+	Point float64 `json:"point_cpu_us"`
 }
 
 // ratio is the CPU ratio.
@@ -55,6 +59,11 @@ func (k keptCost) ratio() float64 { return k.Echo / k.CPU }
 
 // requestCounter counts requests.
 type requestCounter struct{ answered, failed atomic.Int64 }
+
+// counts returns how many requests were answered and failed so far.
+func (c *requestCounter) counts() (answered, failed int64, err error) {
+	return c.answered.Load(), c.failed.Load(), nil
+}
 
 // add counts a request, unless its context has ended.
 func (c *requestCounter) add(err error) {
@@ -71,10 +80,11 @@ func (c *requestCounter) RequestEnded(e rendezvous.RequestEnded) { c.add(e.Err) 
 
 // measureKept measures clients that stay registered at the point in memory, as
 // KeepRegistered and Advertise keep them, and an echo that is asked as often. What the process
-// takes while it is idle is subtracted from both. It returns the round with the median ratio.
+// takes while it is idle is subtracted from both. It returns the round with the median ratio,
+// without the point's share.
 func measureKept(ctx context.Context, b *testbed, length time.Duration) (keptCost, error) {
 	idle := usageDuring(length)
-	kept := newKeptClients(b)
+	kept := newKeptClients(b.hosts(), b.memory.addrs())
 	rounds := make([]keptCost, keptRounds)
 	for i := range rounds {
 		var err error
@@ -109,10 +119,22 @@ func costOf(ctx context.Context, length time.Duration, idle usage, counter *requ
 		return sample{}, err
 	}
 	time.Sleep(2 * keptTTL)
-	before := counter.answered.Load()
+	return costPerRequest(length, idle, counter.counts)
+}
+
+// costPerRequest measures what the requests that are being sent cost this process, each of them.
+func costPerRequest(length time.Duration, idle usage, counts func() (answered, failed int64, err error)) (sample, error) {
+	before, _, err := counts()
+	if err != nil {
+		return sample{}, err
+	}
 	used := usageDuring(length)
-	n := float64(counter.answered.Load() - before)
-	if failed := counter.failed.Load(); failed > 0 || n == 0 {
+	after, failed, err := counts()
+	n := float64(after - before)
+	switch {
+	case err != nil:
+		return sample{}, err
+	case failed > 0 || n == 0:
 		return sample{}, fmt.Errorf("%d requests failed, and %.0f did not", failed, n)
 	}
 	return sample{
@@ -169,27 +191,41 @@ type keptClients struct {
 	requests requestCounter
 }
 
-func newKeptClients(b *testbed) *keptClients {
+// newKeptClients makes the clients of these hosts.
+func newKeptClients(hosts []host.Host, point peer.AddrInfo) *keptClients {
 	k := new(keptClients)
-	point := peer.AddrInfo{ID: b.memory.host.ID(), Addrs: b.memory.host.Addrs()}
-	for _, c := range b.clients {
+	for _, h := range hosts {
 		for range keptPerHost {
-			k.all = append(k.all, rendezvous.NewClient(c.host, rendezvous.WithPoints(point), rendezvous.WithClientMetricsTracer(&k.requests)))
+			k.all = append(k.all, rendezvous.NewClient(h, rendezvous.WithPoints(point), rendezvous.WithClientMetricsTracer(&k.requests)))
 		}
 	}
 	return k
 }
 
-// stayRegistered registers all clients and keeps them registered until ctx ends.
+// stayRegistered registers all clients and keeps them registered until ctx ends, or for 20 seconds, as
+// Advertise does. They begin at different times, as the echo's do, or the process would not be idle
+// between their refreshes.
 func (k *keptClients) stayRegistered(ctx context.Context) error {
-	return forEach(len(k.all), func(i int) error {
-		for j := range keptNamespaces {
-			if _, err := k.all[i].Advertise(ctx, fmt.Sprintf("bench/kept/%d/%d", i%keptPerHost, j), discovery.TTL(keptTTL)); err != nil {
-				return errors.Join(errors.New("stay registered"), err)
-			}
+	errs := make([]error, len(k.all))
+	var wg sync.WaitGroup
+	for i := range k.all {
+		wg.Go(func() {
+			time.Sleep(rand.N(keptInterval))
+			errs[i] = k.register(ctx, i)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// register registers a client in all its namespaces.
+func (k *keptClients) register(ctx context.Context, i int) error {
+	for j := range keptNamespaces {
+		if _, err := k.all[i].Advertise(ctx, fmt.Sprintf("bench/kept/%d/%d", i%keptPerHost, j), discovery.TTL(keptTTL)); err != nil {
+			return fmt.Errorf("stay registered: %w", err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // usageDuring returns what the process uses in the given time.

@@ -26,6 +26,7 @@ type options struct {
 	docs        string // directory
 	profile     string // directory
 	crowd       string // address of a point
+	keepers     string // address of a point
 }
 
 func main() {
@@ -45,6 +46,8 @@ func run() error {
 	switch {
 	case o.crowd != "":
 		return runCrowd(ctx, o.crowd)
+	case o.keepers != "":
+		return runKeepers(ctx, o.keepers, os.Stdin, os.Stdout)
 	case o.profile != "":
 		return profileRequests(ctx, o.profile)
 	}
@@ -75,12 +78,13 @@ func parseFlags() (options, error) {
 	flag.IntVar(&o.rounds, "rounds", 7, "number of rounds of each experiment; the result is their median")
 	flag.DurationVar(&o.roundLength, "round", 250*time.Millisecond, "length of a round, for each side")
 	flag.StringVar(&only, "only", "", "run only the experiments whose name matches this `regexp`, and measure no memory")
-	flag.BoolVar(&o.quick, "quick", false, "take less than a minute: TCP only, shorter rounds")
+	flag.BoolVar(&o.quick, "quick", false, "TCP only, shorter rounds")
 	flag.StringVar(&o.json, "json", "", "write the results to this `file`")
 	flag.StringVar(&o.from, "from", "", "read the results from this `file` instead of measuring")
 	flag.StringVar(&o.docs, "docs", "", "write the figures into performance.md and operating.md in this `directory`, and the plots")
 	flag.StringVar(&o.profile, "profile", "", "write CPU profiles to this `directory` instead of measuring")
 	flag.StringVar(&o.crowd, "crowd", "", "run the peers that connect to the point at this `address` (the program starts itself with this flag)")
+	flag.StringVar(&o.keepers, "keepers", "", "run the clients that stay registered at the point at this `address` (the program starts itself with this flag)")
 	flag.Parse()
 	var err error
 	if only != "" {
@@ -149,6 +153,9 @@ func measureTransport(ctx context.Context, o options, transport string, register
 	if name := "kept registered, " + transport; transport == "TCP" && o.wants(name) {
 		fmt.Fprintln(os.Stderr, name)
 		k, err := measureKept(ctx, b, 2*time.Duration(o.rounds)*o.roundLength)
+		if err == nil {
+			k.Point, err = measurePointShare(ctx, b.memory, 2*time.Duration(o.rounds)*o.roundLength)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}

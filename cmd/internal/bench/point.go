@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
 )
@@ -63,6 +64,8 @@ func openLevelDB() (rendezvous.Storage, func() error, error) {
 	s := rendezvous.NewStorage(db)
 	return s, func() error { return errors.Join(s.Close(), db.Close(), os.RemoveAll(dir)) }, nil
 }
+
+func (p *point) addrs() peer.AddrInfo { return peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()} }
 
 // start starts the service with the initial registrations.
 func (p *point) start(ctx context.Context) error {

@@ -57,12 +57,16 @@ type target struct {
 	ratio                 float64
 }
 
+// keptTarget is the CPU ratio that clients that stay registered should reach over TCP. They send no
+// more requests than they need, so they have no rate that could be compared.
+const keptTarget = 2.5
+
 var targets = []target{
 	{"REGISTER again", freshStream, "memory", 0.92},
 	{"REGISTER first", freshStream, "memory", 0.57},
 	{"DISCOVER 50 of 100,000", freshStream, "memory", 0.90},
 	{"DISCOVER 1000 of 100,000", freshStream, "memory", 0.70},
 	{"REGISTER again", keptStream, "memory", 0.85},
-	{"REGISTER again", freshStream, "library", 2.5},
+	{"REGISTER again", freshStream, "library", 2.5}, // in a loop; keptTarget is for clients that stay registered
 	{"DISCOVER 50 of 1,000", freshStream, "library", 1.5},
 }

@@ -12,7 +12,6 @@ import (
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 
 	rendezvous "github.com/status-im/go-waku-rendezvous"
@@ -85,6 +84,15 @@ func (b *testbed) newHost() (host.Host, error) {
 	return h, nil
 }
 
+// hosts returns the hosts of the clients.
+func (b *testbed) hosts() []host.Host {
+	hosts := make([]host.Host, len(b.clients))
+	for i, c := range b.clients {
+		hosts[i] = c.host
+	}
+	return hosts
+}
+
 func (b *testbed) newPoint(ctx context.Context, open openStorage, registered []identity) (*point, error) {
 	h, err := b.newHost()
 	if err != nil {
@@ -109,7 +117,7 @@ func (b *testbed) newClient(ctx context.Context) (*client, error) {
 		return nil, err
 	}
 	for _, p := range []*point{b.memory, b.levelDB} {
-		if err := h.Connect(ctx, peer.AddrInfo{ID: p.host.ID(), Addrs: p.host.Addrs()}); err != nil {
+		if err := h.Connect(ctx, p.addrs()); err != nil {
 			return nil, err
 		}
 	}
