@@ -76,6 +76,18 @@ func TestCostOf(t *testing.T) {
 	})
 }
 
+// TestQuietest: work that goes on when the measurement begins, or now and then, is no part of idling.
+func TestQuietest(t *testing.T) {
+	for _, measured := range [][]time.Duration{{1, 2, 3}, {3, 1, 2}, {3, 2, 1}} {
+		got := quietest(func() (u usage) {
+			u.cpu, measured = measured[0], measured[1:]
+			return u
+		})
+		require.Equal(t, usage{cpu: 1}, got)
+		require.Empty(t, measured)
+	}
+}
+
 // TestCostPerRequest: requests that cannot be counted are an error, at the beginning and at the end.
 func TestCostPerRequest(t *testing.T) {
 	ended := errors.New("the keepers have ended")

@@ -25,8 +25,7 @@ const (
 // what the process takes while it is idle. It is the median of as many turns as the clients take in
 // this process, of the same length.
 func measurePointShare(ctx context.Context, p *point, length time.Duration) (cpu float64, err error) {
-	time.Sleep(keptTTL) // until what ran before has ended
-	idle := usageDuring(length)
+	idle := quietest(func() usage { return usageDuring(length) })
 	keepers, err := startChild(ctx, "-keepers", p)
 	if err != nil {
 		return 0, err
