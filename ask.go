@@ -31,9 +31,10 @@ import (
 // was verified: only the peer itself can have made it.
 type Registration struct {
 	Namespace string
-	// Peer has at most 16 addresses of the record, the most widely reachable first. Private
-	// addresses are left out unless the point is on a private address, and loopback addresses
-	// unless it is on loopback. There may be none.
+	// Peer has at most 16 addresses of the record, the most widely reachable first. Left out are
+	// those that nobody can dial or that have over 16 components, those beyond 4 KiB of memory,
+	// private ones unless the point is on a private address, and loopback ones unless it is on
+	// loopback. There may be none.
 	Peer peer.AddrInfo
 	// Seq is the sequence number of the peer's record.
 	Seq uint64

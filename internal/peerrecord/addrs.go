@@ -65,9 +65,18 @@ func Fit(addrs []ma.Multiaddr) []ma.Multiaddr {
 	})
 }
 
-// maxUsable is how many addresses of one record are handed out. Whoever connects to a
-// peer dials all of them, so a record with hundreds would make its readers attack others.
-const maxUsable = 16
+const (
+	// maxUsable is how many addresses of one record are handed out. Whoever connects to a
+	// peer dials all of them, so a record with hundreds would make its readers attack others.
+	maxUsable = 16
+	// maxUsableMemory is how many bytes these take in memory, as [memoryBeside] counts them.
+	// The 16 addresses of a host with certificate hashes in half of them take 2.6 KiB.
+	maxUsableMemory = 4 << 10
+	// maxComponents is how many components an address may have. Two bytes on the wire may
+	// become a component of 34 bytes in memory. The longest real addresses, of WebTransport with
+	// two certificate hashes to a relay and WebRTC from there, have about 12.
+	maxComponents = 16
+)
 
 // Reach says which addresses are useful to a host that receives them: public ones only,
 // public and private ones, or all, with loopback.
@@ -85,24 +94,65 @@ func ReachOf(addrs []ma.Multiaddr) Reach {
 }
 
 // usableAddrs returns those of a peer's addresses that can be dialed, at most 16, the most
-// widely reachable first. within says how many of them make sense within each reach. An address is returned without the peer's ID, which some peers append to it. One
-// that ends with the ID of another peer is not an address of this one.
-func usableAddrs(id peer.ID, addrs []ma.Multiaddr) (usable []ma.Multiaddr, within [loopbackScope + 1]uint8) {
-	for local := publicScope; local <= loopbackScope; local++ {
-		for s := publicScope; s <= loopbackScope; s++ {
-			for _, a := range addrs {
-				if localScope(a) != local || scopeOf(a) != s || !dialable(a) {
-					continue
-				}
-				transport, last := peer.SplitAddr(a)
-				if len(transport) > 0 && (last == "" || last == id) && len(usable) < maxUsable {
-					usable = append(usable, transport)
-				}
-			}
+// widely reachable first, without repeats. If they would take too much memory, some are left
+// out. within says how many of them make sense within each reach, and memory about how many
+// bytes they take once they are compact. An address is returned without the peer's ID, which
+// some peers append to it. One that ends with the ID of another peer is not an address of this
+// one.
+func usableAddrs(id peer.ID, addrs []ma.Multiaddr) (usable []ma.Multiaddr, within [loopbackScope + 1]uint8, memory int) {
+	for _, r := range mostReachable(id, addrs) {
+		more := memoryBeside(usable, r.addr)
+		if memory+more > maxUsableMemory {
+			continue
 		}
-		within[local] = uint8(len(usable))
+		memory += more
+		usable = append(usable, r.addr)
+		for reach := r.local; reach <= loopbackScope; reach++ {
+			within[reach]++
+		}
 	}
-	return slices.Clip(usable), within
+	return usable, within, memory
+}
+
+// ranked is an address and what it is ranked by: its local scope, and then its scope.
+type ranked struct {
+	addr         ma.Multiaddr
+	local, scope scope
+}
+
+func (r ranked) compare(other ranked) int {
+	return cmp.Or(cmp.Compare(r.local, other.local), cmp.Compare(r.scope, other.scope))
+}
+
+// mostReachable returns the addresses for usableAddrs. A record may have hundreds, so it looks
+// at each only once, and at none after 16 of the highest rank.
+func mostReachable(id peer.ID, addrs []ma.Multiaddr) []ranked {
+	best := make([]ranked, 0, min(len(addrs), maxUsable)+1)
+	for _, a := range addrs {
+		full := len(best) == maxUsable
+		if full && best[maxUsable-1].compare(ranked{}) == 0 {
+			break // none is better
+		}
+		if !dialable(a) {
+			continue
+		}
+		r := ranked{local: localScope(a), scope: scopeOf(a)}
+		if full && r.compare(best[maxUsable-1]) >= 0 {
+			continue
+		}
+		var last peer.ID
+		r.addr, last = peer.SplitAddr(a)
+		if len(r.addr) == 0 || last != "" && last != id || slices.ContainsFunc(best, func(b ranked) bool { return b.addr.Equal(r.addr) }) {
+			continue
+		}
+		i := slices.IndexFunc(best, func(b ranked) bool { return r.compare(b) < 0 })
+		if i < 0 {
+			i = len(best)
+		}
+		best = slices.Insert(best, i, r)
+		best = best[:min(len(best), maxUsable)]
+	}
+	return best
 }
 
 // localScope returns loopbackScope or privateScope for an address that means another
@@ -155,8 +205,11 @@ func beforeCircuit(a ma.Multiaddr) (direct ma.Multiaddr, relayed bool) {
 }
 
 // dialable reports whether an address names a place to dial: it has no port 0, no
-// unspecified IP address, and no wildcard as the name for TLS.
+// unspecified IP address, no wildcard as the name for TLS, and not too many components.
 func dialable(a ma.Multiaddr) bool {
+	if len(a) > maxComponents {
+		return false
+	}
 	direct, _ := beforeCircuit(a)
 	if manet.IsIPUnspecified(direct) {
 		return false

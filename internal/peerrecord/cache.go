@@ -9,20 +9,22 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// What a cache remembers. A share has room for an answer of 1000 records with ten addresses
-// each, and all shares together take at most 44 MiB.
+// What a cache remembers. A share has room for an answer of 4 MiB with 1000 records whose
+// addresses take as much memory as they may (4 KiB each). Otherwise a few hundred peers with such
+// records could displace those of all others at a point. 1000 usual records take 1.3 MiB.
 const (
 	maxShares       = 16
 	maxShareRecords = 2000
-	maxShareMemory  = 11 << 18 // bytes
+	maxShareMemory  = 33 << 18 // bytes
+	maxMemory       = 44 << 20 // bytes of all shares
 )
 
 // Cache opens records and remembers the valid ones, so that it verifies the same bytes
 // only once.
 //
 // Each source has a share of bounded size. A hostile source that keeps sending new records
-// displaces only what is in its own share. There are at most 16 shares; a new source takes
-// that of the source which has not been used for the longest time.
+// displaces only what is in its own share. There are at most 16 shares, and fewer if they are
+// large; a new source takes that of the source which has not been used for the longest time.
 //
 // All methods may be called at the same time.
 type Cache struct {
@@ -78,7 +80,19 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *CachedRecord, cached b
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.share(source).add(maphash.Bytes(c.seed, envelope), r)
+	for c.memory() > maxMemory {
+		c.shares.RemoveOldest() // not this source's, which was just used
+	}
 	return r, false, nil
+}
+
+// memory returns how many bytes all shares take. Those that have the same record count it
+// twice.
+func (c *Cache) memory() (memory int) {
+	for _, s := range c.shares.Values() {
+		memory += s.memory
+	}
+	return memory
 }
 
 // payer returns the function that pays for the signatures of a source.

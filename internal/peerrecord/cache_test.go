@@ -60,6 +60,7 @@ func TestOpenOfCache(t *testing.T) {
 func checkShares(t *testing.T, c *Cache) {
 	t.Helper()
 	require.LessOrEqual(t, c.shares.Len(), maxShares)
+	require.LessOrEqual(t, c.memory(), maxMemory)
 	for _, s := range c.shares.Values() {
 		memory := 0
 		for hash, r := range s.records {
@@ -104,6 +105,62 @@ func TestShares(t *testing.T) {
 	checkShares(t, c)
 	require.Equal(t, maxShares, c.shares.Len())
 	require.True(t, c.shares.Contains("honest"), "the one in use stays")
+}
+
+// TestMemoryOfAllShares: if all shares together take too much, those go that were not used for
+// the longest time.
+func TestMemoryOfAllShares(t *testing.T) {
+	c := NewCache()
+	for i := range maxShares {
+		c.share(peer.ID(fmt.Sprint(i))).add(1, &CachedRecord{memory: maxShareMemory})
+	}
+	_, _, err := c.Open("0", sealMany(t, 1)[0])
+	require.NoError(t, err)
+	checkShares(t, c)
+	require.Equal(t, 1+maxMemory/maxShareMemory, c.shares.Len(), "its own has only the new record")
+	require.True(t, c.shares.Contains("0"))
+	require.True(t, c.shares.Contains(peer.ID(fmt.Sprint(maxShares-1))))
+}
+
+// TestHeavyRecords: the heaviest records that there can be in an answer do not displace others
+// of the same answer. None is verified again.
+func TestHeavyRecords(t *testing.T) {
+	const answer, maxAnswer = 1000, 4 << 20
+	key, id := newKey(t, crypto.Ed25519)
+	for _, heavy := range []int{900, answer} {
+		all := sealMany(t, answer-heavy)
+		for i := range heavy {
+			all = append(all, heavyRecord(t, key, id, maxAnswer/answer, i))
+		}
+		require.LessOrEqual(t, len(slices.Concat(all...)), maxAnswer)
+		c := NewCache()
+		for round := range 4 {
+			rand.Shuffle(answer, func(i, j int) { all[i], all[j] = all[j], all[i] })
+			for i, r := range c.Find(nil, "a point", all) {
+				require.Equal(t, round > 0, r != nil)
+				if r == nil {
+					_, _, err := c.Open("a point", all[i])
+					require.NoError(t, err)
+				}
+			}
+		}
+		checkShares(t, c)
+		require.Greater(t, c.memory(), heavy*(maxAnswer/answer+maxUsableMemory)*9/10)
+	}
+}
+
+// heavyRecord returns a record of about size bytes whose usable addresses take as much memory as
+// they may.
+func heavyRecord(t testing.TB, key crypto.PrivKey, id peer.ID, size, i int) []byte {
+	t.Helper()
+	var addrs []string
+	for j := range maxUsable {
+		addrs = append(addrs, fmt.Sprintf("/ip4/1.2.3.%d/tcp/%d", j, 1+i)+strings.Repeat("/ws", maxComponents-2))
+	}
+	rec := recordBytes(t, id, addrs...)
+	empty := []byte("\x1a\x00") // an address
+	rec = append(rec, bytes.Repeat(empty, (size-len(rec)-160)/len(empty))...)
+	return sealRecord(t, key, rawPayload{peer.NewPeerRecord(), rec})
 }
 
 // TestUsedRecordsStay: records that are used again and again are not displaced by new ones.
@@ -173,13 +230,6 @@ func TestCacheOfBothKinds(t *testing.T) {
 	require.ErrorContains(t, err, "does not verify")
 }
 
-// greedyRecord returns a record that takes as much memory as one can.
-func greedyRecord(t testing.TB, key crypto.PrivKey, id peer.ID, i int) []byte {
-	t.Helper()
-	addrs := slices.Repeat([]string{"/p2p-circuit"}, (MaxAddrsSize-7)/2)
-	return seal(t, key, id, append(addrs, fmt.Sprintf("/ip4/1.2.3.4/udp/%d", 1+i))[1:]...)
-}
-
 // TestMemory: what a cache counts is what records take.
 func TestMemory(t *testing.T) {
 	key, id := newKey(t, crypto.Ed25519)
@@ -191,7 +241,14 @@ func TestMemory(t *testing.T) {
 		"ten addresses": func(i int) []byte {
 			return seal(t, key, id, append(tenAddrs, fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))[1:]...)
 		},
-		"many addresses": func(i int) []byte { return greedyRecord(t, key, id, i) },
+		"sixteen addresses": func(i int) []byte {
+			return seal(t, key, id, append(sixteenAddrs(), fmt.Sprintf("/ip4/1.2.3.4/tcp/%d", 1+i))[1:]...)
+		},
+		"heavy addresses": func(i int) []byte { return heavyRecord(t, key, id, MaxSize, i) },
+		"many addresses": func(i int) []byte {
+			addrs := slices.Repeat([]string{"/p2p-circuit"}, (MaxAddrsSize-7)/2)
+			return seal(t, key, id, append(addrs, fmt.Sprintf("/ip4/1.2.3.4/udp/%d", 1+i))[1:]...)
+		},
 		"one long address": func(i int) []byte {
 			return seal(t, key, id, strings.Repeat("/p2p-circuit", 1000)+fmt.Sprintf("/tcp/%d", 1+i))
 		},
@@ -239,7 +296,7 @@ func TestCacheAtTheSameTime(t *testing.T) {
 	envelopes := sealMany(t, 10)
 	key, id := newKey(t, crypto.Ed25519)
 	for i := range 40 {
-		envelopes = append(envelopes, greedyRecord(t, key, id, i))
+		envelopes = append(envelopes, heavyRecord(t, key, id, MaxSize, i))
 	}
 	var all sync.WaitGroup
 	for i := range 8 {
@@ -273,6 +330,18 @@ var tenAddrs = []string{
 	"/ip6/2001:db8::7/udp/4001/quic-v1/webtransport/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ/certhash/uEiAfbgiymPP2_nX7Dgir8B4QkksjHp2lVuJZz0F79Be9JA",
 	"/ip6/2001:db8::7/udp/4001/webrtc-direct/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ",
 	"/dns4/node.example.org/tcp/443/tls/ws", "/ip4/10.0.0.7/tcp/4001",
+}
+
+// sixteenAddrs are those of such a host with a second public address.
+func sixteenAddrs() []string {
+	addrs := slices.Clone(tenAddrs)
+	for _, a := range tenAddrs[:4] {
+		addrs = append(addrs, strings.Replace(a, "203.0.113.7", "203.0.113.8", 1))
+	}
+	for _, a := range tenAddrs[2:4] {
+		addrs = append(addrs, strings.Replace(a, "203.0.113.7", "10.0.0.7", 1))
+	}
+	return addrs
 }
 
 // sealMany returns records of n peers with the usual addresses.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	mathrand "math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -533,6 +534,55 @@ func TestUsable(t *testing.T) {
 	require.Equal(t, publicAddr, usable[0].String())
 }
 
+// TestMostReachable: the order is that of a stable sort, whatever the order in the record, and
+// no address is there twice.
+func TestMostReachable(t *testing.T) {
+	want := make([]string, 0, 24)
+	for _, format := range []string{"/ip4/1.2.3.4/tcp/%d", "/dns4/example.org/tcp/%d", "/ip4/1.2.3.4/udp/%d/p2p/" + relayID + "/p2p-circuit", "/ip4/203.0.113.7/tcp/%d", "/ip4/10.0.0.1/tcp/%d", "/ip6/::1/tcp/%d"} {
+		for port := range 4 {
+			want = append(want, fmt.Sprintf(format, 1+port))
+		}
+	}
+	rank := func(s string) int {
+		a := ma.StringCast(s)
+		return 10*int(localScope(a)) + int(scopeOf(a))
+	}
+	for range 100 {
+		mixed := append(slices.Clone(want), want[:8]...)
+		mathrand.Shuffle(len(mixed), func(i, j int) { mixed[i], mixed[j] = mixed[j], mixed[i] })
+		var once []string
+		for _, a := range mixed {
+			if !slices.Contains(once, a) {
+				once = append(once, a)
+			}
+		}
+		slices.SortStableFunc(once, func(a, b string) int { return rank(a) - rank(b) })
+		require.Equal(t, multiaddrs(once[:maxUsable]...), cachedRecord("", multiaddrs(mixed...)).Usable(Reach(loopbackScope)))
+	}
+}
+
+// TestHeavyAddresses: what the addresses of a record take in memory is bounded. The addresses of
+// usual hosts are within the bounds.
+func TestHeavyAddresses(t *testing.T) {
+	require.Len(t, cachedRecord("", multiaddrs(sixteenAddrs()...)).Usable(Reach(loopbackScope)), maxUsable)
+
+	hash := strings.TrimPrefix(tenAddrs[3], "/ip4/203.0.113.7/udp/4001/webrtc-direct")
+	long := "/ip6zone/eth0/ip6/2001:db8::7/udp/4001/quic-v1/webtransport" + hash + hash + "/p2p/" + relayID + "/p2p-circuit/webrtc/p2p/" + relayID
+	require.Equal(t, multiaddrs(long), Fit(multiaddrs(long)))
+	require.True(t, dialable(multiaddrs(long)[0]))
+	most := publicAddr + strings.Repeat("/ws", maxComponents-2)
+	require.Equal(t, multiaddrs(most), cachedRecord("", multiaddrs(most+"/ws", most)).Usable(Reach(loopbackScope)))
+
+	var heavy []string
+	for i := range maxUsable {
+		heavy = append(heavy, fmt.Sprintf("/ip4/10.0.0.%d/tcp/1", i)+strings.Repeat("/ws", maxComponents-2))
+	}
+	r := cachedRecord("", multiaddrs(append(heavy, most, loopbackAddr)...))
+	require.Less(t, int(r.memory), 300+maxUsableMemory)
+	require.Greater(t, int(r.memory), maxUsableMemory*3/4)
+	require.Equal(t, multiaddrs(most), r.Usable(Reach(publicScope)), "the most reachable ones stay")
+}
+
 // TestAddressesWithID: a peer's addresses are handed out without its ID, which js-libp2p
 // appends to each, and those with the ID of another peer are not.
 func TestAddressesWithID(t *testing.T) {
@@ -552,7 +602,7 @@ func TestInvalidError(t *testing.T) {
 	require.Equal(t, "reason", (&InvalidError{Reason: "reason"}).Error())
 }
 
-// BenchmarkCache compares an envelope that the cache knows with one that it does not.
+// BenchmarkCache compares an envelope that the cache knows with some that it does not.
 func BenchmarkCache(b *testing.B) {
 	key, id := newKey(b, crypto.Ed25519)
 	envelope := seal(b, key, id, publicAddr)
@@ -565,6 +615,12 @@ func BenchmarkCache(b *testing.B) {
 	b.Run("new", func(b *testing.B) {
 		for b.Loop() {
 			_, _, _ = NewCache().Open("a point", envelope)
+		}
+	})
+	many := seal(b, key, id, slices.Repeat([]string{"/dns4/a"}, MaxAddrsSize/3)...)
+	b.Run("new, of many addresses", func(b *testing.B) {
+		for b.Loop() {
+			_, _, _ = NewCache().Open("a point", many)
 		}
 	})
 }
