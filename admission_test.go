@@ -334,12 +334,14 @@ func eachStorage(t *testing.T, test func(t *testing.T, s Storage)) {
 }
 
 // TestSignatureChecksArePaid: a record of another peer costs its sender only the request,
-// however slow the other's key is. A record of the sender costs as much as its type of key.
+// however slow the other's key is. A record of the sender costs as much as its type of key and
+// its size.
 func TestSignatureChecksArePaid(t *testing.T) {
 	key, id := newKey(t, crypto.ECDSA) // P-256: two tokens
 	slowKey := p521(t)
 	slow, err := peer.IDFromPrivateKey(slowKey)
 	require.NoError(t, err)
+	large := seal(t, key, id, slices.Repeat([]string{addr}, 100)...)
 	for name, test := range map[string]struct {
 		sender   peer.ID
 		envelope []byte
@@ -349,6 +351,7 @@ func TestSignatureChecksArePaid(t *testing.T) {
 		"another's, P-521": {id, seal(t, slowKey, slow, addr), 102},
 		"its own":          {id, seal(t, key, id, addr), 34},
 		"its own, P-521":   {slow, seal(t, slowKey, slow, addr), 2},
+		"its own, large":   {id, large, int(102 / (3 + float64(len(large)-512)/1024))},
 	} {
 		q, now, served := newTestRequests(t, failing{err: ErrFull}, WithRateLimit(1, 102)), time.Now(), 0
 		for {

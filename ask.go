@@ -53,7 +53,7 @@ type asker struct {
 	ttl        lifetimes // to register for, unless the caller says
 	own        *peerrecord.HostRecord
 	records    *peerrecord.Cache
-	checks     *limit.Budget // of signatures, for each point
+	checks     *limit.Budget // of records, for each point
 	silence    *points.Silence
 	keyClash   keyClash
 
@@ -518,20 +518,20 @@ func (m *acceptance) repeats() bool {
 	return false
 }
 
-// What the signatures of one point's answers may cost the client, in checks of Ed25519. It is
-// enough for ever new samples of 1000 peers, and for a first one with keys of any usual
-// kind. The check of a P-521 signature takes as long as fifty others, and a point can make a
-// new record for each.
+// What the records of one point's answers may cost the client, in checks of usual ones with
+// Ed25519. It is enough for ever new samples of 1000 peers, and for a first one with keys of any
+// usual kind. The check of a P-521 signature takes as long as fifty others, and a point can make
+// a new record for each.
 const (
 	checksPerSecond = 1000
 	checksAtOnce    = 4000
 )
 
-var errChecks = errors.New("signatures of the point take too long to check")
+var errChecks = errors.New("records of the point take too long to check")
 
-// payCheck pays for the check of a signature that a point has sent.
-func (a *asker) payCheck(point peer.ID, key crypto.PubKey) error {
-	if !a.checks.Take(point, limit.Origin{}, limit.SignatureCheck(key), time.Now()) {
+// payCheck pays for the check of a record of size bytes that a point has sent.
+func (a *asker) payCheck(point peer.ID, key crypto.PubKey, size int) error {
+	if !a.checks.Take(point, limit.Origin{}, limit.RecordCheck(key, size), time.Now()) {
 		return errChecks
 	}
 	return nil

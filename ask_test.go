@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
@@ -57,6 +58,20 @@ func TestAcceptAcrossNamespaces(t *testing.T) {
 		namespaces = append(namespaces, r.Namespace)
 	}
 	require.Equal(t, []string{"n", "n", "m", "m"}, namespaces)
+}
+
+// TestLargeRecordsArePaid: a record with hundreds of addresses, which takes long to parse, counts
+// as several.
+func TestLargeRecordsArePaid(t *testing.T) {
+	c := NewClient(newHost(t))
+	key, _ := newKey(t, crypto.Ed25519)
+	for size, want := range map[int]int{300: checksAtOnce, 512 + 1024: checksAtOnce / 2} {
+		paid := 0
+		for c.asker.payCheck(peer.ID(strconv.Itoa(size)), key.GetPublic(), size) == nil {
+			paid++
+		}
+		require.InDelta(t, want, paid, checksPerSecond, "a few are paid for by the time that passes")
+	}
 }
 
 // TestRoomForManyPeers: a client remembers the records of a thousand peers with ten addresses

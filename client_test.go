@@ -204,7 +204,7 @@ func TestContextEndsAmongRecords(t *testing.T) {
 			ended := new(endedRequests)
 			c := NewClient(h, WithPoints(info(point)), p.speak, WithClientMetricsTracer(ended))
 			checks, takes := 0, 60*time.Millisecond
-			c.asker.records.Pay = func(peer.ID, crypto.PubKey) error {
+			c.asker.records.Pay = func(peer.ID, crypto.PubKey, int) error {
 				checks++
 				time.Sleep(takes) // in virtual time, the check itself takes none
 				return nil

@@ -152,7 +152,7 @@ func TestFigures(t *testing.T) {
 		atOnce, perSecond := a.most(limit.NewBudget(config.rate, float64(config.burst)), limit.Request)
 		record("requests at once", atOnce)
 		record("requests per second", perSecond)
-		_, perSecond = a.most(limit.NewBudget(config.rate, float64(config.burst)), limit.Request+limit.SignatureCheck(p521(t).GetPublic()))
+		_, perSecond = a.most(limit.NewBudget(config.rate, float64(config.burst)), limit.Request+limit.RecordCheck(p521(t).GetPublic(), 0))
 		record("P-521 signatures checked per second", perSecond)
 		record("refreshes per second that are not charged to an address", a.unpaidRefreshes(t))
 		const kib = 64 << 10

@@ -347,14 +347,14 @@ func (q *requests) authorize(ctx context.Context, c *caller, ns string, register
 }
 
 // checkRecord verifies that envelope is a signed peer record, of that kind, of the peer that
-// sent it. The peer is charged for the check of the signature, whose price depends on the
-// type of its key.
+// sent it. The peer is charged for the check, whose price depends on the type of its key and
+// the size of the record.
 func (q *requests) checkRecord(c *caller, envelope []byte, kind peerrecord.Kind, k previous, now time.Time) (RecordCheck, error) {
 	if k.verified && peerrecord.KindOf(envelope) == kind {
 		return RecordCached, nil
 	}
 	_, err := peerrecord.OpenPaid(envelope, c.peer, kind, func(key crypto.PubKey) error {
-		if q.rates.Charge(c.peer, c.origin, limit.SignatureCheck(key), now) != limit.Serve {
+		if q.rates.Charge(c.peer, c.origin, limit.RecordCheck(key, len(envelope)), now) != limit.Serve {
 			return errTooMany
 		}
 		return nil

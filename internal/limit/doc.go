@@ -8,7 +8,7 @@
 // manager limits streams in total.
 //
 // Everything has a price, which is known before it is paid: [Request], [Refresh] and
-// [SignatureCheck] in a budget of requests, and bytes in another one. [Draws] limits the answers
+// [RecordCheck] in a budget of requests, and bytes in another one. [Draws] limits the answers
 // to DISCOVER, which cost bytes, memory, and places for the large ones. [Recent] says which
 // requests are refreshes. The Sweep methods, called every few seconds, free the memory of what
 // no longer counts.

@@ -34,9 +34,22 @@ const (
 	checkRSALonger = 40.0 // 8192 bits, which is libp2p's longest
 )
 
-// SignatureCheck returns the price of checking a signature with a key. That of an unknown
+// What a record costs to parse, which takes as long as the check of its signature if it has
+// hundreds of addresses: a token for each KiB beyond what a usual record has.
+const (
+	usualRecord = 512 // bytes
+	parsedKiB   = 1.0
+)
+
+// RecordCheck returns the price of checking a signed record of some bytes with its key, and of
+// parsing it.
+func RecordCheck(key crypto.PubKey, size int) float64 {
+	return signatureCheck(key) + parsedKiB*float64(max(size-usualRecord, 0))/1024
+}
+
+// signatureCheck returns the price of checking a signature with a key. That of an unknown
 // kind of key is the highest.
-func SignatureCheck(key crypto.PubKey) float64 {
+func signatureCheck(key crypto.PubKey) float64 {
 	switch key.Type() {
 	case crypto.Ed25519:
 		return checkEd25519

@@ -35,10 +35,11 @@ func keys(t testing.TB) map[string]crypto.PrivKey {
 	return keys
 }
 
-func TestSignatureCheck(t *testing.T) {
+func TestRecordCheck(t *testing.T) {
 	got := make(map[string]float64)
 	for name, k := range keys(t) {
-		got[name] = SignatureCheck(k.GetPublic())
+		got[name] = RecordCheck(k.GetPublic(), 300)
+		require.InDelta(t, got[name]+7.5, RecordCheck(k.GetPublic(), 8<<10), 0)
 	}
 	require.Equal(t, map[string]float64{
 		"Ed25519": 1, "secp256k1": 3, "P-224": 8, "P-256": 2, "P-384": 14, "P-521": 50, "RSA-2048": 1, "RSA-4096": 10,

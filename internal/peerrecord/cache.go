@@ -29,9 +29,10 @@ const (
 // All methods may be called at the same time.
 type Cache struct {
 	// Pay, unless it is nil, is called right before the signature of a record from a source is
-	// checked, with the key of the record. If it returns an error, the signature is not
-	// checked, and Open returns the error unchanged. It is set before the first call of Open.
-	Pay func(source peer.ID, key crypto.PubKey) error
+	// checked, with the key of the record and the size of the envelope. If it returns an error,
+	// the signature is not checked, and Open returns the error unchanged. It is set before the
+	// first call of Open.
+	Pay func(source peer.ID, key crypto.PubKey, size int) error
 
 	seed maphash.Seed
 
@@ -72,7 +73,7 @@ func (c *Cache) Open(source peer.ID, envelope []byte) (r *CachedRecord, cached b
 	if r := c.Find(nil, source, [][]byte{envelope})[0]; r != nil {
 		return r, true, nil
 	}
-	opened, err := OpenPaid(envelope, "", KindOf(envelope), c.payer(source))
+	opened, err := OpenPaid(envelope, "", KindOf(envelope), c.payer(source, len(envelope)))
 	if err != nil {
 		return nil, false, err
 	}
@@ -95,12 +96,12 @@ func (c *Cache) memory() (memory int) {
 	return memory
 }
 
-// payer returns the function that pays for the signatures of a source.
-func (c *Cache) payer(source peer.ID) func(crypto.PubKey) error {
+// payer returns the function that pays for an envelope of size bytes of a source.
+func (c *Cache) payer(source peer.ID, size int) func(crypto.PubKey) error {
 	if c.Pay == nil {
 		return nil
 	}
-	return func(key crypto.PubKey) error { return c.Pay(source, key) }
+	return func(key crypto.PubKey) error { return c.Pay(source, key, size) }
 }
 
 // Find appends the records that the cache has of some envelopes that a source sent, and nil

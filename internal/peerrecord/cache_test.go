@@ -163,6 +163,21 @@ func heavyRecord(t testing.TB, key crypto.PrivKey, id peer.ID, size, i int) []by
 	return sealRecord(t, key, rawPayload{peer.NewPeerRecord(), rec})
 }
 
+// TestPay: the source pays by the key and the size of an envelope.
+func TestPay(t *testing.T) {
+	c, envelope, paid := NewCache(), sealMany(t, 1)[0], 0
+	c.Pay = func(source peer.ID, _ crypto.PubKey, size int) error {
+		require.EqualValues(t, "a source", source)
+		paid += size
+		return nil
+	}
+	for range 2 {
+		_, _, err := c.Open("a source", envelope)
+		require.NoError(t, err)
+	}
+	require.Equal(t, len(envelope), paid)
+}
+
 // TestUsedRecordsStay: records that are used again and again are not displaced by new ones.
 func TestUsedRecordsStay(t *testing.T) {
 	c := NewCache()
