@@ -456,8 +456,10 @@ func message(request func(*wire.Dialect) wire.Request, price float64, size, want
 		Read: func(frame []byte, id protocol.ID) error {
 			answer := answers.Get().(*wire.Answer)
 			defer func() {
-				clear(answer.Discover.Registrations) // parts of frame
-				answers.Put(answer)
+				registrations := answer.Discover.Registrations
+				clear(registrations)
+				*answer = wire.Answer{Discover: wire.DiscoverAnswer{Registrations: registrations[:0]}}
+				answers.Put(answer) // without parts of frame
 			}()
 			d := dialectOf(id)
 			if d == wire.Standard {

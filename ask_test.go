@@ -1,6 +1,8 @@
 package rendezvous
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
+	"github.com/status-im/go-waku-rendezvous/internal/limit"
 	"github.com/status-im/go-waku-rendezvous/internal/wire"
 )
 
@@ -71,6 +74,34 @@ func TestLargeRecordsArePaid(t *testing.T) {
 			paid++
 		}
 		require.InDelta(t, want, paid, checksPerSecond, "a few are paid for by the time that passes")
+	}
+}
+
+// TestAnswersAreNotKept: the pool of answers keeps no part of a frame, which may have 4 MiB.
+func TestAnswersAreNotKept(t *testing.T) {
+	var found bytes.Buffer
+	_, err := wire.Standard.WriteFound(&found, make([]byte, 0, 64<<10), []wire.Found{{Namespace: "n", Envelope: []byte("e")}}, []byte("cookie"))
+	require.NoError(t, err)
+	for _, frame := range [][]byte{
+		found.Bytes(),
+		wire.Standard.AppendRefusal(nil, wire.Discover, 300, "text"),
+		wire.Standard.AppendRefusal(nil, wire.Register, 300, "text"),
+	} {
+		_, prefix := binary.Uvarint(frame)
+		var kept *wire.Answer
+		r := message(nil, limit.Request, len(frame), 50, new(RequestEnded), func(_ *wire.Dialect, answer *wire.Answer) error {
+			kept = answer
+			require.NotZero(t, len(answer.Discover.Cookie)+len(answer.Discover.Text)+len(answer.Register.Text))
+			return nil
+		})
+		require.NoError(t, r.Read(frame[prefix:], StandardID))
+		registrations := kept.Discover.Registrations
+		require.Empty(t, registrations)
+		for _, r := range registrations[:cap(registrations)] {
+			require.Zero(t, r)
+		}
+		kept.Discover.Registrations = nil
+		require.Zero(t, *kept)
 	}
 }
 
