@@ -554,8 +554,7 @@ func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns s
 	broken, reach := 0, peerrecord.ReachOf(a.remoteAddrs(point))
 	for i := range answer {
 		r := &answer[i]
-		leftOut := d == wire.Standard && len(r.Namespace) == 0 // as some points do
-		if ns != "" && string(r.Namespace) != ns && !leftOut {
+		if !inNamespace(d, r, ns) {
 			ended.Invalid++
 			continue
 		}
@@ -604,6 +603,16 @@ func (a *asker) accept(ctx context.Context, d *wire.Dialect, point peer.ID, ns s
 		logging.Log.Debug("rendezvous point returned invalid records", "point", point, "namespace", ns, "invalid", ended.Invalid, "accepted", len(found))
 	}
 	return found, nil
+}
+
+// inNamespace reports whether a registration is in a namespace, or in any that there can be if
+// ns is empty.
+func inNamespace(d *wire.Dialect, r *wire.Registration, ns string) bool {
+	if ns == "" {
+		return len(r.Namespace) <= d.MaxNamespace
+	}
+	leftOut := d == wire.Standard && len(r.Namespace) == 0 // as some points do
+	return leftOut || string(r.Namespace) == ns
 }
 
 // withoutRepeats returns found without registrations that it has already.

@@ -63,6 +63,22 @@ func TestAcceptAcrossNamespaces(t *testing.T) {
 	require.Equal(t, []string{"n", "n", "m", "m"}, namespaces)
 }
 
+// TestLongNamespaces: across all namespaces, a registration in one that is longer than the
+// protocol allows is invalid.
+func TestLongNamespaces(t *testing.T) {
+	for _, d := range []*wire.Dialect{wire.Waku, wire.Standard} {
+		answer := answerOf(sealedRecords(t, 2))
+		answer[0].Namespace = bytes.Repeat([]byte("n"), d.MaxNamespace)
+		answer[1].Namespace = bytes.Repeat([]byte("n"), d.MaxNamespace+1)
+		var ended RequestEnded
+		found, err := NewClient(newHost(t)).asker.accept(t.Context(), d, "a point", "", answer, &ended)
+		require.NoError(t, err)
+		require.Equal(t, 1, ended.Invalid)
+		require.Len(t, found, 1)
+		require.Len(t, found[0].Namespace, d.MaxNamespace)
+	}
+}
+
 // TestLargeRecordsArePaid: a record with hundreds of addresses, which takes long to parse, counts
 // as several.
 func TestLargeRecordsArePaid(t *testing.T) {
