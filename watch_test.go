@@ -229,6 +229,46 @@ func TestSimulationWatchAfterOutages(t *testing.T) {
 	})
 }
 
+// TestSimulationWatchAfterLongOutages: a peer joins while the watcher is cut off for twenty to thirty
+// seconds. Watch asks again as soon as the backoff allows, and reports the peer.
+func TestSimulationWatchAfterLongOutages(t *testing.T) {
+	inEachProtocol(t, func(t *testing.T, p spoken) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			const point, watcher, outages = 0, 1, 11
+			sim := newSimulation(t, 2+outages, 10*time.Millisecond)
+			storage := testStorage(t)
+			startPoint(t, sim.hosts[point], storage, p.serve...)
+			ctx, cancel := context.WithCancel(t.Context())
+			events, err := p.client(sim.hosts[watcher], info(sim.hosts[point])).Watch(ctx, "n")
+			require.NoError(t, err)
+			var longest time.Duration
+			for i, joiner := range sim.hosts[2:] {
+				time.Sleep(time.Minute)
+				require.Empty(t, pending(events))
+				sim.unplug(watcher, true)
+				keep(t, p.client(joiner, info(sim.hosts[point])))
+				time.Sleep(20*time.Second + time.Duration(i)*time.Second)
+				require.Equal(t, i+1, live(t, storage, "n"))
+				require.Empty(t, pending(events))
+				sim.unplug(watcher, false)
+				back := time.Now()
+				e := <-events
+				require.Equal(t, Joined, e.Type)
+				require.Equal(t, joiner.ID(), e.Peer.ID)
+				longest = max(longest, time.Since(back))
+			}
+			t.Logf("a peer that joins while the watcher is cut off for 20 to 30 s is reported at most %v later", longest)
+			// A dial that is under way then may still fail, up to 2 s later. Then come the longest
+			// backoff, of 6 s, and a request.
+			require.LessOrEqual(t, longest, 9*time.Second)
+			cancel()
+			for range events { // it ends
+			}
+		})
+	})
+}
+
 // TestWatchMoved: a peer gets another address, and its old one is gone. Watch reports it with the
 // new address, and not as one that left or joined.
 func TestWatchMoved(t *testing.T) {
