@@ -143,6 +143,15 @@ func (r *endedRequests) RequestEnded(e RequestEnded) {
 	r.all = append(r.all, e)
 }
 
+// take returns the requests since the last call.
+func (r *endedRequests) take() []RequestEnded {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.all
+	r.all = nil
+	return all
+}
+
 // first returns the first request.
 func (r *endedRequests) first(t testing.TB) RequestEnded {
 	t.Helper()

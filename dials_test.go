@@ -329,10 +329,12 @@ func TestSimulationOneTransportBack(t *testing.T) {
 					require.NoError(t, h.Network().ClosePeer(sim.hosts[1].ID()))
 					time.Sleep(12 * time.Minute)
 					require.Equal(t, "Blocked", udp.State().String())
-					require.Zero(t, live(t, storages[0], "n"))
+					for _, s := range storages {
+						require.Zero(t, live(t, s, "n"))
+					}
 					d.set(row.tcpBack, row.quicBack)
-					took := awaitLive(t, storages[0], "n")
-					t.Logf("points away for 12 minutes, back %s: registered again after %v", name, took)
+					took := awaitLive(t, "n", storages...)
+					t.Logf("points away for 12 minutes, back %s: registered again at both after %v", name, took)
 					require.LessOrEqual(t, took, 15*time.Second)
 					time.Sleep(time.Minute)
 				}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -78,19 +79,20 @@ func (s *simulation) addHostBehindNAT(t testing.TB) (h host.Host, router *nat.NA
 	return h, router
 }
 
-// awaitLive returns after how long a storage has a registration in ns.
-func awaitLive(t testing.TB, s Storage, ns string) time.Duration {
+// awaitLive returns after how long each of some storages has a registration in ns.
+func awaitLive(t testing.TB, ns string, storages ...Storage) time.Duration {
 	t.Helper()
+	lacks := func(s Storage) bool { return live(t, s, ns) == 0 }
 	begun := time.Now()
-	for live(t, s, ns) == 0 && time.Since(begun) < 10*time.Minute {
+	for slices.ContainsFunc(storages, lacks) && time.Since(begun) < 10*time.Minute {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return time.Since(begun)
 }
 
 // TestSimulationNetworkUnreachable: for thirty seconds, everything that the host sends fails at once.
-// It does not use up libp2p's own limit of new connections meanwhile, and is registered
-// soon after.
+// Its attempts stay few meanwhile. They do not use up libp2p's own limit of new connections, and
+// the host is registered soon after.
 func TestSimulationNetworkUnreachable(t *testing.T) { inEachProtocol(t, testNetworkUnreachable) }
 
 func testNetworkUnreachable(t *testing.T, p spoken) {
@@ -100,17 +102,26 @@ func testNetworkUnreachable(t *testing.T, p spoken) {
 		infos, storages := storagesOf(t, sim.hosts, p.serve...)
 		var down atomic.Bool
 		h := sim.addHost(t, func(c net.PacketConn) net.PacketConn { return unreachable{c, &down} })
-		c := p.client(h, infos...)
+		ended := new(endedRequests)
+		c := NewClient(h, WithPoints(infos...), p.speak, WithClientMetricsTracer(ended))
 		ctx, cancel := context.WithCancel(t.Context())
 		all := namespaces(10)
 		states, err := c.KeepRegistered(ctx, all...)
 		require.NoError(t, err)
 		searched := searchAll(ctx, c, all)
+		defer func() {
+			cancel()
+			searched()
+			for range states { // until all goroutines have ended
+			}
+		}()
 		for range 3 {
 			time.Sleep(20 * time.Second)
 			require.Equal(t, len(all), registeredIn(t, h.ID(), all, storages))
+			ended.take()
 			down.Store(true)
 			time.Sleep(30 * time.Second)
+			tried := ended.take()
 			for _, s := range storages { // over 1.0.0, registrations live for hours; so the points lose them
 				for _, ns := range all {
 					require.NoError(t, s.(Pager).Remove(ctx, ns, h.ID()))
@@ -121,12 +132,17 @@ func testNetworkUnreachable(t *testing.T, p spoken) {
 			for registeredIn(t, h.ID(), all, storages) < len(all) && time.Since(back) < time.Minute {
 				time.Sleep(50 * time.Millisecond)
 			}
-			t.Logf("no network for 30 s: registered everywhere after %v", time.Since(back))
-			require.LessOrEqual(t, time.Since(back), 15*time.Second)
-		}
-		cancel()
-		searched()
-		for range states { // until all goroutines have ended
+			took := time.Since(back)
+			refused := 0 // by the host's own limit of new connections
+			for _, e := range slices.Concat(tried, ended.take()) {
+				if e.Err != nil && strings.Contains(e.Err.Error(), "rate limit exceeded") {
+					refused++
+				}
+			}
+			t.Logf("no network for 30 s: %d requests, %d refused by the limit of connections; registered everywhere after %v", len(tried), refused, took)
+			require.LessOrEqual(t, took, 15*time.Second)
+			require.Zero(t, refused)
+			require.LessOrEqual(t, len(tried), 300)
 		}
 	})
 }
@@ -169,7 +185,7 @@ func TestSimulationPointBehindRelay(t *testing.T) {
 					require.Zero(t, live(t, s, "n"))
 					sim.unplug(0, false)
 					reserve()
-					took := awaitLive(t, s, "n")
+					took := awaitLive(t, "n", s)
 					t.Logf("a point behind a relay, away for 30 minutes: registered again after %v", took)
 					require.LessOrEqual(t, took, 20*time.Second)
 					until(t, states, time.Minute, State.Findable)
@@ -180,7 +196,7 @@ func TestSimulationPointBehindRelay(t *testing.T) {
 }
 
 // TestSimulationPointsAwayForLong: points with QUIC addresses only are out of reach for half an hour.
-// libp2p takes UDP for blocked then. The host registers again soon after they are back.
+// libp2p takes UDP for blocked then. The host registers again at both soon after they are back.
 func TestSimulationPointsAwayForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := newSimulation(t, 2, 10*time.Millisecond)
@@ -192,11 +208,13 @@ func TestSimulationPointsAwayForLong(t *testing.T) {
 			sim.unplug(0, true)
 			sim.unplug(1, true)
 			time.Sleep(30 * time.Minute)
-			require.Zero(t, live(t, storages[0], "n"))
+			for _, s := range storages {
+				require.Zero(t, live(t, s, "n"))
+			}
 			sim.unplug(0, false)
 			sim.unplug(1, false)
-			took := awaitLive(t, storages[0], "n")
-			t.Logf("points away for 30 minutes, QUIC only: registered again after %v", took)
+			took := awaitLive(t, "n", storages...)
+			t.Logf("points away for 30 minutes, QUIC only: registered again at both after %v", took)
 			require.LessOrEqual(t, took, 15*time.Second)
 			time.Sleep(time.Minute)
 		}
