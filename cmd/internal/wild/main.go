@@ -15,8 +15,8 @@
 // the longest times without a mesh, and without messages; they have no bar. If a peer can
 // reach a point all the time, its times count from the beginning of the fault, and the bar
 // is 3 s, or 0.5 s if nothing should happen to it. Otherwise they count from the moment at
-// which everything else is back, and the bar is 15 s. The exit status is 1 if a bar is
-// missed.
+// which everything else is back, and the bar is 15 s. After these 15 s, a peer may be missing
+// for one second in all, and missed by one search. The exit status is 1 if a bar is missed.
 //
 // The program needs ip, nft, conntrack and a kernel with network namespaces. It works in
 // namespaces of its own, which vanish when it ends.

@@ -15,6 +15,11 @@ const (
 	steadyBar = 3 * time.Second
 	// backBar is the longest time after which a peer must be back when its network is.
 	backBar = 15 * time.Second
+	// lateBar is the longest time for which it may be missing in all, from then on.
+	lateBar = time.Second
+	// lateSearchBar is the same for searches. One of them may miss the peer. Those that find it
+	// before the next one is due do not count, although it is not found until then.
+	lateSearchBar = 2 * searchEvery
 	// keptBar is the longest time for which a peer may be missing that the fault must not
 	// affect. A single look of the observer may miss it.
 	keptBar = 2 * askEvery
@@ -52,7 +57,17 @@ type cell struct {
 	bar      time.Duration // zero: there is none
 	missed   bool
 	why      string // why it missed, if that is not the worst lapse
+	late     total  // zero: nothing, or there is no bar for it
 }
+
+// total is the time for which a node or pair of nodes was missing in all.
+type total struct {
+	length time.Duration
+	bar    time.Duration
+	what   string
+}
+
+func (t total) missed() bool { return t.length > t.bar }
 
 // row is the measurements of the peers of a group that speak one transport.
 type row struct {
@@ -82,11 +97,43 @@ func kept(all []lapse) cell {
 	return judge(all, keptBar, func(l lapse) bool { return l.length() <= keptBar })
 }
 
-// recovered judges lapses that must end in time after the repair, or be short.
-func recovered(all []lapse, back instant) cell {
-	return judge(all, backBar, func(l lapse) bool {
-		return l.length() <= steadyBar || !l.open && l.to <= back.add(backBar)
+// recovered judges lapses that must end in time after the repair. Those that end later must
+// be short, and few enough that nobody is missing for long in all.
+func recovered(all []lapse, back instant) cell { return recoveredBut(all, back, 0, lateBar) }
+
+// foundAgain does this for lapses of searches.
+func foundAgain(all []lapse, back instant) cell {
+	return recoveredBut(all, back, searchEvery, lateSearchBar)
+}
+
+// recoveredBut does not add up lapses that are not longer than brief. The others may be as long
+// as late in all.
+func recoveredBut(all []lapse, back instant, brief, late time.Duration) cell {
+	due := back.add(backBar)
+	c := judge(all, backBar, func(l lapse) bool {
+		return !l.open && l.to <= due || l.length() <= steadyBar
 	})
+	c.late = longest(slices.DeleteFunc(slices.Clone(all), func(l lapse) bool { return l.length() <= brief }), due)
+	c.late.bar = late
+	c.missed = c.missed || c.late.missed()
+	return c
+}
+
+// longest returns the longest total of the lapses of a node or pair of nodes. Time before an
+// instant does not count.
+func longest(all []lapse, from instant) total {
+	lengths := make(map[string]time.Duration)
+	var longest total
+	for _, l := range all {
+		if l.to <= from {
+			continue
+		}
+		lengths[l.what] += l.to.sub(max(l.from, from))
+		if n := lengths[l.what]; n > longest.length {
+			longest = total{length: n, what: l.what}
+		}
+	}
+	return longest
 }
 
 // meshBack judges lapses of meshes.
@@ -162,7 +209,7 @@ func measureGroup(title, transport string, g group, nodes []*node, pairs []pair,
 		row.search = steady(h.searched.lapses(pairs, false, p.struck, p.end))
 		row.watch = steady(h.watched.lapses(pairs, false, p.struck, p.end))
 	} else {
-		row.search = recovered(h.searched.lapses(pairs, false, p.back, p.end), p.back)
+		row.search = foundAgain(h.searched.lapses(pairs, false, p.back, p.end), p.back)
 		row.watch = recovered(h.watched.lapses(pairs, false, p.back, p.end), p.back)
 	}
 	if g.keeps(transport) {
@@ -223,7 +270,7 @@ func measureMoved(title, transport string, nodes []*node, pairs []pair, h *histo
 			names = append(names, n.name)
 		}
 		pairs = slices.DeleteFunc(slices.Clone(pairs), func(p pair) bool { return !slices.Contains(names, p.of) })
-		row.search = anySearch(recovered(h.searched.lapses(pairs, true, p.struck, p.end), p.struck), h.searched.searches, pairs, p)
+		row.search = anySearch(foundAgain(h.searched.lapses(pairs, true, p.struck, p.end), p.struck), h.searched.searches, pairs, p)
 		row.watch = recovered(h.watched.lapses(pairs, true, p.struck, p.end), p.struck)
 	}
 	return row

@@ -19,27 +19,49 @@ func openLapse(from, to float64) lapse {
 	return l
 }
 
+// everyFour returns lapses that begin every four seconds between two instants.
+func everyFour(length, from, to float64) []lapse {
+	var all []lapse
+	for s := from; s+length <= to; s += 4 {
+		all = append(all, lapseOf(s, s+length))
+	}
+	return all
+}
+
 func TestJudging(t *testing.T) {
 	since10 := func(all []lapse) cell { return recovered(all, second(10)) }
+	found10 := func(all []lapse) cell { return foundAgain(all, second(10)) }
 	for name, test := range map[string]struct {
 		judge  func([]lapse) cell
 		lapses []lapse
 		want   string
 	}{
-		"nothing":                            {steady, nil, "0"},
-		"short enough":                       {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8)}, "3.0 s"},
-		"too long":                           {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8.2), lapseOf(9, 9.5)}, "3.2 s !"},
-		"to the end":                         {steady, []lapse{openLapse(5, 9)}, ">4.0 s !"},
-		"begins at the end":                  {steady, []lapse{openLapse(8, 9)}, ">1.0 s"},
-		"back in time":                       {since10, []lapse{lapseOf(10, 25)}, "15.0 s"},
-		"back too late":                      {since10, []lapse{lapseOf(10, 25.1)}, "15.1 s !"},
-		"not back":                           {since10, []lapse{openLapse(10, 20)}, ">10.0 s !"},
-		"back and away again for a while":    {since10, []lapse{lapseOf(10, 20), lapseOf(40, 42)}, "10.0 s"},
-		"back and away again for longer":     {since10, []lapse{lapseOf(10, 20), lapseOf(40, 44)}, "4.0 s !"},
-		"away again while it may be":         {since10, []lapse{lapseOf(12, 24)}, "12.0 s"},
-		"without a mesh at any time":         {meshBack, []lapse{lapseOf(50, 65)}, "15.0 s"},
-		"without a mesh at any time, longer": {meshBack, []lapse{lapseOf(50, 65.1)}, "15.1 s !"},
-		"without a bar":                      {unjudged, []lapse{openLapse(1, 1000)}, ">999.0 s"},
+		"nothing":                             {steady, nil, "0"},
+		"short enough":                        {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8)}, "3.0 s"},
+		"too long":                            {steady, []lapse{lapseOf(1, 2), lapseOf(5, 8.2), lapseOf(9, 9.5)}, "3.2 s !"},
+		"to the end":                          {steady, []lapse{openLapse(5, 9)}, ">4.0 s !"},
+		"begins at the end":                   {steady, []lapse{openLapse(8, 9)}, ">1.0 s"},
+		"back in time":                        {since10, []lapse{lapseOf(10, 25)}, "15.0 s"},
+		"back too late":                       {since10, []lapse{lapseOf(10, 25.1)}, "15.1 s !"},
+		"not back":                            {since10, []lapse{openLapse(10, 20)}, ">10.0 s !"},
+		"back and away again for a while":     {since10, []lapse{lapseOf(10, 20), lapseOf(40, 41)}, "10.0 s"},
+		"back and away again for too long":    {since10, []lapse{lapseOf(10, 20), lapseOf(40, 41.1)}, "10.0 s !"},
+		"back and away again for longer":      {since10, []lapse{lapseOf(10, 20), lapseOf(40, 44)}, "4.0 s !"},
+		"away again while it may be":          {since10, []lapse{lapseOf(12, 24)}, "12.0 s"},
+		"away for ever":                       {since10, everyFour(2.9, 26, 60), "2.9 s !"},
+		"away for short times for ever":       {since10, everyFour(0.4, 26, 60), "0.4 s !"},
+		"away often while it may be":          {since10, everyFour(2.9, 10, 25), "2.9 s"},
+		"away for a while as it must be back": {since10, []lapse{lapseOf(23.2, 26)}, "2.8 s"},
+		"away at the end":                     {since10, []lapse{lapseOf(10, 20), openLapse(57.1, 60)}, "10.0 s !"},
+		"searches that take a while":          {found10, everyFour(0.9, 26, 60), "0.9 s"},
+		"a search in vain":                    {found10, []lapse{lapseOf(40, 41.1)}, "1.1 s"},
+		"two searches in vain":                {found10, []lapse{lapseOf(40, 41.1), lapseOf(50, 51.1)}, "1.1 s !"},
+		"searches in vain for ever":           {found10, everyFour(2.9, 26, 60), "2.9 s !"},
+		"away for very short times for ever":  {since10, everyFour(0.2, 26, 60), "0.2 s !"},
+		"two away, each for a while":          {since10, []lapse{lapseOf(40, 41), {gap{from: second(50), to: second(51)}, "y"}}, "1.0 s"},
+		"without a mesh at any time":          {meshBack, []lapse{lapseOf(50, 65)}, "15.0 s"},
+		"without a mesh at any time, longer":  {meshBack, []lapse{lapseOf(50, 65.1)}, "15.1 s !"},
+		"without a bar":                       {unjudged, []lapse{openLapse(1, 1000)}, ">999.0 s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := test.judge(test.lapses)
@@ -122,6 +144,42 @@ func TestMeasure(t *testing.T) {
 	require.Equal(t, "f, own", got["tcp"].fault)
 	require.Equal(t, backBar, got["tcp"].search.bar)
 	require.Equal(t, steadyBar, got["tcp"].points.bar)
+
+	// The time that searches take does not count. That in which a peer comes and goes does.
+	slow := func(by string, began, took float64) {
+		later := make(map[string][]found)
+		for id, f := range all {
+			later[id] = []found{{Time: second(began + took), Addrs: f[0].Addrs}}
+		}
+		mustAdd(t, h, by, line{Time: second(began + took), Began: second(began), Kind: kindSearch, Found: later})
+	}
+	for i := range 10 {
+		for _, n := range l.nodes {
+			slow(n.name, 40+float64(i), 0.9)
+		}
+	}
+	got = rows(group{nodes: l.behind(l.nats[0])})
+	require.False(t, got["quic"].missed())
+	require.Equal(t, "0.9 s", got["quic"].search.String())
+	for i := range 8 {
+		s := 40 + 2*float64(i)
+		mustAdd(t, h, "obs", answer(s, "p1", without), answer(s+0.2, "p1", all))
+		mustAdd(t, h, "b2", line{Time: second(s), Kind: kindWatch, Peer: "a2"}, line{Time: second(s + 0.2), Kind: kindWatch, Peer: "a2", Found: all})
+	}
+	got = rows(group{nodes: l.behind(l.nats[0])})
+	require.True(t, got["quic"].points.missed)
+	require.Equal(t, "a2 in "+topicNamespace, got["quic"].points.late.what)
+	require.InDelta(t, 1.6, got["quic"].points.late.length.Seconds(), 0.001)
+	require.True(t, got["quic"].watch.missed)
+	require.Equal(t, "a2 by b2", got["quic"].watch.late.what)
+	require.False(t, got["tcp"].missed())
+	for _, s := range []float64{50, 54} {
+		slow("b2", s, 1.8)
+	}
+	got = rows(group{nodes: l.behind(l.nats[0])})
+	require.True(t, got["quic"].search.missed)
+	require.InDelta(t, 3.6, got["quic"].search.late.length.Seconds(), 0.001)
+	require.False(t, got["tcp"].search.missed)
 }
 
 // TestMeasureWhoIsKept has peers that nothing should happen to.
@@ -230,6 +288,11 @@ func TestTable(t *testing.T) {
 		writeWorst(&out, r, p, false)
 	}
 	require.Equal(t, "  storm, tcp: x: not registered where peers meet, from +2.0 s until +6.0 s\n", out.String())
+	out.Reset()
+	writeWorst(&out, row{fault: "storm", transport: "tcp", points: recovered(everyFour(0.5, 26, 60), p.back)}, p, false)
+	require.Equal(t, `  storm, tcp: x: not registered where peers meet: 4.5 s in all, after the 15 s in which it must be back
+  storm, tcp: x: not registered where peers meet, from +16.0 s until +16.5 s
+`, out.String())
 	out.Reset()
 	writeWorst(&out, rows[1], p, true)
 	require.Equal(t, `  storm, across: x: not found by FindPeers, from +0.0 s until +11.0 s

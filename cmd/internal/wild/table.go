@@ -37,12 +37,16 @@ func bars(cells ...cell) string {
 }
 
 // writeWorst writes the details of the cells that missed their bars, or of all cells: the
-// nodes and the time, counted from the repair.
+// nodes and the time, counted from the repair, and the total of lapses that were late.
 func writeWorst(w io.Writer, r row, p period, all bool) {
 	names := []string{"not registered where peers meet", "not found by FindPeers", "not known to Watch", "without a mesh that is possible", "without a mesh", "without messages"}
 	for i, c := range r.cells() {
 		if c.why != "" {
 			fmt.Fprintf(w, "  %s, %s: %s\n", r.fault, r.transport, c.why)
+		}
+		if c.late.missed() || all && c.late.length > 0 {
+			fmt.Fprintf(w, "  %s, %s: %s: %s: %.1f s in all, after the %g s in which it must be back\n",
+				r.fault, r.transport, c.late.what, names[i], c.late.length.Seconds(), backBar.Seconds())
 		}
 		if !c.missed && !all || c.worst.length() == 0 {
 			continue
