@@ -40,6 +40,19 @@ func TestLayout(t *testing.T) {
 	}
 }
 
+// TestDetectors checks which hosts have libp2p's black hole detector: half of those with QUIC
+// only, among them the ones that are without a network for minutes, and all others.
+func TestDetectors(t *testing.T) {
+	without := make([]string, 0, 2)
+	for _, n := range newLayout(layoutOptions{open: true}).nodes {
+		if n.noDetector {
+			without = append(without, n.name)
+			require.Equal(t, overQUIC, n.transport, n.name)
+		}
+	}
+	require.Equal(t, []string{"c2", "d2"}, without)
+}
+
 // TestAddresses checks that no two machines have the same address, that libp2p takes those
 // of the open network for public ones, and that none of them is used on the Internet.
 func TestAddresses(t *testing.T) {

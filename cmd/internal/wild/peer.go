@@ -41,12 +41,18 @@ type peerConfig struct {
 	Port      int       `json:"port"`
 	Announce  []string  `json:"announce"` // besides the addresses of its interfaces
 	Points    []string  `json:"points"`
+	// NoDetector switches libp2p's black hole detector for UDP off.
+	NoDetector bool `json:"noDetector"`
 }
 
 // runPeer runs a gossipsub node, set up as in the README. It also keeps itself registered and
 // watches. Another host beside it searches. The program prints the results.
 func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
-	h, err := c.newHost()
+	opts, err := c.options()
+	if err != nil {
+		return err
+	}
+	h, err := libp2p.New(opts...)
 	if err != nil {
 		return fmt.Errorf("start a host: %w", err)
 	}
@@ -63,7 +69,8 @@ func runPeer(ctx context.Context, c peerConfig, w io.Writer) error {
 	return p.run(ctx)
 }
 
-func (c peerConfig) newHost() (host.Host, error) {
+// options returns the options of the host.
+func (c peerConfig) options() ([]libp2p.Option, error) {
 	key, err := readKey(c.Key)
 	if err != nil {
 		return nil, err
@@ -81,13 +88,10 @@ func (c peerConfig) newHost() (host.Host, error) {
 		libp2p.ListenAddrStrings(listenAddrs(c.Transport, "0.0.0.0", c.Port)...),
 		libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(own, announce) }),
 	)
-	if c.Transport == overQUIC {
-		// After minutes without a network, libp2p believes that UDP does not work here. A
-		// host without TCP has nothing else to try: see docs/findability.md. The searcher
-		// does without this option, because a client reaches its points in any case.
+	if c.NoDetector {
 		opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil))
 	}
-	return libp2p.New(opts...)
+	return opts, nil
 }
 
 // transportOptions returns the options of a host that speaks a transport.

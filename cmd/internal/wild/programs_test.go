@@ -16,12 +16,30 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/record"
 	"github.com/stretchr/testify/require"
 
 	"github.com/status-im/go-waku-rendezvous/pb"
 )
+
+// TestDetectorOfAHost checks that a host has libp2p's default black hole detector unless its
+// node is without it.
+func TestDetectorOfAHost(t *testing.T) {
+	l := newLayout(layoutOptions{})
+	w := &world{network: &topology{layout: l}, dir: t.TempDir()}
+	for _, n := range l.nodes {
+		_, err := w.makeKey(n.name)
+		require.NoError(t, err)
+		opts, err := w.peerConfig(n).options()
+		require.NoError(t, err)
+		var config libp2p.Config
+		require.NoError(t, config.Apply(opts...))
+		require.Nil(t, config.UDPBlackHoleSuccessCounter, n.name)
+		require.Equal(t, n.noDetector, config.CustomUDPBlackHoleSuccessCounter, "%s: that this is nil is not the default", n.name)
+	}
+}
 
 func TestHostilePointLies(t *testing.T) {
 	envelopes, err := makeUp(20)

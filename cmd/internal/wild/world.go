@@ -128,18 +128,23 @@ func (w *world) startAll(ctx context.Context) error {
 		return err
 	}
 	for _, n := range w.network.nodes {
-		config := peerConfig{
-			Key:       w.keyFile(n.name),
-			Transport: n.transport,
-			Port:      n.port,
-			Announce:  n.announce(),
-			Points:    w.network.pointAddrs(),
-		}
-		if err := w.startOwn(n.name, n.name, "peer", config); err != nil {
+		if err := w.startOwn(n.name, n.name, "peer", w.peerConfig(n)); err != nil {
 			return err
 		}
 	}
 	return w.started(ctx)
+}
+
+// peerConfig returns the configuration of a node's program.
+func (w *world) peerConfig(n *node) peerConfig {
+	return peerConfig{
+		Key:        w.keyFile(n.name),
+		Transport:  n.transport,
+		Port:       n.port,
+		Announce:   n.announce(),
+		Points:     w.network.pointAddrs(),
+		NoDetector: n.noDetector,
+	}
 }
 
 // started waits until all programs have started.
