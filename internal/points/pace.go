@@ -27,6 +27,10 @@ const (
 	holdTime     = 10 * time.Second
 	doublingTime = 10 * time.Second
 	safeRate     = 0.9 // of the rate that was too much
+	// quietTime is how long nothing is sent after the rate was halved. What was under way was
+	// declined and charged as well, all requests of a batch, so the point would decline the
+	// next ones, too, and the rate would be halved for each of them.
+	quietTime = 500 * time.Millisecond
 	// busyTime is how long a point's requests count as waiting after one had to
 	// wait.
 	busyTime = time.Second
@@ -46,7 +50,7 @@ type pace struct {
 	mu         sync.Mutex
 	rate       float64   // requests per second
 	ceiling    float64   // the rate to grow back to; 0 while the point has never complained
-	tokens     float64   // never below 0
+	tokens     float64   // below 0 after the rate was halved
 	counted    time.Time // when tokens was computed
 	cut        time.Time // when the rate was last halved
 	complaints int       // in a row: requests that were too much
@@ -216,7 +220,7 @@ func (p *pace) tooMuch(begun time.Time) {
 	p.refill(now)
 	p.ceiling = max(minRate, p.rate*safeRate)
 	p.rate = max(minRate, p.rate/2)
-	p.tokens = 0
+	p.tokens = -p.rate * quietTime.Seconds()
 	p.cut = now
 	p.complaints++
 }

@@ -49,3 +49,37 @@ func TestPace(t *testing.T) {
 		require.Zero(t, p.retryAfter())
 	})
 }
+
+// TestPaceAfterABatch: a point declines the rest of a batch, and charges a quarter of a request for
+// each. It then declines what is sent right after that, too, until it has got over that. That does
+// not halve the rate again and again: what a host keeps alive at the point would end.
+func TestPaceAfterABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const batch, price, declined, roundTrip = 64, 0.25, 0.25, 50 * time.Millisecond
+		p := newPace()
+		p.rate, p.ceiling = 75, 75 // more than the point's
+		count, counted := 0.0, time.Now()
+		ask := func(n int) {
+			begun := time.Now()
+			time.Sleep(roundTrip)
+			count, counted = min(100, count+firstRate*time.Since(counted).Seconds()), time.Now()
+			for range n {
+				if count < price {
+					count -= declined
+					p.tooMuch(begun)
+				} else {
+					count -= price
+					p.answered()
+				}
+			}
+		}
+		for p.cut.IsZero() {
+			ask(batch)
+		}
+		for range 100 {
+			require.NoError(t, p.wait(t.Context(), true, price))
+			ask(1)
+			require.GreaterOrEqual(t, p.rate, firstRate/2)
+		}
+	})
+}
