@@ -145,15 +145,16 @@ func (w *watcher) sightings() *points.Sightings { return w.points.Sightings() }
 // askOnce asks the points once, records what each answers, and reports whether one did.
 func (w *watcher) askOnce(ctx context.Context) (answered bool) {
 	_, err := w.points.Ask(ctx, w.namespace, w.redundancy, 1, func(ctx context.Context, point *points.Point) error {
+		asked := time.Now()
 		seen, all, err := w.see(ctx, point, w.namespace, mostSeen)
 		switch {
 		case err != nil:
 			w.presence.Failed(point.ID())
 			return err
 		case all:
-			w.presence.AnsweredAll(point.ID(), seen)
+			w.presence.AnsweredAll(point.ID(), asked, seen)
 		default:
-			w.presence.Answered(point.ID(), seen)
+			w.presence.Answered(point.ID(), asked, seen)
 		}
 		notify(w.changed)
 		return nil

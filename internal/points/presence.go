@@ -15,6 +15,10 @@ import (
 // and it may have lost its registrations.
 const returnTime = 10 * time.Second
 
+// lateTime is how much longer than twice its usual time an answer must take to be late. A point
+// whose answer is late may have been out of reach, although no request has failed.
+const lateTime = time.Second
+
 // maxTold bounds how many peers are remembered that one point has told of. As in
 // [Sightings], no more than maxSpeaking points are remembered. Otherwise a point that does
 // not answer now and then could make up ever more peers that never leave.
@@ -43,12 +47,12 @@ func NewPresence() *Presence {
 	return &Presence{points: make(map[peer.ID]*answerClock), peers: make(map[peer.ID]map[peer.ID]deadline)}
 }
 
-// AnsweredAll records all registrations that a point has in the namespace. Those of all other
-// peers have ended there.
-func (p *Presence) AnsweredAll(point peer.ID, all []Sighting) {
+// AnsweredAll records all registrations that a point has in the namespace, as it answered a request
+// that began at asked. Those of all other peers have ended there.
+func (p *Presence) AnsweredAll(point peer.ID, asked time.Time, all []Sighting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answered(point, all, 1)
+	p.answered(point, asked, all, 1)
 	listed := idsIn(all)
 	for id, deadlines := range p.peers {
 		d, told := deadlines[point]
@@ -58,15 +62,16 @@ func (p *Presence) AnsweredAll(point peer.ID, all []Sighting) {
 	}
 }
 
-// Answered records what a point has returned for the namespace. The answer may be a sample.
-func (p *Presence) Answered(point peer.ID, seen []Sighting) {
+// Answered records what a point has returned for the namespace, as it answered a request that
+// began at asked. The answer may be a sample.
+func (p *Presence) Answered(point peer.ID, asked time.Time, seen []Sighting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	share := p.share(point, seen)
 	if share < 1 {
 		share *= samplePart
 	}
-	p.answered(point, seen, share)
+	p.answered(point, asked, seen, share)
 }
 
 const (
@@ -107,15 +112,15 @@ func idsIn(seen []Sighting) map[peer.ID]struct{} {
 }
 
 // answered records an answer. share is which part of the time since the last one counts.
-func (p *Presence) answered(point peer.ID, seen []Sighting, share float64) {
+func (p *Presence) answered(point peer.ID, asked time.Time, seen []Sighting, share float64) {
 	now := time.Now()
 	c := p.points[point]
 	if c == nil {
 		c = new(answerClock)
 		p.points[point] = c
 	}
-	c.answered(now, share)
-	p.all.answered(now, share)
+	c.answered(asked, now, share)
+	p.all.answered(asked, now, share)
 	for _, s := range seen {
 		if p.peers[s.Peer.ID] == nil {
 			p.peers[s.Peer.ID] = make(map[peer.ID]deadline)
@@ -233,12 +238,19 @@ type answerClock struct {
 	elapsed time.Duration
 	resumed time.Duration // until then nothing counts as passed, because the clock stood still
 	last    time.Time     // when the point last answered
+	usual   time.Duration // that an answer takes
 	stopped bool          // whether it has failed to since
 }
 
-func (c *answerClock) answered(now time.Time, share float64) {
+// answered counts the time since the last answer. A late answer to a request that began at asked
+// counts as a failure and an answer. What is late for a point that was quick is usual after a few
+// answers.
+func (c *answerClock) answered(asked, now time.Time, share float64) {
+	took := now.Sub(asked)
+	late := !c.last.IsZero() && took > lateTime+2*c.usual
+	c.usual += (took - c.usual) / 8
 	switch {
-	case c.stopped:
+	case c.stopped || late:
 		c.stopped, c.resumed = false, c.elapsed+returnTime
 	case !c.last.IsZero():
 		c.elapsed += time.Duration(float64(now.Sub(c.last)) * share)

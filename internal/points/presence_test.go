@@ -22,7 +22,7 @@ func TestPresence(t *testing.T) {
 			for _, id := range ids {
 				seen = append(seen, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(ttl)})
 			}
-			p.Answered(point, seen)
+			p.Answered(point, time.Now(), seen)
 		}
 		says("a", "peer")
 		for range 3 { // out of reach
@@ -50,6 +50,38 @@ func TestPresence(t *testing.T) {
 	})
 }
 
+// TestLateAnswersOfAClock: after a late answer nothing counts as passed for a while, as after a
+// failure. At a point whose answers all take long, time passes.
+func TestLateAnswersOfAClock(t *testing.T) {
+	var c answerClock
+	now := time.Now()
+	answer := func(took time.Duration) {
+		now = now.Add(time.Second + took)
+		c.answered(now.Add(-took), now, 1)
+	}
+	for range 5 {
+		answer(20 * time.Millisecond)
+	}
+	at := c.elapsed + 2*time.Second
+	for range 3 {
+		answer(4500 * time.Millisecond)
+		require.False(t, c.passed(at))
+	}
+	for range int(returnTime/time.Second) - 1 {
+		answer(20 * time.Millisecond)
+		require.False(t, c.passed(at))
+	}
+	answer(20 * time.Millisecond)
+	require.True(t, c.passed(at))
+
+	c, at = answerClock{}, 20*time.Second
+	begun := now
+	for !c.passed(at) {
+		answer(4500 * time.Millisecond)
+		require.Less(t, now.Sub(begun), time.Minute)
+	}
+}
+
 // TestPresenceInSamples: a peer that is missing in a sample may have been left out by chance.
 func TestPresenceInSamples(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -60,7 +92,7 @@ func TestPresenceInSamples(t *testing.T) {
 			for _, id := range ids {
 				seen = append(seen, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(ttl)})
 			}
-			p.Answered("a", seen)
+			p.Answered("a", time.Now(), seen)
 		}
 		says("goes", "1", "2")
 		begun := time.Now()
@@ -105,7 +137,7 @@ func TestPresenceOfALister(t *testing.T) {
 			for _, id := range ids {
 				all = append(all, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(2 * time.Hour)})
 			}
-			p.AnsweredAll("a", all)
+			p.AnsweredAll("a", time.Now(), all)
 		}
 		lists("stays", "goes")
 		require.False(t, p.Left("goes", asked))
@@ -139,14 +171,14 @@ func TestPresenceOfRemovedPoints(t *testing.T) {
 		gone := peer.ID("bad")
 		removed := func(point peer.ID) bool { return point == gone }
 		asked := func(point peer.ID) bool { return point == "good" }
-		p.AnsweredAll("bad", seen("both", "made up"))
-		p.AnsweredAll("good", seen("both"))
+		p.AnsweredAll("bad", time.Now(), seen("both", "made up"))
+		p.AnsweredAll("good", time.Now(), seen("both"))
 		require.False(t, p.Left("made up", asked))
 		begun := time.Now()
 		for !p.Left("made up", asked) {
 			p.Removed(removed)
 			time.Sleep(time.Second)
-			p.AnsweredAll("good", seen("both"))
+			p.AnsweredAll("good", time.Now(), seen("both"))
 		}
 		require.InDelta(t, returnTime.Seconds(), time.Since(begun).Seconds(), 1.5)
 		require.False(t, p.Left("both", asked), "a point that remains has it")
@@ -159,10 +191,10 @@ func TestPresenceOfRemovedPoints(t *testing.T) {
 			p.NoneAnswered()
 			require.False(t, p.Left("both", func(point peer.ID) bool { return point == "new" }))
 		}
-		p.AnsweredAll("new", seen())
+		p.AnsweredAll("new", time.Now(), seen())
 		require.False(t, p.Left("both", asked), "peers may yet have to come to the new point")
 		time.Sleep(returnTime)
-		p.AnsweredAll("new", seen())
+		p.AnsweredAll("new", time.Now(), seen())
 		gone = ""
 		require.True(t, p.Left("both", func(point peer.ID) bool { return point == "new" }))
 	})
@@ -184,11 +216,11 @@ func TestPresenceIsBounded(t *testing.T) {
 					id := peer.ID(fmt.Sprint(round, "-", i))
 					made = append(made, Sighting{Peer: peer.AddrInfo{ID: id}, Until: time.Now().Add(time.Second)})
 				}
-				p.Answered(point, made)
+				p.Answered(point, time.Now(), made)
 				require.False(t, p.Left(made[0].Peer.ID, asked))
 				time.Sleep(returnTime / 2)
 				p.Failed(point)
-				p.Answered("honest point", honest)
+				p.Answered("honest point", time.Now(), honest)
 				p.NoneAnswered()
 				p.Forget(func(peer.ID) bool { return true })
 				require.LessOrEqual(t, len(p.peers), 1+maxTold)
