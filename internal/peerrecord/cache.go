@@ -9,13 +9,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// What a cache remembers. A share has room for an answer of 4 MiB with 1000 records whose
-// addresses take as much memory as they may (4 KiB each). Otherwise a few hundred peers with such
-// records could displace those of all others at a point. 1000 usual records take 1.3 MiB.
+// What a cache remembers. A share has room for an answer of 1000 records that take as much memory
+// as they may. Otherwise a few hundred peers with such records could displace those of all others
+// at a point. 1000 usual records take 1.3 MiB.
 const (
 	maxShares       = 16
 	maxShareRecords = 2000
-	maxShareMemory  = 33 << 18 // bytes
+	maxShareMemory  = 19 << 18 // bytes
 	maxMemory       = 44 << 20 // bytes of all shares
 )
 
@@ -110,7 +110,7 @@ func (c *Cache) Find(found []*CachedRecord, source peer.ID, envelopes [][]byte) 
 	first := len(found)
 	found = c.lookUp(found, source, envelopes)
 	for i, e := range envelopes {
-		if r := found[first+i]; r != nil && r.envelope != string(e) {
+		if r := found[first+i]; r != nil && !r.isOf(e) {
 			found[first+i] = nil // it has the same hash by chance
 		}
 	}
