@@ -129,12 +129,13 @@ func TestWatchesShareASubscription(t *testing.T) {
 }
 
 // leftWithin is how soon Watch reports that a peer has left which nothing keeps from leaving. Over
-// the standard protocol, the peer unregisters, and Watch reads everything once a minute.
+// the standard protocol, the peer unregisters, and Watch reads everything once a minute. Otherwise
+// the TTL is rounded up to a second, and one may pass between two looks.
 func (p spoken) leftWithin() time.Duration {
 	if p.serve != nil {
 		return time.Minute + maxWatchInterval + 2*time.Second
 	}
-	return MaxTTL + 2*time.Second
+	return MaxTTL + 2*minWatchInterval + time.Second/2
 }
 
 // TestSimulationWatch: the point is out of reach for five seconds, again and again, and now
