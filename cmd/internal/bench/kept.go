@@ -118,8 +118,18 @@ func costOf(ctx context.Context, length time.Duration, idle usage, counter *requ
 	if err := start(ctx); err != nil {
 		return sample{}, err
 	}
-	time.Sleep(2 * keptTTL)
-	return costPerRequest(length, idle, counter.counts)
+	return settledCost(ctx, length, idle, counter.counts)
+}
+
+// settledCost is costPerRequest of requests that have just been started, once their first round, in
+// which more is done, is over.
+func settledCost(ctx context.Context, length time.Duration, idle usage, counts func() (answered, failed int64, err error)) (sample, error) {
+	select {
+	case <-time.After(2 * keptTTL):
+		return costPerRequest(length, idle, counts)
+	case <-ctx.Done():
+		return sample{}, ctx.Err()
+	}
 }
 
 // costPerRequest measures what the requests that are being sent cost this process, each of them.
@@ -210,8 +220,12 @@ func (k *keptClients) stayRegistered(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for i := range k.all {
 		wg.Go(func() {
-			time.Sleep(rand.N(keptInterval))
-			errs[i] = k.register(ctx, i)
+			select {
+			case <-time.After(rand.N(keptInterval)):
+				errs[i] = k.register(ctx, i)
+			case <-ctx.Done():
+				errs[i] = ctx.Err()
+			}
 		})
 	}
 	wg.Wait()

@@ -36,8 +36,7 @@ func measurePointShare(ctx context.Context, p *point, length time.Duration) (cpu
 		if _, _, err := askKeepers(keepers, keepersRegister); err != nil {
 			return 0, err
 		}
-		time.Sleep(2 * keptTTL)
-		s, err := costPerRequest(length, idle, func() (answered, failed int64, err error) { return askKeepers(keepers, keepersCount) })
+		s, err := settledCost(ctx, length, idle, func() (answered, failed int64, err error) { return askKeepers(keepers, keepersCount) })
 		if err != nil {
 			return 0, err
 		}
