@@ -187,6 +187,22 @@ func TestSimulationWatch(t *testing.T) {
 	})
 }
 
+// startWatched starts a point, on host 0, and watches "n" there, on host 1. The other hosts are for
+// peers. end ends Watch.
+func startWatched(t *testing.T, p spoken, peers int) (sim *simulation, storage Storage, events <-chan Event, end func()) {
+	t.Helper()
+	sim, storage = newSimulation(t, 2+peers, 10*time.Millisecond), testStorage(t)
+	startPoint(t, sim.hosts[0], storage, p.serve...)
+	ctx, cancel := context.WithCancel(t.Context())
+	events, err := p.client(sim.hosts[1], info(sim.hosts[0])).Watch(ctx, "n")
+	require.NoError(t, err)
+	return sim, storage, events, func() {
+		cancel()
+		for range events { // it ends
+		}
+	}
+}
+
 // TestSimulationWatchAfterOutages: a peer joins while the point, or the watcher, is cut off for
 // five seconds. Watch asks again as soon as the backoff allows, and reports the peer.
 func TestSimulationWatchAfterOutages(t *testing.T) {
@@ -194,12 +210,7 @@ func TestSimulationWatchAfterOutages(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			const point, watcher, outages = 0, 1, 12
-			sim := newSimulation(t, 2+outages, 10*time.Millisecond)
-			storage := testStorage(t)
-			startPoint(t, sim.hosts[point], storage, p.serve...)
-			ctx, cancel := context.WithCancel(t.Context())
-			events, err := p.client(sim.hosts[watcher], info(sim.hosts[point])).Watch(ctx, "n")
-			require.NoError(t, err)
+			sim, storage, events, end := startWatched(t, p, outages)
 			longest := make(map[int]time.Duration)
 			for i, joiner := range sim.hosts[2:] {
 				time.Sleep(40*time.Second + time.Duration(i)*700*time.Millisecond)
@@ -223,9 +234,7 @@ func TestSimulationWatchAfterOutages(t *testing.T) {
 			// After the point's outage, Watch may have asked just before the peer registered.
 			require.LessOrEqual(t, longest[point], maxWatchInterval+time.Second)
 			require.LessOrEqual(t, longest[watcher], 7*time.Second)
-			cancel()
-			for range events { // it ends
-			}
+			end()
 		})
 	})
 }
@@ -237,12 +246,7 @@ func TestSimulationWatchAfterLongOutages(t *testing.T) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			const point, watcher, outages = 0, 1, 11
-			sim := newSimulation(t, 2+outages, 10*time.Millisecond)
-			storage := testStorage(t)
-			startPoint(t, sim.hosts[point], storage, p.serve...)
-			ctx, cancel := context.WithCancel(t.Context())
-			events, err := p.client(sim.hosts[watcher], info(sim.hosts[point])).Watch(ctx, "n")
-			require.NoError(t, err)
+			sim, storage, events, end := startWatched(t, p, outages)
 			var longest time.Duration
 			for i, joiner := range sim.hosts[2:] {
 				time.Sleep(time.Minute)
@@ -263,9 +267,7 @@ func TestSimulationWatchAfterLongOutages(t *testing.T) {
 			// A dial that is under way then may still fail, up to 2 s later. Then come the longest
 			// backoff, of 6 s, and a request.
 			require.LessOrEqual(t, longest, 9*time.Second)
-			cancel()
-			for range events { // it ends
-			}
+			end()
 		})
 	})
 }
