@@ -308,9 +308,8 @@ type keepCall struct {
 	namespaces []*users
 	out        chan State
 	changed    chan struct{} // holds a token when the state has changed
-	lapse      *time.Timer   // runs until the first namespace in which the host is no longer registered then
-	begun      bool          // whether a state was built
-	built      stateVersion  // what build built last
+	lapse      *time.Timer   // fires when the host is no longer registered in one of namespaces; set by build
+	built      stateVersion  // of the state that build built last
 }
 
 // stateVersion differs between states that differ.
@@ -321,7 +320,8 @@ type stateVersion struct {
 }
 
 func newKeepCall(silence *points.Silence) *keepCall {
-	c := &keepCall{silence: silence, out: make(chan State), changed: make(chan struct{}, 1)}
+	none := stateVersion{findable: -1} // so that the first state differs from it
+	c := &keepCall{silence: silence, out: make(chan State), changed: make(chan struct{}, 1), built: none}
 	c.lapse = time.AfterFunc(MaxTTL, func() { notify(c.changed) })
 	return c
 }
@@ -354,8 +354,8 @@ func (c *keepCall) build(s *State) (differs bool) {
 	if now.findable > 0 {
 		c.lapse.Reset(lapse)
 	}
-	differs = now != c.built || !c.begun
-	c.built, c.begun = now, true
+	differs = now != c.built
+	c.built = now
 	return differs
 }
 

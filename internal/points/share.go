@@ -22,10 +22,10 @@ type share struct {
 }
 
 // rankOf returns when to forget a report, relative to others: the highest rank goes first.
-func rankOf(seed maphash.Seed, ns string, r *report) float64 {
+func rankOf(seed maphash.Seed, r *report) float64 {
 	var h maphash.Hash
 	h.SetSeed(seed)
-	_, _ = h.WriteString(ns)
+	_, _ = h.WriteString(r.in.name)
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(string(r.Peer.ID))
 	uniform := (float64(h.Sum64()>>11) + 1) / (1 << 53) // from 0, exclusive, to 1

@@ -274,7 +274,7 @@ func (s *Sightings) replace(n *namespace, point peer.ID, sighting Sighting) {
 	id := sighting.Peer.ID
 	s.remove(n, point, id)
 	w := &report{Sighting: sighting, in: n, at: s.now(), memory: memoryOf(sighting)}
-	w.rank = rankOf(s.seed, n.name, w)
+	w.rank = rankOf(s.seed, w)
 	if !s.makeRoomFor(w, point) {
 		return
 	}
