@@ -336,8 +336,8 @@ const mostSeen = MaxDiscoverLimit
 var errRemoved = errors.New("the point was removed before it answered")
 
 // see asks a point for the peers in a namespace and records them, without the host itself. It
-// returns what all points together say of each peer in the answer, which is a sample. If all is
-// true, it is instead of each peer that the point is known to have, from this and earlier answers.
+// returns what all points together say of each of these peers. If all is true, these are the peers
+// that the point is known to have, from this answer and earlier ones; otherwise they are a sample.
 func (a *asker) see(ctx context.Context, point *points.Point, ns string, wanted int) (seen []points.Sighting, all bool, err error) {
 	seen, all, err = a.read(ctx, point, ns, wanted)
 	if err == nil && a.points.Removed(point.ID()) {

@@ -280,8 +280,7 @@ func (c *Client) SearchErr() error {
 // SetPoints replaces the rendezvous points of [WithPoints] while the client runs. What the
 // points that are removed have said is forgotten: FindPeers returns none of it. Once the other
 // points have answered for ten seconds, Watch reports that the peers which none of them has have
-// left. A call
-// without a point, or on a client without WithPoints, is an error.
+// left. A call without a point, or on a client without WithPoints, is an error.
 func (c *Client) SetPoints(points ...peer.AddrInfo) error {
 	if err := c.setPoints(points); err != nil {
 		return fmt.Errorf("set rendezvous points: %w", err)

@@ -69,8 +69,8 @@ func defaultServiceConfig() serviceConfig {
 //
 // A request costs a token. The check of a record's signature costs another one for an
 // Ed25519 key, and more for keys that take longer, or if the record is over 512 bytes. A refresh,
-// which is the same record for a live registration, costs a quarter token if it is due, so a peer can keep 1000
-// registrations alive. It is due if it extends the registration by at least a quarter of the
+// which is the same record for a live registration, costs a quarter token if it is due, so a peer
+// can keep 1000 registrations alive. It is due if it extends the registration by at least a quarter of the
 // TTL; the quarter counts as 1 second if it is shorter, and as 5 if it is longer. At a point
 // with [WithStandardProtocol], a second must also have passed since the last refresh. An
 // earlier refresh costs a token, and one that shortens the registration costs three. A

@@ -58,9 +58,9 @@ var starting sync.Mutex
 
 // Start begins to serve. It returns the errors of the options, and an error if the service
 // is started already or the host serves one of its protocols. It does not notice that the host or
-// the storage is closed: nobody can reach the point then, or every request is refused. With [WithStandardProtocol],
-// Start reads a first page from the storage and waits up to ten seconds for that;
-// [RendezvousService.Stop] ends the wait.
+// the storage is closed: nobody can reach the point then, or every request is refused. With
+// [WithStandardProtocol], Start reads a first page from the storage and waits up to ten seconds for
+// that; [RendezvousService.Stop] ends the wait.
 func (s *RendezvousService) Start() error {
 	i, err := s.begin()
 	if err == nil {
