@@ -141,9 +141,9 @@ func (c *Client) Discover(ctx context.Context, point peer.ID, ns string, limit i
 // ends, the client unregisters, which takes a second at most.
 //
 // The channel carries the state whenever it changes, also when the last registration in a
-// namespace ends. It need not be read: it holds only
-// the newest state and blocks nothing. It is closed after ctx has ended and everything
-// that KeepRegistered started has ended. Registrations over [RendezvousID_v001] end with their
+// namespace ends. It need not be read: it holds only the newest state and blocks nothing. The last
+// state is the one when ctx ended. The channel is closed after that, when everything that
+// KeepRegistered started has ended. Registrations over [RendezvousID_v001] end with their
 // TTL. The error is about the arguments, and is returned at once.
 func (c *Client) KeepRegistered(ctx context.Context, ns ...string) (<-chan State, error) {
 	out, err := c.keepRegistered(ctx, ns)

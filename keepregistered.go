@@ -306,7 +306,7 @@ func (u *users) left() {
 type keepCall struct {
 	silence    *points.Silence
 	namespaces []*users
-	out        chan State
+	out        chan State    // holds the newest state until it is read
 	changed    chan struct{} // holds a token when the state has changed
 	lapse      *time.Timer   // fires when the host is no longer registered in one of namespaces; set by build
 	built      stateVersion  // of the state that build built last
@@ -321,7 +321,7 @@ type stateVersion struct {
 
 func newKeepCall(silence *points.Silence) *keepCall {
 	none := stateVersion{findable: -1} // so that the first state differs from it
-	c := &keepCall{silence: silence, out: make(chan State), changed: make(chan struct{}, 1), built: none}
+	c := &keepCall{silence: silence, out: make(chan State, 1), changed: make(chan struct{}, 1), built: none}
 	c.lapse = time.AfterFunc(MaxTTL, func() { notify(c.changed) })
 	return c
 }

@@ -137,6 +137,38 @@ func TestKeepRegistered(t *testing.T) {
 	})
 }
 
+// TestKeepRegisteredLastState: the last state says what holds when the context ends, also if that is
+// so soon after the first registration that no state was due, and whether anybody reads or not.
+func TestKeepRegisteredLastState(t *testing.T) {
+	for _, reads := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			hosts := simHosts(t, 2)
+			storage := testStorage(t)
+			startPoint(t, hosts[0], storage)
+			connect(t, hosts[1], hosts[0])
+			ctx, cancel := context.WithCancel(t.Context())
+			states, err := NewClient(hosts[1], WithPoints(info(hosts[0]))).KeepRegistered(ctx, "n")
+			require.NoError(t, err)
+			begun := time.Now()
+			if reads {
+				require.False(t, (<-states).Findable())
+			}
+			for live(t, storage, "n") == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			time.Sleep(15 * time.Millisecond) // for the answer
+			require.Less(t, time.Since(begun), publishInterval)
+			cancel()
+			var last State
+			for s := range states {
+				last = s
+			}
+			require.Len(t, last.Namespaces, 1)
+			require.True(t, last.Findable())
+		})
+	}
+}
+
 // TestKeepRegisteredRefreshes: the client refreshes at a little over half the TTL,
 // whatever TTL a point grants, and not much more often.
 func TestKeepRegisteredRefreshes(t *testing.T) {

@@ -16,7 +16,7 @@ func TestPublish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = time.Second
 		ctx, cancel := context.WithCancel(t.Context())
-		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
+		out, changed, ended := make(chan []int, 1), make(chan struct{}, 1), make(chan struct{})
 		var current, built atomic.Int64
 		var last int64 // that was built
 		go func() {
@@ -76,14 +76,47 @@ func TestPublish(t *testing.T) {
 
 		cancel()
 		<-ended
+		require.Empty(t, out, "the same value at the end")
 	})
+}
+
+// TestPublishAtTheEnd: the last value is the one at the end, also if it changed just before, and
+// whether the one before it was read or not.
+func TestPublishAtTheEnd(t *testing.T) {
+	for _, read := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			out, changed := make(chan int, 1), make(chan struct{}, 1)
+			var current, built int
+			go func() {
+				defer close(out)
+				Publish(ctx, out, changed, time.Second, func(v *int) bool {
+					differs := built != current
+					built, *v = current, current
+					return differs
+				})
+			}()
+			current = 1
+			changed <- struct{}{}
+			synctest.Wait()
+			if read {
+				require.Equal(t, 1, <-out)
+			}
+			current = 2
+			cancel()
+			synctest.Wait()
+			require.Equal(t, 2, <-out)
+			_, more := <-out
+			require.False(t, more)
+		})
+	}
 }
 
 // TestPublishAllocates: values that nobody reads take no new memory.
 func TestPublishAllocates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		out, changed, ended := make(chan []int), make(chan struct{}, 1), make(chan struct{})
+		out, changed, ended := make(chan []int, 1), make(chan struct{}, 1), make(chan struct{})
 		memory := make(map[*int]bool)
 		go func() {
 			defer close(ended)
@@ -98,7 +131,7 @@ func TestPublishAllocates(t *testing.T) {
 			time.Sleep(2 * time.Second)
 		}
 		synctest.Wait()
-		require.Len(t, memory, 1)
+		require.Len(t, memory, 2, "one to be read and one to build the next in")
 		cancel()
 		<-ended
 	})
